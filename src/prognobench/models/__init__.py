@@ -1,0 +1,25 @@
+"""Pretrained backbones, their cards and their weights.
+
+Cards and the weights store need no torch; `load_backbone` and the conversions import it when they run.
+"""
+
+from ._build import load_backbone
+from ._cards import ModelCard, WeightsSource
+from ._fetch import add_weights, fetch_weights
+from ._registry import model_card, model_cards
+from ._weights import Weights, WeightsRow, find_weights, list_weights, verify_weights
+
+__all__ = [
+    "ModelCard",
+    "Weights",
+    "WeightsRow",
+    "WeightsSource",
+    "add_weights",
+    "fetch_weights",
+    "find_weights",
+    "list_weights",
+    "load_backbone",
+    "model_card",
+    "model_cards",
+    "verify_weights",
+]

@@ -1,0 +1,1 @@
+"""The cards, one module a family: each holds `CARDS`, and is found by being here."""

@@ -1,0 +1,63 @@
+"""Reads tensors from files that strangers wrote, running none of their code."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prognobench.frame import InputError, Problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Read a safetensors file, or a torch file without running code from it.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, truncated, damaged, holds code, or is no flat mapping of names to tensors.
+    """
+    return read_safetensors(file.read_bytes(), str(file)) if file.suffix == ".safetensors" else read_torch_file(file)
+
+
+def read_safetensors(content: bytes, where: str) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file's bytes; `where` names it in errors."""
+    import safetensors
+    from safetensors.torch import load
+
+    try:
+        state: dict[str, Tensor] = load(content)
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise _refuse(where, f"it is not a whole safetensors file ({error})", "Fetch or copy it again") from None
+    return state
+
+
+def read_torch_file(file: Path) -> dict[str, Tensor]:
+    """Read a state dict that torch saved."""
+    import torch
+
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's own text goes on with how to run the code after all.
+        reason = str(error).partition("\n")[0].partition(" (1)")[0]
+        raise _refuse(
+            file, f"it holds more than tensors, and code in it is not run ({reason})", "Save model.state_dict() alone"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0]
+        raise _refuse(file, f"it is not a whole torch file ({reason})", "Fetch or copy it again") from None
+    if not isinstance(content, dict) or not content:
+        raise _refuse(file, "it does not hold a state dict", "Save model.state_dict() alone")
+    foreign = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    if foreign:
+        raise _refuse(file, f"these entries are not tensors: {', '.join(foreign[:5])}", "Save model.state_dict() alone")
+    return {str(key): value for key, value in content.items()}
+
+
+def _refuse(where: str | Path, what: str, remedy: str) -> InputError:
+    return InputError([Problem(str(where), what, remedy)])

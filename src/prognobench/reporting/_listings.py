@@ -1,0 +1,164 @@
+"""What the command line prints: catalogs, plans, states and findings as tables for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from prognobench.models import ModelCard, WeightsRow
+from prognobench.strategies import StrategyCard
+from prognobench.studies import Estimate, Finding, Plan, RunSummary, StudyStatus
+
+_COLORS = {"ok": "green", "hint": "yellow", "bad": "red"}
+
+
+def print_models(cards: Mapping[str, ModelCard], console: Console) -> None:
+    """Print one line a backbone."""
+    table = _table("model", "network", "parameters", "GFLOPs a film", "pretraining", "licence")
+    for card in cards.values():
+        table.add_row(
+            card.id, card.name, f"{card.parameters / 1e6:.2f} M", f"{card.gflops:.1f}", card.pretraining, card.license
+        )
+    console.print(table)
+    console.print("Any other timm model answers as timm:NAME. `prognobench weights list` shows whose weights are here.")
+
+
+def print_strategies(cards: Mapping[str, StrategyCard], console: Console) -> None:
+    """Print one line a strategy."""
+    table = _table("strategy", "name", "what is trained", "source")
+    for card in cards.values():
+        table.add_row(card.name, card.title, card.summary, card.source)
+    console.print(table)
+
+
+def print_weights(rows: Sequence[WeightsRow], console: Console) -> None:
+    """Print one line for each set of weights that a card knows or a user added."""
+    table = _table("weights", "model", "state", "size", "licence", "from", "what to know or do")
+    for row in rows:
+        size = "" if row.size is None else f"{row.size / 1e6:.1f} MB"
+        color = {"present": "green", "verified": "green", "absent": "dim"}.get(row.state, "red")
+        words = " ".join(part for part in (row.note, row.detail) if part)
+        table.add_row(
+            row.id, row.model, f"[{color}]{row.state}[/]", size, escape(row.license), escape(row.source), escape(words)
+        )
+    console.print(table)
+
+
+def print_cohort(described: Mapping[str, Any], console: Console) -> None:
+    """Print what a cohort holds, and that no fault was found."""
+    console.print(
+        f"[bold]{escape(described['name'])}[/bold]: {described['films']} films of {described['patients']} patients, "
+        f"{described['groups']} groups that stay together",
+        highlight=False,
+    )
+    for reason, count in described["excluded"]["reasons"].items():
+        console.print(f"  {count} left out: {escape(reason)}", highlight=False)
+    table = _table("task", "class", "films", "patients", "groups")
+    for name, task in described["tasks"].items():
+        for label, counts in task["classes"].items():
+            table.add_row(name, label, *(str(counts[key]) for key in ("films", "patients", "groups")))
+        for reason, count in task["left_out"].items():
+            table.add_row("", f"[dim]not used: {escape(reason)}[/dim]", f"[dim]{count}[/dim]", "", "")
+        table.add_section()
+    console.print(table)
+
+
+def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
+    """Print the jobs of a plan by group, what is left out and why, and the estimate of the time."""
+    counts = Counter((job.cohort, job.task, job.model, job.strategy) for job in plan.jobs)
+    by_place: dict[tuple[str, str, str], dict[str, int]] = {}
+    for (cohort, task, model, strategy), count in counts.items():
+        by_place.setdefault((cohort, task, model), {})[strategy] = count
+    table = _table("cohort", "task", "model", "strategies (jobs)", "weights")
+    for (cohort, task, model), strategies in by_place.items():
+        weights = plan.backbones[model].weights.id if model in plan.backbones else ""
+        listed = ", ".join(f"{strategy} ({count})" for strategy, count in strategies.items())
+        table.add_row(cohort, task, "control" if model == "none" else model, listed, weights)
+    console.print(table)
+    for cohort in plan.cohorts.values():
+        if len(cohort.excluded):
+            console.print(f"Cohort {cohort.name}: {len(cohort.excluded)} bad films are left out.", highlight=False)
+    for pair in plan.left_out:
+        place = f"{pair.cohort} · {pair.task} · {pair.model} · {pair.strategy}"
+        console.print(f"[yellow]left out[/yellow] {escape(place)}: {escape(pair.reason)}", highlight=False)
+    precisions = sorted({job.details["precision"] for job in plan.jobs if job.kind in ("adapter", "backbone")})
+    trained = f" Training computes in {' and '.join(precisions)}." if precisions else ""
+    protocol = plan.study.spec.protocol.name
+    console.print(
+        f"{len(plan.jobs)} jobs under the protocol {escape(protocol)}.{trained} Estimated time: at most "
+        f"{_duration(guess.seconds)} on this machine (from {guess.gflops / 1e3:,.1f} TFLOP, not measured).",
+        highlight=False,
+    )
+
+
+def print_run(summary: RunSummary, results: Path, console: Console) -> None:
+    """Print how a run ended and what to do next."""
+    ready = summary.found + summary.done
+    console.print(f"{ready} of {summary.planned} jobs have a record in {escape(str(results))}.", highlight=False)
+    if summary.failed:
+        console.print(f"[red]{len(summary.failed)} failed[/red]; `prognobench status {results}` shows the errors.")
+    if summary.interrupted:
+        console.print("Stopped. Nothing finished is lost: run the same command again to go on.")
+    elif not summary.failed:
+        console.print(f"See the numbers with `prognobench report {results}`.", highlight=False)
+
+
+def status_rows(states: Sequence[StudyStatus]) -> list[dict[str, Any]]:
+    """Return the states as rows that JSON can say."""
+    return [
+        {
+            "study": state.name,
+            "planned": state.planned,
+            "done": state.done,
+            "failed": [
+                {"job": job.key, "title": job.title, "attempts": attempts, "error": error}
+                for job, error, attempts in state.failed
+            ],
+            "missing": len(state.missing),
+            "left_out": list(state.left_out),
+        }
+        for state in states
+    ]
+
+
+def print_status(states: Sequence[StudyStatus], console: Console) -> None:
+    """Print how far each study is, and each failure with its error."""
+    table = _table("study", "jobs", "done", "failed", "to do", "left out")
+    for state in states:
+        numbers = (state.planned, state.done, len(state.failed), len(state.missing), len(state.left_out))
+        table.add_row(state.name, *(str(number) for number in numbers))
+    console.print(table)
+    for state in states:
+        for job, error, attempts in state.failed:
+            first = error.splitlines()[0] if error else "no error was noted"
+            tried = f"tried {attempts} time{'s' if attempts > 1 else ''}"
+            console.print(f"[red]failed[/red] {escape(job.title)} ({tried}): {escape(first)}", highlight=False)
+            console.print(f"  record {job.key}", highlight=False, soft_wrap=True)
+
+
+def print_findings(findings: Sequence[Finding], console: Console) -> None:
+    """Print what `doctor` found, each with its remedy."""
+    table = _table("", "what", "found", "what to do")
+    for finding in findings:
+        mark = f"[{_COLORS[finding.state]}]{finding.state}[/]"
+        table.add_row(mark, escape(finding.name), escape(finding.found), escape(finding.remedy))
+    console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,83 @@
+"""The report of a study: every number recomputed from its stored predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from prognobench.evaluation import fold_metrics, summarize
+from prognobench.frame import write_in_one_step
+
+from ._csv import csv_text
+from ._results import result_table
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What `report` made.
+
+    Parameters
+    ----------
+    files
+        The files written, by name.
+    table
+        The rows that `print_table` shows.
+    """
+
+    files: dict[str, Path]
+    table: pd.DataFrame
+
+
+def report(results: Path, out: Path) -> Report:
+    """Report the study that lies in `results`.
+
+    Parameters
+    ----------
+    results
+        A study's folder, as `prognobench run` leaves it, finished or not.
+    out
+        Folder of the report, made if needed.
+
+    Raises
+    ------
+    InputError
+        When there is no study, or a record does not match its sha256.
+    """
+    from prognobench.studies import read_results
+
+    predictions, jobs = read_results(results)
+    folds, summary = _tables(predictions, jobs)
+    return Report(_write(folds, summary, out), result_table(summary))
+
+
+def write_tables(predictions: pd.DataFrame, jobs: pd.DataFrame, out: Path) -> dict[str, Path]:
+    """Write `fold_metrics.csv` and `summary.csv` into `out`; they hold no patient's or film's name.
+
+    Parameters
+    ----------
+    predictions, jobs
+        As `prognobench.evaluation.fold_metrics` takes them.
+    out
+        Folder of the tables, made if needed.
+
+    Returns
+    -------
+    dict
+        The two paths, by the names `fold_metrics` and `summary`.
+    """
+    return _write(*_tables(predictions, jobs), out)
+
+
+def _tables(predictions: pd.DataFrame, jobs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    folds = fold_metrics(predictions, jobs)
+    return folds, summarize(folds, jobs)
+
+
+def _write(folds: pd.DataFrame, summary: pd.DataFrame, out: Path) -> dict[str, Path]:
+    files = {}
+    for name, table in {"fold_metrics": folds, "summary": summary}.items():
+        files[name] = out / f"{name}.csv"
+        write_in_one_step(files[name], csv_text(table))
+    return files

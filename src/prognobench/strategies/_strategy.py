@@ -1,0 +1,156 @@
+"""What every way to adapt a backbone promises."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from prognobench.frame import Document
+from prognobench.protocols import Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from prognobench.models import ModelCard
+
+Kind = Literal["probe", "adapter", "backbone"]
+
+
+class StrategyCard(BaseModel):
+    """What a strategy is and where it comes from.
+
+    Attributes
+    ----------
+    name
+        The word in study files.
+    title
+        The field's name for it.
+    kind
+        What is trained: `probe` (a head on frozen features), `adapter`, `backbone`.
+    summary
+        What is trained, in a sentence.
+    source
+        The publication.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    kind: Kind
+    summary: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """One module that a strategy changes.
+
+    Attributes
+    ----------
+    module
+        Its name in the timm model.
+    role
+        What it does there: `attention.qkv`, `mlp.fc1`, `conv`, …
+    trainable
+        How many numbers are trained at it.
+    """
+
+    module: str
+    role: str
+    trainable: int
+
+
+@dataclass(frozen=True)
+class InjectionPlan:
+    """The injection report: which modules a strategy changes, and how many numbers it trains there.
+
+    Attributes
+    ----------
+    strategy
+        The strategy's label.
+    targets
+        The modules, in the model's order.
+    """
+
+    strategy: str
+    targets: tuple[Target, ...]
+    trainable: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "trainable", sum(target.trainable for target in self.targets))
+
+    def by_role(self) -> dict[str, int]:
+        """Count the modules of each role."""
+        counts: dict[str, int] = {}
+        for target in self.targets:
+            counts[target.role] = counts.get(target.role, 0) + 1
+        return counts
+
+
+class Strategy(ABC):
+    """A way to adapt a backbone, with its settings.
+
+    A strategy gets the one backbone that a worker holds, and gives it back bit-equal: `apply` → train →
+    `state` → `remove`. The linear head is not part of it.
+
+    Parameters
+    ----------
+    settings
+        An instance of the class's `Settings`.
+    """
+
+    card: ClassVar[StrategyCard]
+    Settings: ClassVar[type[Document]]
+
+    def __init__(self, settings: Document | None = None) -> None:
+        self.settings: Any = self.Settings() if settings is None else settings
+
+    @property
+    def label(self) -> str:
+        """The strategy's word in tables, different wherever a setting differs."""
+        return self.card.name
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every setting with its value, for the job key."""
+        return {"name": self.card.name, **self.settings.model_dump(mode="json")}
+
+    def refuses(self, card: ModelCard) -> str | None:
+        """Say why this strategy cannot work on a model, or None; asked when a study is planned."""
+        return None
+
+    @abstractmethod
+    def plan(self, backbone: nn.Module, card: ModelCard) -> InjectionPlan:
+        """Choose the modules by their role; nothing is changed yet."""
+
+    @abstractmethod
+    def apply(self, backbone: nn.Module, plan: InjectionPlan, seed: int) -> nn.Module:
+        """Return a module that trains what the plan says and nothing else; new tensors are drawn from `seed`."""
+
+    def parameter_groups(self, module: nn.Module, protocol: Protocol) -> list[dict[str, Any]]:
+        """Return optimizer groups of the trainable parameters: matrices decay, vectors do not."""
+        rate = protocol.backbone_learning_rate if self.card.kind == "backbone" else protocol.adapter_learning_rate
+        trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        matrices = [parameter for parameter in trainable if parameter.ndim >= 2]
+        vectors = [parameter for parameter in trainable if parameter.ndim < 2]
+        groups = ((matrices, protocol.weight_decay), (vectors, 0.0))
+        return [{"params": chosen, "lr": rate, "weight_decay": decay} for chosen, decay in groups if chosen]
+
+    @abstractmethod
+    def state(self, module: nn.Module) -> dict[str, Tensor]:
+        """Copy all that training changed; empty where nothing is."""
+
+    @abstractmethod
+    def load(self, module: nn.Module, state: dict[str, Tensor]) -> None:
+        """Put a state back; a missing or surplus key raises ValueError."""
+
+    @abstractmethod
+    def merge(self, module: nn.Module) -> nn.Module | None:
+        """Return a plain backbone that computes the same, leaving `module` as it is; None where none exists."""
+
+    @abstractmethod
+    def remove(self, module: nn.Module) -> nn.Module:
+        """Return the backbone that was given to `apply`, bit-equal."""

@@ -1,0 +1,33 @@
+"""The grid: plan, execute, resume, record."""
+
+from ._doctor import Finding, examine
+from ._estimate import Estimate, estimate
+from ._job import Job, job_key
+from ._plan import LeftOut, Plan, plan_study
+from ._results import StudyStatus, read_results, study_status
+from ._run import RunSummary, Watcher, run_plan
+from ._spec import Study, StudySpec, read_study
+from ._store import Record, Store
+
+__all__ = [
+    "Estimate",
+    "Finding",
+    "Job",
+    "LeftOut",
+    "Plan",
+    "Record",
+    "RunSummary",
+    "Store",
+    "Study",
+    "StudySpec",
+    "StudyStatus",
+    "Watcher",
+    "estimate",
+    "examine",
+    "job_key",
+    "plan_study",
+    "read_results",
+    "read_study",
+    "run_plan",
+    "study_status",
+]

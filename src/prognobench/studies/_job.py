@@ -1,0 +1,86 @@
+"""One cell of the grid, and the key that names its result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from prognobench.frame import canonical_json, sha256_json
+
+# Raised whenever the same identity would give another result; older records stay readable.
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """Task × model × strategy × regime × split × seed under a protocol; a list of jobs is the study.
+
+    Attributes
+    ----------
+    cohort, task, test_cohort, model, strategy, regime, shots, draw, validation, repeat, fold, test_center, seed
+        The words in tables, with `protocol`; `None` where a key does not apply. Controls have the model `none`.
+    kind
+        `probe`, `adapter`, `backbone` or `control`.
+    weights
+        Id of the weights, `None` for controls.
+    n_train, n_val, n_test
+        Films in each part.
+    identity
+        Canonical JSON of all that changes the result, and of nothing else.
+    """
+
+    cohort: str
+    task: str
+    test_cohort: str
+    model: str
+    strategy: str
+    regime: str
+    shots: int | None
+    draw: int | None
+    validation: str
+    repeat: int
+    fold: int
+    test_center: str | None
+    seed: int
+    protocol: str
+    kind: str
+    weights: str | None
+    n_train: int
+    n_val: int
+    n_test: int
+    identity: str
+
+    @cached_property
+    def key(self) -> str:
+        """The name of the job's record: the SHA-256 of its identity."""
+        return job_key(self.details)
+
+    @cached_property
+    def details(self) -> dict[str, Any]:
+        """The identity as a mapping."""
+        details: dict[str, Any] = json.loads(self.identity)
+        return details
+
+    @property
+    def title(self) -> str:
+        """What a person calls the job."""
+        shots = "" if self.shots is None else f" {self.shots} shots"
+        return f"{self.cohort} · {self.task} · {self.model} · {self.strategy} · {self.regime}{shots} · fold {self.fold}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `job.json` holds: key, words and identity."""
+        words = asdict(self)
+        words.pop("identity")
+        return {"key": self.key, "words": words, "identity": self.details}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Job:
+        """Read `job.json` back."""
+        return cls(**content["words"], identity=canonical_json(content["identity"]))
+
+
+def job_key(identity: dict[str, Any]) -> str:
+    """Return the key of an identity, as read from a plan or from a record."""
+    return sha256_json(identity)

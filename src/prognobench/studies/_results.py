@@ -1,0 +1,124 @@
+"""Read what studies left: every number a reader shows comes from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prognobench.frame import InputError, Problems
+
+from ._job import Job
+from ._store import Store, read_plans
+
+_WORDS = (
+    "cohort", "task", "test_cohort", "model", "strategy", "regime", "shots", "draw", "validation", "repeat", "fold",
+    "test_center", "seed", "protocol", "n_train",
+)  # fmt: skip
+
+
+def read_results(results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the predictions and jobs of a results folder, every record checked against its seal.
+
+    Parameters
+    ----------
+    results
+        The folder that `run` filled.
+
+    Returns
+    -------
+    predictions
+        Columns `job, cohort, image, patient, center, split, y_true, y_score`, of all finished jobs.
+    jobs
+        One row a planned job, finished or not: its key as `job`, its words, `trainable_params`, `total_params`,
+        `train_seconds` (own time and share of shared work) and `state` (`done`, `failed` or `missing`).
+
+    Raises
+    ------
+    InputError
+        No study ran into this folder, or records were altered; all of them are named.
+    """
+    store = Store(results)
+    problems = Problems()
+    rows: dict[str, dict[str, Any]] = {}
+    tables: list[pd.DataFrame] = []
+    for job in _planned(store):
+        if job.key in rows:
+            continue
+        row: dict[str, Any] = {"job": job.key, **{word: getattr(job, word) for word in _WORDS}}
+        rows[job.key] = row | {"trainable_params": None, "total_params": None, "train_seconds": None}
+        try:
+            status = store.status(job.key)
+            rows[job.key]["state"] = "missing" if status is None else status.state
+            if status is None or status.state != "done":
+                continue
+            record = store.read(job.key)
+        except InputError as error:
+            problems.extend(error)
+            continue
+        tables.append(record.predictions.assign(job=job.key))
+        rows[job.key] |= {
+            "trainable_params": record.cost["trainable_parameters"],
+            "total_params": record.cost["total_parameters"],
+            "train_seconds": record.cost["own_seconds"] + record.cost["shared_seconds"],
+        }
+    problems.raise_if_any()
+    columns = ["job", "cohort", "image", "patient", "center", "split", "y_true", "y_score"]
+    predictions = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    return predictions[columns], pd.DataFrame(rows.values())
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """How far a study is.
+
+    Attributes
+    ----------
+    name
+        The study's name.
+    planned, done
+        Counts of jobs.
+    failed
+        Failed jobs with their error and the number of attempts.
+    missing
+        Jobs without a record.
+    left_out
+        What could not work at planning, with the reason.
+    """
+
+    name: str
+    planned: int
+    done: int
+    failed: tuple[tuple[Job, str, int], ...]
+    missing: tuple[Job, ...]
+    left_out: tuple[dict[str, str], ...]
+
+
+def study_status(results: Path) -> list[StudyStatus]:
+    """Say how far each study of a results folder is; reads states only, so it is quick while a study runs.
+
+    Raises
+    ------
+    InputError
+        No study ran into this folder.
+    """
+    store = Store(results)
+    found = []
+    for name, plan in read_plans(store).items():
+        jobs = [Job.from_json(content) for content in plan["jobs"]]
+        states = {job.key: store.status(job.key) for job in jobs}
+        failed = [
+            (job, status.error or "", status.attempts)
+            for job in jobs
+            if (status := states[job.key]) is not None and status.state == "failed"
+        ]
+        done = sum(1 for status in states.values() if status is not None and status.state == "done")
+        missing = tuple(job for job in jobs if states[job.key] is None)
+        found.append(StudyStatus(name, len(jobs), done, tuple(failed), missing, tuple(plan["left_out"])))
+    return found
+
+
+def _planned(store: Store) -> list[Job]:
+    return [Job.from_json(content) for plan in read_plans(store).values() for content in plan["jobs"]]

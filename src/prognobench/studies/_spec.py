@@ -1,0 +1,194 @@
+"""The study file: what is to be compared, on what, how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator
+
+from prognobench.frame import Document, nearest, read_document
+from prognobench.protocols import Protocol, Regime, Validation, parse_regimes, resolve_protocol
+from prognobench.strategies import Strategy, parse_strategies
+
+CONTROLS = ("majority",)
+
+
+class CohortEntry(Document):
+    """One cohort of a study.
+
+    Attributes
+    ----------
+    path
+        Its `cohort.yaml`, relative to the study file.
+    tasks
+        Names of the tasks to study; all by default.
+    """
+
+    path: str
+    tasks: tuple[str, ...] | None = None
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class ModelEntry(Document):
+    """One model of a study.
+
+    Attributes
+    ----------
+    name
+        Its id (`prognobench models` lists them), or `timm:NAME`.
+    weights
+        An id of `prognobench weights list`, or `random`; by default the first of the card's that is present.
+    """
+
+    name: str
+    weights: str | None = None
+
+
+class StudySpec(Document):
+    """A study file.
+
+    Attributes
+    ----------
+    name
+        The study's name; results are kept under it.
+    cohorts
+        The cohorts and their tasks.
+    models
+        Backbones by id; `{dinov2_s: {weights: ID}}` chooses among several weights.
+    strategies
+        Ways to adapt; `{lora: {rank: [4, 8]}}` makes one strategy for each value.
+    regimes
+        How much of the training part is used.
+    validation
+        How the films are split.
+    protocol
+        The training recipe: a name, or `{base: NAME, key: value}`.
+    preprocessing
+        How films become pixels: `standard`.
+    controls
+        What needs no learned image content, shown beside every result; `[]` switches them off.
+    seeds
+        Of training, one job for each.
+    split_seed
+        Of the splits.
+    save
+        `predictions` alone, or also the `weights` of head and adapter.
+    """
+
+    # Strategies, regimes and protocol are resolved while the file is read, so that their faults have its rows.
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    cohorts: Annotated[tuple[CohortEntry, ...], Field(min_length=1)]
+    models: Annotated[tuple[ModelEntry, ...], Field(min_length=1)]
+    strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)]
+    regimes: tuple[Regime, ...] = Field(default_factory=lambda: tuple(parse_regimes(["full"])))
+    validation: Validation
+    protocol: Protocol = Field(default_factory=lambda: resolve_protocol("standard"))
+    preprocessing: Literal["standard"] = "standard"
+    controls: tuple[str, ...] = CONTROLS
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (42,)
+    split_seed: Annotated[int, Field(ge=0)] = 42
+    save: Literal["predictions", "weights"] = "predictions"
+
+    @field_validator("cohorts", mode="before")
+    @classmethod
+    def _read_cohorts(cls, value: Any) -> Any:
+        return [{"path": item} if isinstance(item, str) else item for item in _as_list(value)]
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _read_models(cls, value: Any) -> Any:
+        entries = []
+        for item in _as_list(value):
+            if isinstance(item, str):
+                entries.append({"name": item})
+            elif isinstance(item, dict) and len(item) == 1 and isinstance(next(iter(item.values())), dict):
+                name, settings = next(iter(item.items()))
+                entries.append({"name": name, **settings})
+            else:
+                raise ValueError("a model is a name, or one name with its weights. Write {dinov2_s: {weights: ID}}")
+        named = [tuple(entry.values()) for entry in entries]
+        for entry in named:
+            if named.count(entry) > 1:
+                raise ValueError(f"the model '{entry[0]}' is asked for twice. Keep one")
+        return entries
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _read_strategies(cls, value: Any) -> Any:
+        return parse_strategies(_as_list(value))
+
+    @field_validator("regimes", mode="before")
+    @classmethod
+    def _read_regimes(cls, value: Any) -> Any:
+        return parse_regimes(_as_list(value))
+
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _read_protocol(cls, value: Any) -> Any:
+        return resolve_protocol(value) if isinstance(value, str | dict) else value
+
+    @field_validator("controls", mode="before")
+    @classmethod
+    def _read_controls(cls, value: Any) -> Any:
+        controls = _as_list(value)
+        for control in controls:
+            if control not in CONTROLS:
+                raise ValueError(f"unknown control '{control}'. {nearest(str(control), CONTROLS)}")
+        return controls
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _read_seeds(cls, value: Any) -> Any:
+        return _as_list(value)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study file that was read.
+
+    Attributes
+    ----------
+    path
+        Where it lies; its paths are relative to that folder.
+    spec
+        What it says.
+    overrides
+        What the command line laid over it.
+    """
+
+    path: Path
+    spec: StudySpec
+    overrides: tuple[str, ...] = ()
+
+
+def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
+    """Read a study file.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    overrides
+        `key=value` texts laid over it, such as `protocol=quick` or `models=[dinov2_s]`.
+
+    Raises
+    ------
+    InputError
+        With every problem of the file.
+    """
+    return Study(path, read_document(path, StudySpec, overrides), tuple(overrides))
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,289 @@
+"""Records on disk: written whole or not at all, sealed, and refused when they were altered."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prognobench.frame import InputError, Problem, sha256_bytes, write_in_one_step
+
+from ._job import Job, job_key
+
+_TABLES = ("predictions.parquet", "history.parquet")
+_DOCUMENTS = ("job.json", "cost.json", "environment.json")
+_SEALED = (*_DOCUMENTS, *_TABLES)
+_TENSORS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a job leaves.
+
+    Attributes
+    ----------
+    job
+        The job.
+    predictions
+        Columns `cohort, image, patient, center, split, y_true, y_score`.
+    history
+        What validation said of each candidate.
+    cost, environment
+        What it took, and on what.
+    tensors
+        The bytes of `weights.safetensors`, where the study keeps them.
+    """
+
+    job: Job
+    predictions: pd.DataFrame
+    history: pd.DataFrame
+    cost: dict[str, Any]
+    environment: dict[str, Any]
+    tensors: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """State of a job in the store.
+
+    Attributes
+    ----------
+    state
+        `done` or `failed`.
+    attempts
+        How often it was tried.
+    error
+        Why it failed.
+    files
+        SHA-256 of each file of the record.
+    """
+
+    state: str
+    attempts: int
+    error: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+class Store:
+    """The results folder of one or more studies.
+
+    Parameters
+    ----------
+    root
+        The folder; `runs/`, `splits/`, `plans/` and `tmp/` are made in it when something is written.
+
+    Notes
+    -----
+    A record is written in `tmp/` and renamed into `runs/`. Renaming is one step of the file system, so a reader, a
+    crash or a second machine sees all of a record or nothing. Who comes second with the same record throws its own
+    away.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.runs, self.splits, self.plans, self.tmp = (root / name for name in ("runs", "splits", "plans", "tmp"))
+
+    def keys(self) -> list[str]:
+        """List the keys of all records, done or failed."""
+        if not self.runs.is_dir():
+            return []
+        return sorted(entry.name for entry in self.runs.iterdir() if not entry.name.startswith("."))
+
+    def status(self, key: str) -> Status | None:
+        """Return the state of a job, or None where it has no record.
+
+        Raises
+        ------
+        InputError
+            The record's `status.json` is not one.
+        """
+        path = self.runs / key / "status.json"
+        if not path.parent.exists():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return Status(content["state"], content["attempts"], content.get("error"), content.get("files", {}))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise _damaged(self.runs / key, "status.json is missing or not as it was written") from None
+
+    def read(self, key: str) -> Record:
+        """Read a finished record, every file checked against its SHA-256.
+
+        Raises
+        ------
+        InputError
+            Not there, not finished, or altered; the record and the file are named.
+        """
+        folder = self.runs / key
+        contents = self._verified(key)
+        job = self._job(key, contents["job.json"])
+        tables = {name: pd.read_parquet(io.BytesIO(contents[name])) for name in _TABLES}
+        return Record(
+            job,
+            tables["predictions.parquet"],
+            tables["history.parquet"],
+            json.loads(contents["cost.json"]),
+            json.loads(contents["environment.json"]),
+            (folder / _TENSORS).read_bytes() if (folder / _TENSORS).exists() else None,
+        )
+
+    def verify(self, key: str) -> None:
+        """Check a finished record's files without reading what they mean; raises InputError as `read`."""
+        contents = self._verified(key)
+        self._job(key, contents["job.json"])
+
+    def write(self, record: Record) -> None:
+        """Put a finished record in its place, unless another process has put the same one there."""
+        contents = {
+            "job.json": _json(record.job.to_json()),
+            "cost.json": _json(record.cost),
+            "environment.json": _json(record.environment),
+            "predictions.parquet": _parquet(record.predictions),
+            "history.parquet": _parquet(record.history),
+        }
+        if record.tensors is not None:
+            contents[_TENSORS] = record.tensors
+        before = self.status(record.job.key)
+        self._place(record.job.key, contents, "done", 1 + (before.attempts if before else 0), None)
+
+    def write_failure(self, job: Job, error: str) -> None:
+        """Note that a job failed and why; it is tried again by the next run."""
+        before = self.status(job.key)
+        self._place(
+            job.key, {"job.json": _json(job.to_json())}, "failed", 1 + (before.attempts if before else 0), error
+        )
+
+    def clear_leftovers(self) -> None:
+        """Remove what dead processes of this machine left in `tmp/`; checkpoints stay."""
+        for draft in self.tmp.glob("*.draft"):
+            host, _, pid = draft.name.removesuffix(".draft").split("-")[1].rpartition("@")
+            if host == _host() and not _alive(int(pid)):
+                shutil.rmtree(draft, ignore_errors=True)
+
+    def _place(self, key: str, contents: Mapping[str, bytes], state: str, attempts: int, error: str | None) -> None:
+        final = self.runs / key
+        with self._draft(key) as draft:
+            hashes = {name: sha256_bytes(content) for name, content in contents.items()}
+            status = {"state": state, "attempts": attempts, "error": error, "files": hashes}
+            for name, content in {**contents, "status.json": _json(status)}.items():
+                with (draft / name).open("wb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            self.runs.mkdir(parents=True, exist_ok=True)
+            present = self.status(key)
+            if present is not None and present.state == "done":
+                return
+            if present is not None:
+                # A failure gives way; if this process dies between the two steps the job merely has no record.
+                with contextlib.suppress(FileNotFoundError):
+                    final.rename(draft / "replaced")
+                    shutil.rmtree(draft / "replaced")
+            try:
+                draft.rename(final)
+            except OSError:
+                # Who comes second loses nothing: the other record has the same content.
+                if not final.exists():
+                    raise
+
+    @contextlib.contextmanager
+    def _draft(self, key: str) -> Iterator[Path]:
+        name = f"{key[:16]}{secrets.token_hex(4)}-{_host()}@{os.getpid()}.draft"
+        draft = self.tmp / name
+        draft.mkdir(parents=True)
+        try:
+            yield draft
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def _verified(self, key: str) -> dict[str, bytes]:
+        folder = self.runs / key
+        status = self.status(key)
+        if status is None or status.state != "done":
+            raise _damaged(folder, "it is not a finished record")
+        missing = [name for name in _SEALED if name not in status.files]
+        if missing:
+            raise _damaged(folder, f"its seal does not name {missing[0]}")
+        present = {entry.name for entry in folder.iterdir()} - {"status.json"}
+        contents: dict[str, bytes] = {}
+        for name in sorted(present | set(status.files)):
+            if name not in status.files:
+                raise _damaged(folder, f"{name} was added after it was sealed")
+            try:
+                contents[name] = (folder / name).read_bytes()
+            except OSError:
+                raise _damaged(folder, f"{name} is missing") from None
+            if sha256_bytes(contents[name]) != status.files[name]:
+                raise _damaged(folder, f"{name} was altered: its SHA-256 is not the one it was sealed with")
+        return contents
+
+    def _job(self, key: str, content: bytes) -> Job:
+        try:
+            job = Job.from_json(json.loads(content))
+        except (ValueError, KeyError, TypeError):
+            raise _damaged(self.runs / key, "job.json is not as this version writes it") from None
+        if job_key(job.details) != key:
+            raise _damaged(self.runs / key, "the folder's name is not the key of its job.json")
+        return job
+
+
+def write_plan(store: Store, name: str, content: dict[str, Any]) -> Path:
+    """Keep which jobs a study plans, so that a reader can tell a hole from a study that never asked."""
+    path = store.plans / f"{name}.json"
+    write_in_one_step(path, _json(content))
+    return path
+
+
+def read_plans(store: Store) -> dict[str, dict[str, Any]]:
+    """Read the plans of all studies that ran into a results folder, by name.
+
+    Raises
+    ------
+    InputError
+        There is none, or one is damaged.
+    """
+    plans: dict[str, dict[str, Any]] = {}
+    for path in sorted(store.plans.glob("*.json")) if store.plans.is_dir() else []:
+        try:
+            plans[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise InputError([Problem(str(path), "the plan is not JSON", "Run the study again")]) from None
+    if not plans:
+        what = "there are no results of a study in this folder"
+        raise InputError([Problem(str(store.root), what, "Give the folder that `prognobench run --results` filled")])
+    return plans
+
+
+def _damaged(folder: Path, what: str) -> InputError:
+    remedy = "Put the file back as it was, or delete the record's folder and run the study again"
+    return InputError([Problem(f"record {folder.name} in {folder.parent}", what, remedy)])
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode("utf-8")
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    stream = io.BytesIO()
+    table.to_parquet(stream, index=False)
+    return stream.getvalue()
+
+
+def _host() -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in socket.gethostname())
+
+
+def _alive(pid: int) -> bool:
+    import psutil
+
+    return bool(psutil.pid_exists(pid))

@@ -1,0 +1,336 @@
+"""A worker process: jobs in, records out. Torch lives here and nowhere else in this room."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from prognobench.cohorts import Pixels, open_pixels
+
+from ._job import Job
+from ._plan import Backbone, Plan
+from ._store import Record, Store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prognobench.training import Films, FrozenFeatures, Outcome, Rows
+
+_PACKAGES = ("prognobench", "torch", "timm", "peft", "scikit-learn", "numpy", "pandas", "pillow")
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker is told once.
+
+    Attributes
+    ----------
+    root
+        The results folder.
+    threads
+        Threads it computes with.
+    checkpoint_seconds
+        How often a long job keeps its state.
+    """
+
+    root: Path
+    threads: int
+    checkpoint_seconds: float
+
+
+def work(connection: Connection, plan: Plan, settings: WorkerSettings) -> None:
+    """Take jobs from `connection` until None comes; answer each with ("done" or "failed", key, error)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    store = Store(settings.root)
+    bench = Bench(plan, store, settings)
+    while (job := connection.recv()) is not None:
+        try:
+            store.write(bench.run(job))
+            connection.send(("done", job.key, None))
+        except Exception as error:
+            bench.forget()
+            store.write_failure(job, f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+            connection.send(("failed", job.key, f"{type(error).__name__}: {error}"))
+
+
+def _die_with_parent() -> None:
+    """End at once when the parent is gone, however it went: nobody would take the results of a worker without one."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+class Bench:
+    """Does jobs; keeps the last backbone and the opened caches, so that the next job of the same model finds them."""
+
+    def __init__(self, plan: Plan, store: Store, settings: WorkerSettings) -> None:
+        from prognobench.training import use_threads
+
+        use_threads(settings.threads)
+        self.plan, self.store, self.settings = plan, store, settings
+        self.pixels: dict[tuple[str, int], Pixels] = {}
+        self.features: dict[tuple[str, str], FrozenFeatures] = {}
+        self.loaded: tuple[str, nn.Module] | None = None
+
+    def run(self, job: Job) -> Record:
+        """Do one job and return its record."""
+        _reset_peak_memory()
+        began = time.perf_counter()
+        films = _films(self.plan, job)
+        shared = self._shared_work(job)
+        # What was computed for all jobs together is not this job's own time.
+        waited = shared.pop("waited_seconds", 0.0)
+        trained = self._train(films, job)
+        predictions = _predict(films, job, trained)
+        own = time.perf_counter() - began - waited
+        trained.give_back()
+        outcome = trained.outcome
+        cost = {
+            "own_seconds": own,
+            "shared_seconds": shared.get("seconds_share", 0.0),
+            "shared": shared,
+            "peak_memory_bytes": _peak_memory(),
+            "trainable_parameters": outcome.trainable_parameters,
+            "total_parameters": trained.total_parameters,
+            "film_passes": outcome.film_passes,
+            "gflops": self._gflops(job, outcome, shared),
+        }
+        tensors = _safetensors(outcome) if self.plan.study.spec.save == "weights" else None
+        return Record(job, predictions, outcome.history, cost, self._environment(job), tensors)
+
+    def forget(self) -> None:
+        """Drop the backbone: after a failure nobody knows what state it is in."""
+        self.loaded = None
+
+    def _train(self, films: pd.DataFrame, job: Job) -> _Trained:
+        if job.kind == "control":
+            return self._control(films, job)
+        return self._probe(films, job) if job.kind == "probe" else self._fine_tune(films, job)
+
+    def _control(self, films: pd.DataFrame, job: Job) -> _Trained:
+        from prognobench.training import fit_majority
+
+        parts = _Parts(films, np.zeros((len(films), 0), dtype=np.float32), np.arange(len(films)))
+        classes = self._classes(job)
+        return _Trained(fit_majority(parts.films("train"), parts.films("val"), len(classes)), parts, classes, 0)
+
+    def _probe(self, films: pd.DataFrame, job: Job) -> _Trained:
+        from prognobench.training import fit_probe
+
+        backbone, classes = self.plan.backbones[job.model], self._classes(job)
+        positions = self._pixels(job.cohort, backbone).positions(films["sha256"].tolist())
+        parts = _Parts(films, self._features(job.cohort, backbone).array, positions)
+        protocol = self.plan.study.spec.protocol
+        outcome = fit_probe(parts.films("train"), parts.films("val"), len(classes), protocol)
+        return _Trained(outcome, parts, classes, backbone.card.parameters + outcome.trainable_parameters)
+
+    def _fine_tune(self, films: pd.DataFrame, job: Job) -> _Trained:
+        from prognobench.training import Checkpoint, fine_tune
+
+        backbone, classes = self.plan.backbones[job.model], self._classes(job)
+        strategy = self.plan.strategies[job.strategy]
+        pixels = self._pixels(job.cohort, backbone)
+        parts = _Parts(films, pixels.array, pixels.positions(films["sha256"].tolist()))
+        module = self._backbone(backbone)
+        adapted = strategy.apply(module, strategy.plan(module, backbone.card), job.seed)
+        total = sum(parameter.numel() for parameter in adapted.parameters())
+        outcome = fine_tune(
+            adapted,
+            strategy,
+            backbone.card,
+            # The training function is handed these two parts and has no way to the test films.
+            parts.films("train"),
+            parts.films("val"),
+            len(classes),
+            self.plan.study.spec.protocol,
+            job.details["precision"],
+            job.seed,
+            Checkpoint(self.store.tmp / f"{job.key}.checkpoint", self.settings.checkpoint_seconds),
+        )
+        head = outcome.tensors["head.weight"].numel() + outcome.tensors["head.bias"].numel()
+
+        def give_back() -> None:
+            self.loaded = (backbone.name, strategy.remove(adapted))
+
+        return _Trained(outcome, parts, classes, total + head, give_back)
+
+    def _classes(self, job: Job) -> tuple[str, ...]:
+        return self.plan.cohorts[job.cohort].task(job.task).classes
+
+    def _backbone(self, backbone: Backbone) -> nn.Module:
+        from prognobench.models import load_backbone
+
+        if self.loaded is None or self.loaded[0] != backbone.name:
+            self.loaded = None  # the old one leaves memory before the new one comes
+            self.loaded = (backbone.name, load_backbone(backbone.card, backbone.weights))
+        return self.loaded[1]
+
+    def _pixels(self, cohort: str, backbone: Backbone) -> Pixels:
+        place = (cohort, backbone.card.input_size)
+        if place not in self.pixels:
+            self.pixels[place] = open_pixels(self.plan.cohorts[cohort], self.plan.preprocessing(backbone.card))
+        return self.pixels[place]
+
+    def _features(self, cohort: str, backbone: Backbone) -> FrozenFeatures:
+        from prognobench.training import frozen_features
+
+        place = (cohort, backbone.name)
+        if place not in self.features:
+            pixels = self._pixels(cohort, backbone)
+            module = self._backbone(backbone)
+            self.features[place] = frozen_features(module, backbone.card, backbone.weights, pixels)
+        return self.features[place]
+
+    def _shared_work(self, job: Job) -> dict[str, Any]:
+        """Compute the frozen features if they are not there, and say what share of that work is this job's."""
+        if job.kind != "probe":
+            return {}
+        began = time.perf_counter()
+        features = self._features(job.cohort, self.plan.backbones[job.model])
+        sharers = sum((o.kind, o.cohort, o.model) == ("probe", job.cohort, job.model) for o in self.plan.jobs)
+        return {
+            "features": features.key,
+            "films": features.films,
+            "seconds": features.seconds,
+            "jobs": sharers,
+            "seconds_share": features.seconds / sharers,
+            "waited_seconds": time.perf_counter() - began,
+        }
+
+    def _gflops(self, job: Job, outcome: Outcome, shared: dict[str, Any]) -> float:
+        """Return 10⁹ floating-point operations by the card's count: a backward pass counts as two forward ones."""
+        if job.kind == "control":
+            return 0.0
+        passes = outcome.film_passes
+        forward = passes.get("forward", 0) + (shared["films"] / shared["jobs"] if shared else 0)
+        return float(self.plan.backbones[job.model].card.gflops * (forward + 2 * passes.get("backward", 0)))
+
+    def _environment(self, job: Job) -> dict[str, Any]:
+        from prognobench.training import describe_device
+
+        weights = None if job.weights is None else self.plan.backbones[job.model].weights
+        return {
+            "versions": {"python": sys.version.split()[0], **{name: version(name) for name in _PACKAGES}},
+            "device": describe_device(),
+            "precision": job.details.get("precision"),
+            "weights": None if weights is None else {"id": weights.id, "sha256": weights.sha256},
+            "rows_sha256": job.details["rows"],
+            "split_sha256": job.details["split"],
+        }
+
+
+def _films(plan: Plan, job: Job) -> pd.DataFrame:
+    """Return the films of a job with their part, ordered by image, so that no order of a table changes a result."""
+    rows = plan.cohorts[job.cohort].task(job.task).rows
+    parts = plan.splits[job.details["split"]].table[["image", "part"]]
+    return rows.merge(parts, on="image", validate="one_to_one").sort_values("image", ignore_index=True)
+
+
+def _nothing_to_give_back() -> None:
+    """Stand in where a job took no backbone."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The films of a job, which can be had part by part."""
+
+    table: pd.DataFrame
+    array: npt.NDArray[Any]
+    positions: npt.NDArray[np.int64]
+
+    def rows(self, part: str) -> Rows:
+        from prognobench.training import Rows
+
+        return Rows(self.array, self.positions[(self.table["part"] == part).to_numpy()])
+
+    def films(self, part: str) -> Films:
+        from prognobench.training import Films
+
+        labels = self.table.loc[self.table["part"] == part, "label"].to_numpy(dtype=np.int64)
+        return Films(self.rows(part), labels)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A trained job before its backbone is given back."""
+
+    outcome: Outcome
+    parts: _Parts
+    classes: tuple[str, ...]
+    total_parameters: int
+    give_back: Callable[[], None] = _nothing_to_give_back
+
+
+def _predict(films: pd.DataFrame, job: Job, trained: _Trained) -> pd.DataFrame:
+    """Score validation and test films."""
+    found = []
+    for part in ("val", "test"):
+        chosen = films[films["part"] == part]
+        scores = trained.outcome.score(trained.parts.rows(part))
+        if not np.isfinite(scores).all():
+            raise ValueError(f"the {part} predictions hold values that are not finite")
+        table = pd.DataFrame(
+            {
+                "cohort": job.cohort if part == "val" else job.test_cohort,
+                "image": chosen["image"].to_numpy(),
+                "patient": chosen["patient"].to_numpy(),
+                "center": chosen["center"].to_numpy(),
+                "split": part,
+                "y_true": chosen["label"].to_numpy(dtype=np.int64),
+                "y_score": scores[:, 1],
+            }
+        )
+        if len(trained.classes) > 2:
+            more = {f"y_score_{name}": scores[:, index] for index, name in enumerate(trained.classes)}
+            table = table.assign(**more)
+        found.append(table)
+    return pd.concat(found, ignore_index=True)
+
+
+def _safetensors(outcome: Outcome) -> bytes | None:
+    from safetensors.torch import save
+
+    if not outcome.tensors:
+        return None
+    content: bytes = save({name: tensor.detach().cpu().contiguous() for name, tensor in outcome.tensors.items()})
+    return content
+
+
+def _reset_peak_memory() -> None:
+    """Let the kernel count the peak anew, where it can (Linux); elsewhere the peak is that of the process so far."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def _peak_memory() -> int | None:
+    """Return the most memory this process held, in bytes, or None where the system does not say."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import psutil
+
+    info = psutil.Process().memory_info()
+    peak: int | None = getattr(info, "peak_wset", None)
+    return peak

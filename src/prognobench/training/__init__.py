@@ -1,0 +1,24 @@
+"""One job: training and validation films in, a scorer of any films out."""
+
+from ._controls import fit_majority
+from ._device import describe_device, device_name, usable_precision, use_threads
+from ._features import FrozenFeatures, frozen_features
+from ._films import Films, Outcome, Rows
+from ._finetune import Checkpoint, fine_tune
+from ._probe import fit_probe
+
+__all__ = [
+    "Checkpoint",
+    "Films",
+    "FrozenFeatures",
+    "Outcome",
+    "Rows",
+    "describe_device",
+    "device_name",
+    "fine_tune",
+    "fit_majority",
+    "fit_probe",
+    "frozen_features",
+    "usable_precision",
+    "use_threads",
+]

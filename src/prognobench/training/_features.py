@@ -1,0 +1,144 @@
+"""Frozen features: every film goes through a frozen backbone once, whatever folds, shots and heads follow."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from prognobench.frame import file_lock, home, sha256_file, sha256_json, write_in_one_step
+
+from ._batches import Normalizer
+from ._device import device_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prognobench.cohorts import Pixels
+    from prognobench.models import ModelCard, Weights
+
+# Fixed, since the size of a batch can change the last bits of its features.
+_BATCH = 32
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class FrozenFeatures:
+    """The features of all films of a pixel cache under one frozen backbone.
+
+    Attributes
+    ----------
+    array
+        (films, width) float32, memory-mapped, in the order of the pixel cache.
+    key
+        Content key of the features.
+    films
+        How many films went forward to make them, in all.
+    seconds
+        How long that took, in all.
+    computed_here
+        How many of them this call computed; 0 when they lay ready.
+    """
+
+    array: npt.NDArray[np.float32]
+    key: str
+    films: int
+    seconds: float
+    computed_here: int
+
+
+def frozen_features(backbone: nn.Module, card: ModelCard, weights: Weights, pixels: Pixels) -> FrozenFeatures:
+    """Return the features of every film of `pixels`, computed once and kept.
+
+    They are computed in float32 and kept under a key of all that can change them: pixels, weights, architecture,
+    device, threads and the version of torch. Several processes may ask at once; one computes. What a killed process
+    has finished is used by the next.
+
+    Parameters
+    ----------
+    backbone
+        The frozen module, as `load_backbone` gives it.
+    card, weights
+        Its card and the weights it holds.
+    pixels
+        The pixel cache at the card's input size.
+    """
+    recipe: dict[str, Any] = {
+        "schema": _SCHEMA,
+        "pixels": pixels.key,
+        "weights": weights.sha256,
+        "architecture": [card.architecture, card.build, card.mean, card.std],
+        "device": device_name(),
+        "threads": torch.get_num_threads(),
+        "batch": _BATCH,
+        "torch": torch.__version__,
+    }
+    key = sha256_json(recipe)
+    folder = home() / "features" / key
+    with file_lock(folder.with_suffix(".lock")):
+        ready = _open(folder)
+        if ready is not None:
+            array, facts = ready
+            return FrozenFeatures(array, key, facts["films"], facts["seconds"], 0)
+        computed = _compute(backbone, card, pixels, folder, recipe)
+        opened = _open(folder)
+        assert opened is not None
+        return FrozenFeatures(opened[0], key, opened[1]["films"], opened[1]["seconds"], computed)
+
+
+def _open(folder: Path) -> tuple[npt.NDArray[np.float32], dict[str, Any]] | None:
+    """Map finished features, or None where they are absent, unfinished or damaged."""
+    try:
+        facts = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+        if sha256_file(folder / "features.npy") != facts["sha256"]:
+            return None
+        return np.load(folder / "features.npy", mmap_mode="r"), facts
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _compute(backbone: nn.Module, card: ModelCard, pixels: Pixels, folder: Path, recipe: dict[str, Any]) -> int:
+    """Fill the feature file batch by batch; after a kill, go on behind the last finished batch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "features.json").unlink(missing_ok=True)
+    path, counter = folder / "features.npy", folder / "done.json"
+    films = len(pixels.array)
+    done, seconds = _finished(path, counter, (films, card.width))
+    mode = "r+" if done else "w+"
+    array = np.lib.format.open_memmap(path, mode=mode, dtype=np.float32, shape=(films, card.width))
+    normalize = Normalizer(card, device_name())
+    backbone.eval()
+    first = done
+    with torch.inference_mode():
+        while done < films:
+            began = time.perf_counter()
+            batch = np.asarray(pixels.array[done : done + _BATCH])
+            array[done : done + len(batch)] = backbone(normalize(batch)).float().cpu().numpy()
+            done += len(batch)
+            seconds += time.perf_counter() - began
+            if done % (_BATCH * 16) == 0:
+                array.flush()
+                write_in_one_step(counter, json.dumps({"films": done, "seconds": seconds}))
+    if not np.isfinite(array).all():
+        raise ValueError(f"features of {card.id} hold values that are not finite: the weights or the films are damaged")
+    array.flush()
+    facts = {"films": films, "seconds": seconds, "sha256": sha256_file(path), "recipe": recipe}
+    write_in_one_step(folder / "features.json", json.dumps(facts, indent=1))
+    counter.unlink(missing_ok=True)
+    return films - first
+
+
+def _finished(path: Path, counter: Path, shape: tuple[int, int]) -> tuple[int, float]:
+    try:
+        facts = json.loads(counter.read_text(encoding="utf-8"))
+        if np.load(path, mmap_mode="r").shape == shape:
+            return int(facts["films"]), float(facts["seconds"])
+    except (OSError, ValueError, KeyError):
+        pass
+    return 0, 0.0

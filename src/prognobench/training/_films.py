@@ -1,0 +1,114 @@
+"""What a training function is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a memory-mapped array, and no way to the others.
+
+    Parameters
+    ----------
+    array
+        Pixels (films, size, size) uint16, or features (films, width) float32.
+    positions
+        The rows, int64.
+    """
+
+    array: Array
+    positions: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, chosen: Any) -> Array:
+        # The copy is read here and not when the model is under way.
+        return np.asarray(self.array[self.positions[chosen]])
+
+
+@dataclass(frozen=True)
+class Films:
+    """Films with their labels: the training or the validation part, never the test part.
+
+    Parameters
+    ----------
+    rows
+        Pixels or features of the films.
+    labels
+        Class of each film, int64.
+    """
+
+    rows: Rows
+    labels: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if len(self.rows) != len(self.labels):
+            raise ValueError(f"{len(self.rows)} films have {len(self.labels)} labels")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training leaves.
+
+    Parameters
+    ----------
+    score
+        Probability of each class, (films, classes) float64, for any rows.
+    history
+        What validation said of each candidate, epoch by epoch where there are epochs.
+    trainable_parameters
+        How many numbers were trained, the chosen head included.
+    tensors
+        The head, and what the strategy changed, for `save: weights`.
+    film_passes
+        Films that went forward, and films that went backward, through the backbone.
+    """
+
+    score: Callable[[Rows], npt.NDArray[np.float64]]
+    history: pd.DataFrame
+    trainable_parameters: int
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    film_passes: dict[str, int] = field(default_factory=dict)
+
+
+def class_weights(labels: npt.NDArray[np.int64], classes: int, how: str) -> npt.NDArray[np.float64]:
+    """Return the weight of each class in the loss: n / (classes × n_c), or 1.
+
+    Raises
+    ------
+    ValueError
+        A class has no film to train on.
+
+    Examples
+    --------
+    >>> class_weights(np.array([0, 0, 0, 1]), 2, "balanced").tolist()
+    [0.6666666666666666, 2.0]
+    """
+    counts = np.bincount(labels, minlength=classes)
+    if (counts == 0).any():
+        raise ValueError(f"the training part has no film of class {int(np.argmin(counts))}")
+    if how == "none":
+        return np.ones(classes)
+    weights: npt.NDArray[np.float64] = len(labels) / (classes * counts)
+    return weights
+
+
+def weighted_log_loss(
+    probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], weights: npt.NDArray[np.float64]
+) -> float:
+    """Return the class-weighted mean of −log P(true class)."""
+    chosen = np.clip(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).tiny, None)
+    return float(np.average(-np.log(chosen), weights=weights[labels]))
