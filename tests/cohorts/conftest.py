@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,19 +30,36 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROGNOBENCH_HOME", str(tmp_path / "home"))
 
 
-@pytest.fixture
-def write_cohort(tmp_path: Path) -> Callable[..., Path]:
-    """Write `cohort.yaml`, `table.csv` and four films `a.png` … `d.png`; return the path of the first."""
+class CohortFolder:
+    """`cohort.yaml`, `table.csv` and the films `a.png` … `d.png`; texts and files may be replaced."""
 
-    def write(yaml: str = YAML, table: str | bytes = TABLE, manifest: str = "table.csv") -> Path:
-        folder = tmp_path / "cohort"
-        (folder / "images").mkdir(parents=True)
-        (folder / "cohort.yaml").write_text(yaml, encoding="utf-8")
-        content = table if isinstance(table, bytes) else table.encode("utf-8")
-        (folder / manifest).write_bytes(content)
+    def __init__(self, folder: Path) -> None:
+        self.path, self.table, self.images = folder / "cohort.yaml", folder / "table.csv", folder / "images"
+        self.images.mkdir(parents=True)
+        self.path.write_text(YAML, encoding="utf-8")
+        self.table.write_text(TABLE, encoding="utf-8")
         for number, name in enumerate("abcd"):
             values = np.random.default_rng(number).integers(0, 256, (20 + number, 30), dtype=np.uint8)
-            Image.fromarray(values).save(folder / "images" / f"{name}.png")
-        return folder / "cohort.yaml"
+            Image.fromarray(values).save(self.images / f"{name}.png")
 
-    return write
+    def edit(self, old: str, new: str) -> None:
+        """Replace a text of `cohort.yaml`."""
+        text = self.path.read_text(encoding="utf-8")
+        assert old in text
+        self.path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def edit_table(self, old: str, new: str) -> None:
+        """Replace a text of the table."""
+        text = self.table.read_text(encoding="utf-8")
+        assert old in text
+        self.table.write_text(text.replace(old, new), encoding="utf-8")
+
+    def add(self, text: str) -> None:
+        """Append lines to `cohort.yaml`."""
+        self.path.write_text(self.path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> CohortFolder:
+    """Four films of three patients in two centers, on disk and without fault."""
+    return CohortFolder(tmp_path / "cohort")

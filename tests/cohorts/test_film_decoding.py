@@ -30,7 +30,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def handmade_png(values: np.ndarray, depth: int, color_type: int, *extra: bytes, size: tuple[int, int] = (0, 0)) -> bytes:
+def handmade_png(
+    values: np.ndarray, depth: int, color_type: int, *extra: bytes, size: tuple[int, int] = (0, 0)
+) -> bytes:
     """Write a PNG from its specification, with values that Pillow cannot write."""
     width, height = size if any(size) else (values.shape[1], values.shape[0])
     order = values.astype(">u2" if depth == 16 else "u1")
@@ -142,6 +144,25 @@ def test_what_is_no_whole_film_is_refused_with_a_reason_and_a_remedy(content: by
         decode(content)
     assert caught.value.fault.remedy
     assert not caught.value.fault.forbidden
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_end_of_a_thumbnail_is_not_the_end_of_the_film(progressive: bool) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = b"\xff\xd8 a thumbnail \xff\xd9"
+    content = saved(NOISE, "JPEG", exif=exif, progressive=progressive)
+    assert content.count(b"\xff\xd9") == 2
+    assert decode(content + b"what a scanner adds").shape == (64, 64)
+    for cut in range(1, 40):
+        with pytest.raises(BadFilm, match="truncated"):
+            decode(content[:-cut])
+
+
+@pytest.mark.parametrize("content", [PNG, JPEG], ids=["PNG", "JPEG"])
+def test_no_beginning_of_a_film_is_a_film(content: bytes) -> None:
+    for length in range(len(content) - 1, 0, -97):
+        with pytest.raises(BadFilm):
+            decode(content[:length])
 
 
 def test_the_switch_that_lets_truncated_films_pass_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

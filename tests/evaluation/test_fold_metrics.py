@@ -11,45 +11,11 @@ from prognobench.evaluation import fold_metrics
 from prognobench.frame import InputError
 
 METRICS = ["mcc", "pr_auc", "roc_auc", "balanced_accuracy", "f1", "sensitivity", "specificity", "brier", "ece"]
-COLUMNS = [
-    "cohort",
-    "task",
-    "test_cohort",
-    "model",
-    "strategy",
-    "regime",
-    "shots",
-    "draw",
-    "validation",
-    "repeat",
-    "fold",
-    "test_center",
-    "seed",
-    "protocol",
-    "n_train",
-    "n_val",
-    "n_test",
-    "n_test_positive",
-    "mcc",
-    "pr_auc",
-    "roc_auc",
-    "balanced_accuracy",
-    "f1",
-    "sensitivity",
-    "specificity",
-    "brier",
-    "ece",
-    "threshold",
-    "trainable_params",
-    "total_params",
-    "trainable_percent",
-    "train_seconds",
-    "mcc_at_val",
-    "balanced_accuracy_at_val",
-    "f1_at_val",
-    "sensitivity_at_val",
-    "specificity_at_val",
-]
+KEYS = ["cohort", "task", "test_cohort", "model", "strategy", "regime", "shots", "draw", "validation", "repeat", "fold"]
+KEYS += ["test_center", "seed", "protocol"]
+COLUMNS = [*KEYS, "n_train", "n_val", "n_test", "n_test_positive", *METRICS]
+COLUMNS += ["threshold", "trainable_params", "total_params", "trainable_percent", "train_seconds"]
+COLUMNS += ["mcc_at_val", "balanced_accuracy_at_val", "f1_at_val", "sensitivity_at_val", "specificity_at_val"]
 COLUMNS += [f"{name}_patient" for name in METRICS] + ["n_test_patients", "undefined", "job"]
 
 VALIDATION = [(0, 0.1), (0, 0.2), (1, 0.3), (1, 0.9)]  # chooses 0.25
@@ -111,9 +77,6 @@ def test_a_test_fold_of_one_class_is_undefined_with_the_reason(planned, films):
     assert row["undefined"].startswith(f"test fold has one class (negative): {', '.join(undefined)}, mcc_at_val")
     named = set(row["undefined"].partition(": ")[2].split(", "))
     assert named == {column for column in COLUMNS if column in row.index[row.isna()] and column not in KEYS}
-
-
-KEYS = COLUMNS[:14]
 
 
 def test_patients_of_one_class_are_undefined_though_their_films_are_not(planned, films):
@@ -200,6 +163,12 @@ def test_predictions_that_would_give_a_wrong_number_are_refused_by_the_job(plann
 def test_jobs_that_cannot_be_told_apart_are_refused(planned, films):
     with pytest.raises(InputError, match=r"2 planned jobs cannot be told apart.*strategy lp"):
         fold_metrics(pd.concat([films(TEST), films(TEST, job="job1")]), planned({}, {}))
+
+
+@pytest.mark.parametrize(("trainable", "total"), [(0, 0), (None, None)])
+def test_what_has_no_parameters_has_no_share_of_them(planned, films, trainable, total):
+    row = fold_metrics(films(TEST), planned({"trainable_params": trainable, "total_params": total})).iloc[0]
+    assert np.isnan(row["trainable_percent"])
 
 
 def test_a_missing_column_is_named(planned, films):

@@ -161,7 +161,7 @@ def test_verify_sees_one_changed_byte(store: Path) -> None:
 
 
 def test_verify_refuses_what_it_cannot_find(store: Path) -> None:
-    with pytest.raises(InputError, match="not here.*--from hub"):
+    with pytest.raises(InputError, match=r"not here.*--from hub"):
         verify_weights(HUB)
-    with pytest.raises(InputError, match="Did you mean 'dinov2_s.lvd142m'"):
+    with pytest.raises(InputError, match=r"Did you mean 'dinov2_s\.lvd142m'"):
         verify_weights("dinov2_s.lvd")

@@ -8,8 +8,17 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from ..frame import InputError, Problem, Problems, nearest, read_document, sha256_file
-from ..frame._documents import Location, _compose
+from prognobench.frame import (
+    InputError,
+    Location,
+    Problem,
+    Problems,
+    document_lines,
+    nearest,
+    read_document,
+    sha256_file,
+)
+
 from ._facts import FilmFacts
 from ._films import Fault, locate
 from ._groups import group_films
@@ -102,7 +111,7 @@ def load_cohort(
     """
     path = Path(path)
     spec = read_document(path, CohortSpec)
-    _, lines = _compose(path.read_bytes().decode("utf-8-sig"), str(path))
+    lines = document_lines(path)
     problems = Problems()
     root = (path.parent / spec.images).resolve()
     _check_document(path, spec, root, tasks or (), lines, problems)

@@ -12,7 +12,8 @@ from typing import Any
 
 import PIL
 
-from ..frame import file_lock, home, sha256_json, write_in_one_step
+from prognobench.frame import file_lock, home, sha256_json, write_in_one_step
+
 from ._films import Fault
 
 _LOG = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ Gray = NDArray[np.float32]
 # Pillow warns from here on and refuses at twice as many; a film of more pixels is no film.
 _MOST_PIXELS = 89_478_485
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601-7, section 2.5.1
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _OTHER_FORMATS = (
     (128, b"DICM", "DICOM"),
     (0, b"II*\0", "TIFF"),
@@ -145,9 +146,21 @@ def _open(content: bytes) -> ImageFile.ImageFile:
     if getattr(image, "n_frames", 1) > 1:
         raise BadFilm("the file holds several images", "Save the film alone")
     if image.format == "PNG":
-        # Decoding stops when it has its pixels; only this reads on to the end and checks every sum.
+        # Decoding stops when it has its pixels; only this reads on and checks every sum.
         Image.open(io.BytesIO(content), formats=["PNG"]).verify()
+    end = content.rfind(_PNG_END) if image.format == "PNG" else content.find(b"\xff\xd9", _scan_start(content))
+    if end < 0:
+        raise BadFilm("the image is truncated: its end is missing", _AGAIN)
     return image
+
+
+def _scan_start(jpeg: bytes) -> int:
+    """Return where the pixels of a JPEG begin, past the segments whose thumbnails have an end of their own."""
+    at = 2
+    while at + 4 <= len(jpeg) and jpeg[at : at + 2] != b"\xff\xda":
+        fill = jpeg[at + 1] == 0xFF  # any number of these may stand before a marker
+        at += 1 if fill else 2 + int.from_bytes(jpeg[at + 2 : at + 4])
+    return at
 
 
 def _raw_mode(image: ImageFile.ImageFile) -> str:

@@ -17,7 +17,8 @@ import PIL
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ..frame import file_lock, home, sha256_json
+from prognobench.frame import file_lock, home, sha256_json
+
 from ._preprocessing import Preprocessing
 
 _LOG = logging.getLogger(__name__)

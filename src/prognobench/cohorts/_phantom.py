@@ -31,7 +31,7 @@ _CENTERS: dict[str, Look] = {
     "lakeside": Look(contrast=0.90, brightness=-0.01, grain=0.020, border=0.025, border_level=0.5, aspect=1.06, bits=8),
     "midtown": Look(contrast=1.05, brightness=0.02, grain=0.014, border=0.010, border_level=1.0, aspect=1.00, bits=8),
 }
-_PULL = 7.0  # log-odds of the outcome per standard deviation of severity at signal 1
+_PULL = 9.0  # log-odds of the outcome per standard deviation of severity at signal 1
 _MOST_FILMS = 20
 _COLUMNS = ("image", "patient", "center", "view", "sex", "age", "day", "icu", "severity")
 _NOTICE = "synthetic film made by prognobench"

@@ -228,7 +228,7 @@ def width_of(size: int, aspect: float) -> int:
 def _add_between(
     film: Grid, x: Grid, y: Grid, between: tuple[float, float], draw: Callable[[Grid, Grid], Grid]
 ) -> None:
-    """Add `draw(x, y)` to the rows of `film` that reach into the heights `between`: a third of the time saved."""
+    """Add `draw(x, y)` to the rows of `film` that reach into the heights `between`, and compute no others."""
     rows = np.flatnonzero((y.max(axis=1) >= between[0]) & (y.min(axis=1) <= between[1]))
     if rows.size:
         part = slice(int(rows[0]), int(rows[-1]) + 1)
@@ -485,7 +485,7 @@ def _expose(density: Grid, pose: Pose, look: Look, rng: np.random.Generator) -> 
     reach = (bright - dark) * (1.15 if pose.view == "AP" else 1.0)
     levels = 0.10 + 0.80 * (soft - dark) / reach
     levels = np.clip(levels, 0, 1.15) ** (look.contrast * np.exp(-pose.exposure)) + look.brightness
-    grain = ndimage.gaussian_filter(rng.normal(size=soft.shape), 0.6, truncate=3.0)
+    grain: Grid = ndimage.gaussian_filter(rng.normal(size=soft.shape), 0.6, truncate=3.0)
     grain *= look.grain * (1.4 if pose.view == "AP" else 1.0) / grain.std()
     shown: Grid = np.clip(levels * (1 + 0.35 * grain) + 0.75 * grain, 0, 1)
     return shown

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from ..frame import Document, sha256_json
+from prognobench.frame import Document, sha256_json
 
 _RECIPE_VERSION = 1  # raise it with any change of the pixels that a recipe gives
 

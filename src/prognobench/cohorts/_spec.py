@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from ..frame import Document
+from prognobench.frame import Document, Location
 
 Role = Literal["acquisition", "demographic", "clinical", "outcome"]
 
@@ -15,29 +15,50 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _any_number(value: Any) -> Any:
+    return [] if value is None else _one_or_many(value)
+
+
 Text = Annotated[str, Field(min_length=1)]
 Values = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
-ColumnNames = Annotated[list[Text], BeforeValidator(_one_or_many)]
+ColumnNames = Annotated[list[Text], BeforeValidator(_any_number)]
+
+# The reference in docs/ is made from the texts under the keys.
+_DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 
 
 class Columns(Document):
     """Which column of the table holds what; `image` and `patient` are required."""
 
+    model_config = _DOCUMENTED
+
     image: Text
+    """The image file, relative to `images`, with `/` between folders."""
     patient: Text
+    """The patient's id; films of one patient are never split."""
     center: Text | None = None
+    """The hospital."""
     view: Text | None = None
+    """The projection, such as AP or PA; it has the role acquisition."""
     sex: Text | None = None
+    """It has the role demographic."""
     age: Text | None = None
+    """It has the role demographic."""
 
 
 class Roles(Document):
     """What the other columns are; a column without a role is never used as a predictor."""
 
+    model_config = _DOCUMENTED
+
     acquisition: ColumnNames = Field(default_factory=list)
+    """Known when the film is taken, about the taking."""
     demographic: ColumnNames = Field(default_factory=list)
+    """Who the patient is."""
     clinical: ColumnNames = Field(default_factory=list)
+    """Known when the film is taken, about the patient."""
     outcome: ColumnNames = Field(default_factory=list)
+    """Known later; never a predictor."""
 
 
 class TaskSpec(Document):
@@ -49,10 +70,16 @@ class TaskSpec(Document):
     ['Y']
     """
 
+    model_config = _DOCUMENTED
+
     label: Text
+    """The column that holds the outcome; a row whose cell is blank or not listed is left out of the task."""
     positive: Values
+    """What the cell says, as spelled, for the positive class: one value or a list."""
     negative: Values
+    """The same for the negative class."""
     where: dict[Text, Values] = Field(default_factory=dict)
+    """Columns with the values that a row must have to count; by default every row counts."""
 
     @model_validator(mode="after")
     def _classes_are_told_apart(self) -> TaskSpec:
@@ -67,14 +94,24 @@ class TaskSpec(Document):
 class CohortSpec(Document):
     """A cohort as `cohort.yaml` describes it; `docs/` has the reference of each key."""
 
+    model_config = _DOCUMENTED
+
     name: Text
+    """The cohort's name in records and tables."""
     manifest: Text
+    """The table, one row an image: CSV or TSV in UTF-8, relative to this file."""
     images: Text = "."
+    """The root of the image column, relative to this file; nothing outside it is read."""
     columns: Columns
+    """Which column of the table holds what."""
     roles: Roles = Roles()
+    """What the other columns are."""
     tasks: Annotated[dict[Text, TaskSpec], Field(min_length=1)]
+    """The outcomes, each under its name."""
     on_bad_image: Literal["error", "exclude"] = "error"
+    """Whether a film that is missing, unreadable or of one gray value stops everything or is left out and counted."""
     on_duplicate: Literal["group", "keep_first", "error", "allow"] = "group"
+    """Patients who share a byte-identical film: one group, later rows left out, an error, or nothing is done."""
 
     def columns_of(self, role: Role) -> tuple[str, ...]:
         """Return the table's columns of a role, those that `columns` implies first.
@@ -84,9 +121,6 @@ class CohortSpec(Document):
         implied = {"acquisition": [self.columns.view], "demographic": [self.columns.sex, self.columns.age]}
         named = [column for column in implied.get(role, []) if column is not None]
         return tuple(dict.fromkeys([*named, *getattr(self.roles, role)]))
-
-
-Location = tuple[str | int, ...]
 
 
 def contradictions(spec: CohortSpec) -> list[tuple[Location, str, str]]:

@@ -15,7 +15,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..frame import InputError, Problem, file_lock, sha256_bytes, sha256_json
+from prognobench.frame import InputError, Problem, file_lock, sha256_bytes, sha256_json
+
 from ._facts import FilmFacts, read_facts, save_facts
 from ._films import BadFilm, Fault, decode
 from ._packs import PackDraft, images_folder, open_pack

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..frame import Problems
+from prognobench.frame import Problems
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from ._folds import AT_VAL, NAMES, PATIENT
 from ._tables import CELL_KEYS, FOLD_KEYS, planned_jobs
 
 METRIC_COLUMNS = (*NAMES, *AT_VAL, *PATIENT)
 _CELL = [*CELL_KEYS, "protocol"]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
@@ -50,27 +55,54 @@ def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     planned = planned_jobs(jobs)
     values = folds[["job", "test_cohort", "n_test", "n_test_patients", *METRIC_COLUMNS]]
     table = planned.merge(values.astype({"job": "string", "test_cohort": "string"}), "left", ["job", "test_cohort"])
-    table[list(METRIC_COLUMNS)] = table[list(METRIC_COLUMNS)].astype(np.float64)
-    by_fold = _complete_means(table)
-    by_cell = by_fold.groupby(_CELL, dropna=False)
-    mean, std, n = (by_cell[list(METRIC_COLUMNS)].agg(how) for how in ("mean", "std", "count"))
-    margin = std * stats.t.ppf(0.975, (n - 1).where(n > 1)) / np.sqrt(n)
+    folds_of_cells, fold_values = _complete_folds(table)
+    cells, cell = _groups(folds_of_cells, _CELL)
+    mean, std, n = _moments(fold_values, cell, len(cells))
+    # Student's t quantile, straight from its function: scipy.stats takes half a second to import.
+    margin = stdtrit(np.where(n > 1, n - 1, np.nan), 0.975) * std / np.sqrt(np.maximum(n, 1))
     parts = {"mean": mean, "std": std, "ci_low": mean - margin, "ci_high": mean + margin}
-    statistics = {f"{name}_{part}": parts[part][name] for name in METRIC_COLUMNS for part in parts}
-    counts = {f"{name}_n": n[name] for name in METRIC_COLUMNS}
-    n_missing = planned.assign(n_missing=planned["state"] != "done").groupby(_CELL, dropna=False)["n_missing"].sum()
-    cells = by_cell.size().index.to_frame(index=False)
+    statistics = {f"{m}_{part}": parts[part][:, i] for i, m in enumerate(METRIC_COLUMNS) for part in parts}
+    counts = {f"{m}_n": n[:, i].astype(np.int64) for i, m in enumerate(METRIC_COLUMNS)}
+    _, planned_cell = _groups(planned, _CELL)
+    cells["n_folds"] = np.bincount(cell, minlength=len(cells))
+    cells["n_missing"] = np.bincount(planned_cell[planned["state"] != "done"], minlength=len(cells))
     several = table.loc[table["n_test_patients"] < table["n_test"], "test_cohort"]
     cells["headline"] = np.where(cells["test_cohort"].isin(several), "patient", "film")
-    numbers = pd.concat({"n_folds": by_cell.size(), "n_missing": n_missing, **statistics, **counts}, axis=1)
-    summary = pd.concat([cells, numbers.reset_index(drop=True)], axis=1)
-    ordered = [*CELL_KEYS, "n_folds", "n_missing", *statistics, "protocol", "headline", *counts]
-    return summary.sort_values(_CELL, kind="stable", na_position="first", ignore_index=True)[ordered]
+    summary = pd.concat([cells, pd.DataFrame(statistics), pd.DataFrame(counts)], axis=1)
+    return summary[[*CELL_KEYS, "n_folds", "n_missing", *statistics, "protocol", "headline", *counts]]
 
 
-def _complete_means(table: pd.DataFrame) -> pd.DataFrame:
+def _complete_folds(table: pd.DataFrame) -> tuple[pd.DataFrame, Floats]:
     """Average seeds and draws within each fold, NaN where one of them is missing or undefined."""
-    groups = table.groupby([*_CELL, *FOLD_KEYS], dropna=False)
-    values = groups[list(METRIC_COLUMNS)]
-    complete = values.count().eq(groups.size(), axis=0)
-    return values.mean().where(complete)
+    values = table[list(METRIC_COLUMNS)].to_numpy(np.float64, na_value=np.nan)
+    folds, fold = _groups(table, [*_CELL, *FOLD_KEYS])
+    mean, _, n = _moments(values, fold, len(folds))
+    planned = np.bincount(fold, minlength=len(folds))
+    return folds, np.where(n == planned[:, None], mean, np.nan)
+
+
+def _groups(table: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, Ints]:
+    """Return the distinct values of `keys`, sorted with missing ones first, and the place of each row among them."""
+    groups = table[keys].drop_duplicates().sort_values(keys, kind="stable", na_position="first", ignore_index=True)
+    place = table[keys].merge(groups.assign(_place=range(len(groups))), "left", keys)["_place"]
+    return groups, place.to_numpy(np.int64)
+
+
+def _moments(values: Floats, group: Ints, groups: int) -> tuple[Floats, Floats, Floats]:
+    """Return mean, standard deviation (ddof 1) and count of the numbers in each column, by group.
+
+    Written out because the last bits of pandas' grouped mean depend on the other groups: a record that changes must
+    change the numbers of its own cell and no others.
+    """
+    there = ~np.isnan(values)
+
+    def total(numbers: npt.NDArray[Any]) -> Floats:
+        result = np.zeros((groups, values.shape[1]))
+        np.add.at(result, group, numbers)
+        return result
+
+    n = total(there)
+    mean = np.divide(total(np.where(there, values, 0)), n, out=np.full_like(n, np.nan), where=n > 0)
+    squares = total(np.where(there, values - mean[group], 0) ** 2)
+    std = np.sqrt(np.divide(squares, n - 1, out=np.full_like(n, np.nan), where=n > 1))
+    return mean, std, n

@@ -40,7 +40,8 @@ def load_backbone(card: ModelCard, weights: Weights, *, seed: int | None = None)
     nn.Module
         timm's module in eval mode and float32 without classifier: images of shape (n, 3, input_size, input_size),
         normalized as the card says, give features of shape (n, width). Random weights are timm's own
-        initialization, with LayerScale set to 1: its published start of 1e-5 would silence every block.
+        initialization, with LayerScale and norms that start at 0 set to 1: as published they would silence every
+        block.
 
     Raises
     ------
@@ -125,7 +126,9 @@ def _build_random(card: ModelCard, weights: Weights, seed: int | None) -> nn.Mod
     module = _create(card, recorded)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if name.rpartition(".")[2] in _LAYER_SCALES:
+            # timm also starts the last norm of a residual branch at zero, which shuts that branch off.
+            shut = name.endswith(".weight") and parameter.ndim == 1 and not parameter.any()
+            if shut or name.rpartition(".")[2] in _LAYER_SCALES:
                 parameter.fill_(1.0)
     return module.float().eval()
 

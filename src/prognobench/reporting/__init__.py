@@ -1,6 +1,35 @@
-"""From numbers to what people read: tables, and later figures and the report."""
+"""From numbers to what people read: tables and listings, and later figures and the report."""
 
+from ._listings import (
+    print_cohort,
+    print_findings,
+    print_models,
+    print_plan,
+    print_run,
+    print_status,
+    print_strategies,
+    print_weights,
+    status_rows,
+)
+from ._progress import RunProgress, film_progress
 from ._report import Report, report, write_tables
 from ._results import print_table, result_table
 
-__all__ = ["Report", "print_table", "report", "result_table", "write_tables"]
+__all__ = [
+    "Report",
+    "RunProgress",
+    "film_progress",
+    "print_cohort",
+    "print_findings",
+    "print_models",
+    "print_plan",
+    "print_run",
+    "print_status",
+    "print_strategies",
+    "print_table",
+    "print_weights",
+    "report",
+    "result_table",
+    "status_rows",
+    "write_tables",
+]

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from rich.console import Console
+from rich.text import Text
 
 from prognobench.evaluation import fold_metrics, summarize
 from prognobench.frame import write_in_one_step
 
 from ._csv import csv_text
-from ._results import result_table
+from ._results import print_table, result_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class Report:
     table: pd.DataFrame
 
 
-def report(results: Path, out: Path) -> Report:
+def report(results: Path, out: Path, console: Console | None = None) -> Report:
     """Report the study that lies in `results`.
 
     Parameters
@@ -39,6 +41,8 @@ def report(results: Path, out: Path) -> Report:
         A study's folder, as `prognobench run` leaves it, finished or not.
     out
         Folder of the report, made if needed.
+    console
+        Where to print the table of results and the files' places, if anywhere.
 
     Raises
     ------
@@ -49,7 +53,13 @@ def report(results: Path, out: Path) -> Report:
 
     predictions, jobs = read_results(results)
     folds, summary = _tables(predictions, jobs)
-    return Report(_write(folds, summary, out), result_table(summary))
+    made = Report(_write(folds, summary, out), result_table(summary))
+    if console is not None:
+        print_table(made.table, console)
+        console.print()
+        for file in made.files.values():
+            console.print(Text(str(file)), soft_wrap=True)
+    return made
 
 
 def write_tables(predictions: pd.DataFrame, jobs: pd.DataFrame, out: Path) -> dict[str, Path]:

@@ -142,6 +142,8 @@ def _tensors_without_gradient(module: nn.Module, batch: Tensor) -> list[str]:
     if not trainable:
         return []
     output = module(batch)
+    if not output.requires_grad:
+        return [name for name, _ in trainable]
     # A random direction: the sum of normalized features is constant, and its gradient would be zero everywhere.
     direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(1))
     (output * direction).sum().backward()

@@ -1,0 +1,84 @@
+"""A job key is a hash of what changes the result, and of nothing else."""
+
+import json
+
+import pytest
+
+pytest.importorskip("torch")
+from prognobench.studies import Job, job_key, plan_study, read_study  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def keys(path, *overrides):
+    return [job.key for job in plan_study(read_study(path, overrides)).jobs]
+
+
+@pytest.fixture
+def copied(study_file, phantom, tmp_path):
+    """The same study and cohort in another place."""
+    import shutil
+
+    shutil.copytree(phantom.parent, tmp_path / "elsewhere")
+    other = tmp_path / "elsewhere" / "my study.yaml"
+    other.write_text(study_file.read_text().replace(str(phantom), "cohort.yaml"), encoding="utf-8")
+    return other
+
+
+def test_keys_do_not_depend_on_the_place_or_the_name_of_the_study(study_file, copied):
+    assert keys(study_file) == keys(copied, "name=renamed")
+
+
+def test_keys_do_not_depend_on_the_order_of_the_rows(study_file, copied):
+    table = copied.parent / "labels.csv"
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([header, *reversed(rows)]) + "\n")
+    assert keys(study_file) == keys(copied)
+
+
+def test_a_plan_and_a_record_make_the_same_key(study_file):
+    for job in plan_study(read_study(study_file)).jobs:
+        stored = json.loads(json.dumps(job.to_json()))
+        assert Job.from_json(stored) == job
+        assert job_key(stored["identity"]) == job.key == stored["key"]
+
+
+def test_every_job_has_a_key_of_its_own(study_file):
+    found = keys(study_file, "seeds=[1, 2]")
+    assert len(set(found)) == len(found)
+
+
+CONTROL, PROBE, LORA = slice(0, 3), slice(3, 6), slice(6, 9)
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("split_seed=1", (CONTROL, PROBE, LORA)),
+        ("seeds=[1]", (PROBE, LORA)),
+        ("protocol={base: quick, epochs: 2, batch_size: 32}", (LORA,)),
+        ("protocol={base: quick, epochs: 1, batch_size: 32, adapter_learning_rate: 0.1}", (LORA,)),
+        ("protocol={base: quick, epochs: 1, batch_size: 32, backbone_learning_rate: 0.1}", ()),
+        ("protocol={base: quick, epochs: 1, batch_size: 32, precision: fp32}", "precision"),
+        ("protocol={base: quick, epochs: 1, batch_size: 32, probe: {penalties: [1]}}", (PROBE,)),
+        ("strategies=[lp, {lora: {rank: 2, alpha: 1}}]", (LORA,)),
+        ('models=[{"timm:test_vit": {weights: "random:7"}}]', (PROBE, LORA)),
+        ("save=weights", ()),
+        ("controls=majority", ()),
+    ],
+)
+def test_a_key_changes_where_the_result_does(study_file, override, changed):
+    from prognobench.training import usable_precision
+
+    if changed == "precision":
+        changed = () if usable_precision("auto") == "fp32" else (LORA,)
+    before, after = keys(study_file), keys(study_file, override)
+    for part in (CONTROL, PROBE, LORA):
+        assert (before[part] != after[part]) == (part in changed)
+
+
+def test_one_changed_label_changes_the_keys(study_file, copied):
+    table = copied.parent / "labels.csv"
+    text = table.read_text()
+    table.write_text(text.replace(",no,", ",unknown,", 1))
+    assert not set(keys(study_file)) & set(keys(copied))

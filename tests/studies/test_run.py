@@ -1,0 +1,183 @@
+"""Studies run, resume, survive failing jobs, and give the same bits however they were run."""
+
+import pandas as pd
+import pytest
+
+pytest.importorskip("torch")
+from prognobench.evaluation import fold_metrics  # noqa: E402
+from prognobench.frame import InputError  # noqa: E402
+from prognobench.studies import Store, plan_study, read_results, read_study, run_plan, study_status  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def run(path, results, *overrides, **settings):
+    return run_plan(plan_study(read_study(path, overrides)), results, **{"threads": 1, **settings})
+
+
+def same_predictions(one, other):
+    (a, _), (b, _) = read_results(one), read_results(other)
+    pd.testing.assert_frame_equal(a, b, check_exact=True)
+    return len(a)
+
+
+def test_records_hold_what_the_design_says(finished):
+    store = Store(finished)
+    predictions, jobs = read_results(finished)
+    assert jobs["state"].eq("done").all()
+    assert len(store.keys()) == len(jobs) == 9
+    for key in store.keys():
+        names = {path.name for path in (store.runs / key).iterdir()}
+        expected = {"job.json", "status.json", "predictions.parquet", "history.parquet", "cost.json"}
+        assert names == expected | {"environment.json"}
+        record = store.read(key)
+        assert set(record.predictions["split"]) == {"val", "test"}
+        assert record.predictions["y_score"].between(0, 1).all()
+        assert record.environment["versions"]["torch"]
+        assert record.environment["split_sha256"] in {path.stem for path in store.splits.iterdir()}
+    tested = predictions[predictions["split"] == "test"]
+    films = tested.groupby(tested["job"].map(jobs.set_index("job")["strategy"]))["image"]
+    assert films.nunique().nunique() == 1
+    assert (films.count() == films.nunique()).all()
+
+
+def test_frozen_features_are_computed_once_for_all_folds(finished, phantom):
+    store = Store(finished)
+    costs = [store.read(key).cost for key in store.keys() if store.read(key).job.strategy == "lp"]
+    rows = sum(1 for _ in (phantom.parent / "images").iterdir())
+    assert {cost["shared"]["features"] for cost in costs} == {costs[0]["shared"]["features"]}
+    assert {cost["shared"]["films"] for cost in costs} == {rows}
+    assert {cost["shared"]["jobs"] for cost in costs} == {3}
+
+
+def test_to_run_again_does_nothing(finished, study_file):
+    store = Store(finished)
+    before = {key: (store.runs / key / "status.json").stat().st_mtime_ns for key in store.keys()}
+    summary = run(study_file, finished)
+    assert (summary.planned, summary.found, summary.done) == (9, 9, 0)
+    assert {key: (store.runs / key / "status.json").stat().st_mtime_ns for key in store.keys()} == before
+
+
+def test_two_workers_give_the_bits_of_one(finished, study_file, tmp_path):
+    summary = run(study_file, tmp_path / "two", workers=2)
+    assert summary.done == 9
+    assert same_predictions(finished, tmp_path / "two") > 0
+
+
+def test_a_larger_study_reuses_the_records_of_a_smaller_one(finished, study_file, tmp_path):
+    run(study_file, tmp_path / "results", "strategies=[lp]")
+    summary = run(study_file, tmp_path / "results")
+    assert (summary.found, summary.done) == (6, 3)
+    assert same_predictions(finished, tmp_path / "results") > 0
+
+
+def test_a_failing_job_is_recorded_and_the_others_go_on(study_file, tmp_path):
+    # A learning rate that overflows fails lora and leaves lp and the control alone.
+    bad = "protocol={base: quick, epochs: 2, batch_size: 8, adapter_learning_rate: 1e38, head_learning_rates: [1e38]}"
+    summary = run(study_file, tmp_path / "results", bad)
+    assert (summary.done, len(summary.failed)) == (6, 3)
+    (state,) = study_status(tmp_path / "results")
+    assert (state.done, len(state.failed), len(state.missing)) == (6, 3, 0)
+    assert all("finite" in error for _, error, _ in state.failed)
+    predictions, jobs = read_results(tmp_path / "results")
+    assert jobs["state"].value_counts().to_dict() == {"done": 6, "failed": 3}
+    assert len(fold_metrics(predictions, jobs)) == 6
+    again = run(study_file, tmp_path / "results", bad)
+    assert (again.found, len(again.failed)) == (6, 3)
+    assert {attempts for _, _, attempts in study_status(tmp_path / "results")[0].failed} == {2}
+
+
+def test_a_worker_that_dies_fails_its_job_alone(study_file, tmp_path):
+    import os
+    import signal
+    import threading
+    import time
+
+    import psutil
+
+    class Killer:
+        def begin(self, jobs, done):
+            self.killed = None
+
+        def started(self, job):
+            if job.strategy == "lora_r2" and self.killed is None:
+                self.killed = job
+                threading.Thread(target=self.kill).start()
+
+        def kill(self):
+            time.sleep(0.02)
+            for child in psutil.Process().children():
+                if "spawn_main" in " ".join(child.cmdline()):
+                    os.kill(child.pid, signal.SIGKILL)
+
+        def ended(self, job, error):
+            pass
+
+    killer = Killer()
+    summary = run(study_file, tmp_path / "results", watcher=killer)
+    assert [job.key for job, _ in summary.failed] == [killer.killed.key]
+    assert "killed by signal 9" in summary.failed[0][1]
+    assert summary.done == 8
+    assert run(study_file, tmp_path / "results").done == 1
+
+
+def test_an_altered_record_stops_the_next_run_and_every_reader(study_file, finished, tmp_path):
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "results")
+    store = Store(tmp_path / "results")
+    first, second = store.keys()[:2]
+    for key in (first, second):
+        path = store.runs / key / "cost.json"
+        path.write_text(path.read_text().replace("own_seconds", "own_secondz"))
+    for reader in (lambda: run(study_file, tmp_path / "results"), lambda: read_results(tmp_path / "results")):
+        with pytest.raises(InputError) as caught:
+            reader()
+        assert len(caught.value.problems) == 2
+        assert first in str(caught.value)
+        assert second in str(caught.value)
+
+
+def test_an_altered_split_file_stops_the_next_run(study_file, finished, tmp_path):
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "results")
+    path = next(Store(tmp_path / "results").splits.iterdir())
+    path.write_text(path.read_text().replace(",test", ",val", 1))
+    with pytest.raises(InputError, match="the file was altered"):
+        run(study_file, tmp_path / "results")
+
+
+def test_a_deleted_record_is_a_hole_and_is_done_again_to_the_same_bits(study_file, finished, tmp_path):
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "results")
+    store = Store(tmp_path / "results")
+    shutil.rmtree(store.runs / store.keys()[4])
+    _, jobs = read_results(tmp_path / "results")
+    assert jobs["state"].value_counts().to_dict() == {"done": 8, "missing": 1}
+    assert run(study_file, tmp_path / "results").done == 1
+    assert same_predictions(finished, tmp_path / "results") > 0
+
+
+def test_a_folder_without_results_is_named(tmp_path):
+    with pytest.raises(InputError, match="no results of a study"):
+        read_results(tmp_path)
+
+
+def test_weights_are_kept_where_the_study_says_so(study_file, tmp_path):
+    from safetensors.torch import load
+
+    run(study_file, tmp_path / "results", "save=weights", "controls=[]")
+    store = Store(tmp_path / "results")
+    for key in store.keys():
+        record = store.read(key)
+        tensors = load(record.tensors)
+        assert {"head.weight", "head.bias"} <= tensors.keys()
+        assert any("lora_A" in name for name in tensors) == (record.job.strategy == "lora_r2")
+
+
+@pytest.mark.parametrize("settings", [{"workers": 0}, {"threads": 0}])
+def test_numbers_that_cannot_work_are_named(study_file, tmp_path, settings):
+    with pytest.raises(InputError, match="cannot work"):
+        run(study_file, tmp_path / "results", **settings)

@@ -1,0 +1,138 @@
+"""Records are whole, sealed, and refused by name when they were altered."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from prognobench.frame import InputError
+from prognobench.studies import Job, Record, Store
+
+WORDS = {
+    "cohort": "c", "task": "t", "test_cohort": "c", "model": "none", "strategy": "majority", "regime": "full",
+    "shots": None, "draw": None, "validation": "kfold3", "repeat": 0, "fold": 1, "test_center": None, "seed": 42,
+    "protocol": "quick", "kind": "control", "weights": None, "n_train": 2, "n_val": 1, "n_test": 1,
+}  # fmt: skip
+
+
+def record(fold=1, score=0.5):
+    job = Job(**{**WORDS, "fold": fold}, identity=json.dumps({"fold": fold}, separators=(",", ":")))
+    predictions = pd.DataFrame(
+        {
+            "cohort": ["c", "c"],
+            "image": ["a", "b"],
+            "patient": ["p", "q"],
+            "center": ["", ""],
+            "split": ["val", "test"],
+            "y_true": [0, 1],
+            "y_score": [score, 0.25],
+        }
+    )
+    history = pd.DataFrame({"candidate": ["x"], "val_loss": [0.1], "chosen": [True]})
+    return Record(job, predictions, history, {"own_seconds": 1.0}, {"versions": {}})
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+def test_a_record_reads_back_as_it_was_written(store):
+    written = record()
+    store.write(written)
+    found = store.read(written.job.key)
+    assert found.job == written.job
+    pd.testing.assert_frame_equal(found.predictions, written.predictions)
+    pd.testing.assert_frame_equal(found.history, written.history)
+    assert (found.cost, found.environment) == (written.cost, written.environment)
+    assert list(store.tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["job.json", "cost.json", "environment.json", "predictions.parquet", "history.parquet"]
+)
+def test_an_altered_file_is_refused_by_name(store, name):
+    store.write(record())
+    key = record().job.key
+    path = store.runs / key / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    for reader in (store.read, store.verify):
+        with pytest.raises(InputError) as caught:
+            reader(key)
+        assert f"record {key}" in str(caught.value)
+        assert f"{name} was altered" in str(caught.value)
+
+
+def test_missing_added_and_renamed_parts_are_refused(store):
+    store.write(record())
+    key = record().job.key
+    folder = store.runs / key
+    (folder / "extra.txt").write_text("x")
+    with pytest.raises(InputError, match=r"extra\.txt was added"):
+        store.read(key)
+    (folder / "extra.txt").unlink()
+    (folder / "history.parquet").rename(folder.parent / "history.parquet")
+    with pytest.raises(InputError, match=r"history\.parquet is missing"):
+        store.read(key)
+    (folder.parent / "history.parquet").rename(folder / "history.parquet")
+    folder.rename(folder.with_name("0" * 64))
+    with pytest.raises(InputError, match="the folder's name is not the key"):
+        store.read("0" * 64)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"state": "done"}'])
+def test_a_broken_status_is_refused(store, content):
+    store.write(record())
+    (store.runs / record().job.key / "status.json").write_text(content)
+    with pytest.raises(InputError, match="status.json is missing or not as it was written|does not name"):
+        store.read(record().job.key)
+
+
+def test_who_comes_second_changes_nothing(store):
+    store.write(record(score=0.5))
+    store.write(record(score=0.9))
+    assert store.read(record().job.key).predictions["y_score"].iloc[0] == 0.5
+    assert list(store.tmp.iterdir()) == []
+
+
+def test_a_failure_counts_attempts_and_gives_way_to_a_record(store):
+    job = record().job
+    store.write_failure(job, "first")
+    store.write_failure(job, "second")
+    status = store.status(job.key)
+    assert (status.state, status.attempts, status.error) == ("failed", 2, "second")
+    with pytest.raises(InputError, match="not a finished record"):
+        store.read(job.key)
+    store.write(record())
+    assert (store.status(job.key).state, store.status(job.key).attempts) == ("done", 3)
+    store.write_failure(job, "late")
+    assert store.status(job.key).state == "done"
+
+
+def test_a_write_that_fails_leaves_nothing(store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.write(record())
+    assert store.keys() == []
+    assert list(store.tmp.iterdir()) == []
+
+
+def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(store):
+    code = (
+        "import sys, os, json; from pathlib import Path; from prognobench.studies import Store\n"
+        "with Store(Path(sys.argv[1]))._draft('k' * 64) as draft:\n"
+        "    (draft / 'half').write_text('x'); os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(store.root)], check=False)
+    with store._draft("l" * 64) as mine:
+        assert len(list(store.tmp.iterdir())) == 2
+        store.clear_leftovers()
+        assert list(store.tmp.iterdir()) == [mine]

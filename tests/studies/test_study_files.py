@@ -1,0 +1,78 @@
+"""Study files: read strictly, every fault named with its row."""
+
+import pytest
+
+from prognobench.frame import InputError
+from prognobench.studies import read_study
+
+GOOD = """\
+name: s
+cohorts: [cohort.yaml]
+models: [dinov2_s]
+strategies: [lp]
+validation: {kfold: {folds: 5}}
+"""
+
+
+def study(tmp_path, text, *overrides):
+    path = tmp_path / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_study(path, overrides).spec
+
+
+def test_what_is_not_said_has_the_documented_default(tmp_path):
+    spec = study(tmp_path, GOOD)
+    assert [regime.name for regime in spec.regimes] == ["full"]
+    assert spec.protocol.name == "standard"
+    assert spec.controls == ("majority",)
+    assert (spec.seeds, spec.split_seed, spec.save) == ((42,), 42, "predictions")
+    assert spec.cohorts[0].tasks is None
+
+
+def test_the_command_line_lies_over_the_file(tmp_path):
+    spec = study(tmp_path, GOOD, "protocol=quick", "models=[resnet18, dinov2_s]", "strategies=[{lora: {rank: [4, 8]}}]")
+    assert spec.protocol.name == "quick"
+    assert [entry.name for entry in spec.models] == ["resnet18", "dinov2_s"]
+    assert [strategy.label for strategy in spec.strategies] == ["lora_r4", "lora_r8"]
+
+
+def test_weights_can_be_chosen(tmp_path):
+    spec = study(tmp_path, GOOD.replace("[dinov2_s]", "[{resnet18: {weights: random}}, dinov2_s]"))
+    assert [(entry.name, entry.weights) for entry in spec.models] == [("resnet18", "random"), ("dinov2_s", None)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("models:", "modles:", "row 3: unknown key 'modles'. Did you mean 'models'"),
+        ("strategies: [lp]", "", "the key 'strategies' is missing"),
+        ("[lp]", "[lpp]", "row 4: in 'strategies': unknown strategy 'lpp'. Did you mean 'lp'"),
+        ("[lp]", "[{lora: {rnk: 4}}]", "Did you mean 'rank'"),
+        ("[lp]", "[]", "row 4: 'strategies' does not fit"),
+        ("folds: 5", "folds: 2", "row 5: 'validation.kfold.folds' does not fit"),
+        ("folds: 5", "fold: 5", "row 5: unknown key 'validation.kfold.fold'. Did you mean 'folds'"),
+        ("{kfold: {folds: 5}}", "{kfolds: {}}", "unknown key 'validation.kfolds'. Did you mean 'kfold'"),
+        ("{kfold: {folds: 5}}", "{}", "names no way to split"),
+        ("name: s", "name: ../s", "row 1: 'name' does not fit"),
+        ("name: s", "name: s\nprotocol: standrad", "Did you mean 'standard'"),
+        ("name: s", "name: s\nprotocol: {base: quick, epoch: 3}", "Did you mean 'epochs'"),
+        ("name: s", "name: s\nregimes: [ful]", "Did you mean 'full'"),
+        ("name: s", "name: s\ncontrols: [majorty]", "Did you mean 'majority'"),
+        ("name: s", "name: s\nseeds: [a]", "'seeds.0' does not fit"),
+        ("[dinov2_s]", "[dinov2_s, dinov2_s]", "asked for twice"),
+        ("cohorts: [cohort.yaml]", "cohorts: [{path: c, task: [a]}]", "Did you mean 'tasks'"),
+        ("name: s", "name: !!python/object/apply:os.system [ls]", "would build an object"),
+    ],
+)
+def test_every_fault_is_named_with_its_row_and_remedy(tmp_path, old, new, expected):
+    with pytest.raises(InputError) as caught:
+        study(tmp_path, GOOD.replace(old, new))
+    assert expected in str(caught.value)
+    assert "study.yaml" in str(caught.value)
+
+
+def test_all_faults_of_a_file_come_in_one_message(tmp_path):
+    text = GOOD.replace("[lp]", "[lpp]").replace("models", "modles").replace("folds: 5", "folds: two")
+    with pytest.raises(InputError) as caught:
+        study(tmp_path, text)
+    assert len(caught.value.problems) == 4

@@ -1,0 +1,141 @@
+"""Training by gradient steps: selection, resuming, and what is left untouched."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from prognobench.models import find_weights, load_backbone, model_card  # noqa: E402
+from prognobench.protocols import resolve_protocol  # noqa: E402
+from prognobench.strategies import parse_strategies  # noqa: E402
+from prognobench.training import Checkpoint, Films, Rows, fine_tune, use_threads  # noqa: E402
+from prognobench.training._finetune import _Trainer  # noqa: E402
+
+pytestmark = pytest.mark.torch
+CASES = [("timm:test_vit", "lora"), ("timm:test_vit", "fft"), ("timm:test_efficientnet", "lora")]
+CASES += [("timm:test_efficientnet", "fft")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    use_threads(1)
+    yield
+    use_threads(before)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Films whose left half is brighter where the label is 1."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 40)
+    pixels = rng.integers(0, 20_000, (40, 160, 160)).astype(np.uint16)
+    pixels[:, :, :80] += (labels * 30_000)[:, None, None].astype(np.uint16)
+    cut = {"train": slice(0, 24), "val": slice(24, 32), "test": slice(32, 40)}
+    return {name: Films(Rows(pixels, np.arange(40)[part]), labels[part]) for name, part in cut.items()}
+
+
+def adapted(model, strategy):
+    card = model_card(model)
+    backbone = load_backbone(card, find_weights(card, "random"))
+    (chosen,) = parse_strategies([strategy])
+    return chosen, card, chosen.apply(backbone, chosen.plan(backbone, card), 1)
+
+
+def trained(model, strategy, parts, precision="fp32", checkpoint=None, **settings):
+    chosen, card, module = adapted(model, strategy)
+    protocol = resolve_protocol({"base": "quick", "epochs": 4, "batch_size": 8} | settings)
+    outcome = fine_tune(module, chosen, card, parts["train"], parts["val"], 2, protocol, precision, 1, checkpoint)
+    return outcome, outcome.score(parts["test"].rows)
+
+
+@pytest.mark.parametrize(("model", "strategy"), CASES)
+def test_a_visible_difference_is_learned(model, strategy, parts):
+    rates = {"backbone_learning_rate": 1e-3, "adapter_learning_rate": 1e-2}
+    outcome, scores = trained(model, strategy, parts, epochs=15, patience=15, **rates)
+    assert outcome.history["val_loss"].min() < 0.5
+    assert ((scores[:, 1] >= 0.5) == parts["test"].labels).mean() >= 0.85
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_seed_gives_the_same_bits(parts, precision):
+    first, second = (trained("timm:test_vit", "lora", parts, precision)[1] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(("model", "strategy"), CASES)
+@pytest.mark.parametrize("interrupted_after", [1, 5, 7])
+def test_an_interrupted_job_goes_on_to_the_same_bits(model, strategy, parts, tmp_path, monkeypatch, interrupted_after):
+    _, undisturbed = trained(model, strategy, parts)
+    checkpoint = Checkpoint(tmp_path / "job.checkpoint", every_seconds=0)
+    honest, steps = _Trainer._step, []
+
+    def step(self, chosen):
+        if len(steps) == interrupted_after:
+            raise KeyboardInterrupt
+        steps.append(chosen)
+        return honest(self, chosen)
+
+    monkeypatch.setattr(_Trainer, "_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        trained(model, strategy, parts, checkpoint=checkpoint)
+    monkeypatch.setattr(_Trainer, "_step", honest)
+    assert checkpoint.path.exists()
+    _, resumed = trained(model, strategy, parts, checkpoint=checkpoint)
+    np.testing.assert_array_equal(resumed, undisturbed)
+    assert not checkpoint.path.exists()
+
+
+def test_the_head_and_epoch_with_the_lowest_validation_loss_score(parts):
+    outcome, _ = trained("timm:test_vit", "lora", parts)
+    history = outcome.history
+    assert history["chosen"].sum() == 1
+    assert history.loc[history["chosen"], "val_loss"].item() == history["val_loss"].min()
+    scores = outcome.score(parts["val"].rows)
+    weights = (24 / (2 * np.bincount(parts["train"].labels)))[parts["val"].labels]
+    chosen = scores[np.arange(8), parts["val"].labels]
+    assert np.average(-np.log(chosen), weights=weights) == pytest.approx(history["val_loss"].min(), rel=1e-9)
+
+
+def test_training_stops_when_no_head_improves(parts):
+    outcome, _ = trained("timm:test_vit", "lora", parts, epochs=30, patience=2, adapter_learning_rate=0.1)
+    best = outcome.history.loc[outcome.history.groupby("head")["val_loss"].idxmin(), "epoch"].max()
+    assert outcome.history["epoch"].max() == best + 2 < 29
+
+
+@pytest.mark.parametrize(("model", "strategy"), CASES)
+def test_training_changes_only_what_the_strategy_names(model, strategy, parts):
+    chosen, card, module = adapted(model, strategy)
+    protocol = resolve_protocol({"base": "quick", "epochs": 2, "batch_size": 8})
+    fine_tune(module, chosen, card, parts["train"], parts["val"], 2, protocol, "fp32", 1)
+    restored = chosen.remove(module).state_dict()
+    fresh = load_backbone(card, find_weights(card, "random")).state_dict()
+    assert restored.keys() == fresh.keys()
+    for name, tensor in fresh.items():
+        assert torch.equal(restored[name], tensor), name
+
+
+def test_a_loss_that_is_not_finite_is_an_error(parts):
+    with pytest.raises(ValueError, match="no longer finite|no epoch gave a finite"):
+        trained("timm:test_vit", "fft", parts, epochs=10, backbone_learning_rate=1e30, head_learning_rates=[1e30])
+
+
+def test_an_adapter_that_gets_no_gradient_is_an_error(parts):
+    chosen, card, module = adapted("timm:test_vit", "lora")
+    module.register_parameter("idle", torch.nn.Parameter(torch.ones(3)))
+    with pytest.raises(ValueError, match=r"lora_r8 trains nothing in 1 of its tensors .* idle"):
+        fine_tune(module, chosen, card, parts["train"], parts["val"], 2, resolve_protocol("quick"), "fp32", 1)
+
+
+def test_the_test_films_are_out_of_reach(parts, monkeypatch):
+    """The trainer reads rows 0 to 31 of the array and never one of the test rows 32 to 39."""
+    seen = []
+    honest = Rows.__getitem__
+
+    def spy(self, chosen):
+        seen.extend(np.atleast_1d(self.positions[chosen]).tolist())
+        return honest(self, chosen)
+
+    chosen, card, module = adapted("timm:test_vit", "lora")
+    monkeypatch.setattr(Rows, "__getitem__", spy)
+    fine_tune(module, chosen, card, parts["train"], parts["val"], 2, resolve_protocol("quick"), "fp32", 1)
+    assert set(seen) == set(range(32))
