@@ -1,6 +1,7 @@
 """YAML is read strictly, and every fault is told with its row."""
 
 import pytest
+from pydantic import Field
 
 from prognobench.frame import Document, InputError, apply_overrides, parse_document, read_document
 
@@ -11,9 +12,9 @@ class Inner(Document):
 
 class Outer(Document):
     name: str
-    values: list[str] = []
+    values: tuple[str, ...] = ()
     inner: Inner = Inner()
-    many: dict[str, Inner] = {}
+    many: dict[str, Inner] = Field(default_factory=dict)
 
 
 def faults(text, schema=Outer, **options):
@@ -25,7 +26,7 @@ def faults(text, schema=Outer, **options):
 def test_scalars_keep_their_spelling():
     document = parse_document("name: 010\nvalues: [Yes, 1.50, NA, ~, null, 2020-01-01]", "file.yaml", Outer)
     assert document.name == "010"
-    assert document.values == ["Yes", "1.50", "NA", "~", "null", "2020-01-01"]
+    assert document.values == ("Yes", "1.50", "NA", "~", "null", "2020-01-01")
 
 
 def test_numbers_are_read_where_numbers_belong():
@@ -82,7 +83,7 @@ def test_aliases_cannot_blow_up_memory():
 
 def test_overrides_lie_over_the_file_and_reach_inside():
     document = parse_document("name: a\ninner: {size: 2}", "f", Outer, overrides=["inner.size=7", "values=[x, y]"])
-    assert (document.inner.size, document.values) == (7, ["x", "y"])
+    assert (document.inner.size, document.values) == (7, ("x", "y"))
 
 
 def test_overrides_do_not_change_what_they_are_laid_over():

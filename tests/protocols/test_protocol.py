@@ -41,5 +41,5 @@ def test_only_what_matters_to_a_strategy_stands_in_its_key():
 
 
 def test_an_unknown_regime_is_named():
-    with pytest.raises(ValueError, match="unknown regime 'ful'. Did you mean 'full'"):
+    with pytest.raises(ValueError, match=r"unknown regime 'ful'\. Did you mean 'full'"):
         parse_regimes(["ful"])

@@ -5,7 +5,7 @@ import json
 import pytest
 
 pytest.importorskip("torch")
-from prognobench.studies import Job, job_key, plan_study, read_study  # noqa: E402
+from prognobench.studies import Job, job_key, plan_study, read_study
 
 pytestmark = pytest.mark.torch
 

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("torch")
-from prognobench.evaluation import fold_metrics  # noqa: E402
-from prognobench.frame import InputError  # noqa: E402
-from prognobench.studies import Store, plan_study, read_results, read_study, run_plan, study_status  # noqa: E402
+from prognobench.evaluation import fold_metrics
+from prognobench.frame import InputError
+from prognobench.studies import Store, plan_study, read_results, read_study, run_plan, study_status
 
 pytestmark = pytest.mark.torch
 
@@ -25,8 +25,8 @@ def test_records_hold_what_the_design_says(finished):
     store = Store(finished)
     predictions, jobs = read_results(finished)
     assert jobs["state"].eq("done").all()
-    assert len(store.keys()) == len(jobs) == 9
-    for key in store.keys():
+    assert len(store.record_keys()) == len(jobs) == 9
+    for key in store.record_keys():
         names = {path.name for path in (store.runs / key).iterdir()}
         expected = {"job.json", "status.json", "predictions.parquet", "history.parquet", "cost.json"}
         assert names == expected | {"environment.json"}
@@ -43,7 +43,7 @@ def test_records_hold_what_the_design_says(finished):
 
 def test_frozen_features_are_computed_once_for_all_folds(finished, phantom):
     store = Store(finished)
-    costs = [store.read(key).cost for key in store.keys() if store.read(key).job.strategy == "lp"]
+    costs = [store.read(key).cost for key in store.record_keys() if store.read(key).job.strategy == "lp"]
     rows = sum(1 for _ in (phantom.parent / "images").iterdir())
     assert {cost["shared"]["features"] for cost in costs} == {costs[0]["shared"]["features"]}
     assert {cost["shared"]["films"] for cost in costs} == {rows}
@@ -52,10 +52,10 @@ def test_frozen_features_are_computed_once_for_all_folds(finished, phantom):
 
 def test_to_run_again_does_nothing(finished, study_file):
     store = Store(finished)
-    before = {key: (store.runs / key / "status.json").stat().st_mtime_ns for key in store.keys()}
+    before = {key: (store.runs / key / "status.json").stat().st_mtime_ns for key in store.record_keys()}
     summary = run(study_file, finished)
     assert (summary.planned, summary.found, summary.done) == (9, 9, 0)
-    assert {key: (store.runs / key / "status.json").stat().st_mtime_ns for key in store.keys()} == before
+    assert {key: (store.runs / key / "status.json").stat().st_mtime_ns for key in store.record_keys()} == before
 
 
 def test_two_workers_give_the_bits_of_one(finished, study_file, tmp_path):
@@ -126,7 +126,7 @@ def test_an_altered_record_stops_the_next_run_and_every_reader(study_file, finis
 
     shutil.copytree(finished, tmp_path / "results")
     store = Store(tmp_path / "results")
-    first, second = store.keys()[:2]
+    first, second = store.record_keys()[:2]
     for key in (first, second):
         path = store.runs / key / "cost.json"
         path.write_text(path.read_text().replace("own_seconds", "own_secondz"))
@@ -153,7 +153,7 @@ def test_a_deleted_record_is_a_hole_and_is_done_again_to_the_same_bits(study_fil
 
     shutil.copytree(finished, tmp_path / "results")
     store = Store(tmp_path / "results")
-    shutil.rmtree(store.runs / store.keys()[4])
+    shutil.rmtree(store.runs / store.record_keys()[4])
     _, jobs = read_results(tmp_path / "results")
     assert jobs["state"].value_counts().to_dict() == {"done": 8, "missing": 1}
     assert run(study_file, tmp_path / "results").done == 1
@@ -170,7 +170,7 @@ def test_weights_are_kept_where_the_study_says_so(study_file, tmp_path):
 
     run(study_file, tmp_path / "results", "save=weights", "controls=[]")
     store = Store(tmp_path / "results")
-    for key in store.keys():
+    for key in store.record_keys():
         record = store.read(key)
         tensors = load(record.tensors)
         assert {"head.weight", "head.bias"} <= tensors.keys()

@@ -89,7 +89,7 @@ def test_missing_added_and_renamed_parts_are_refused(store):
 def test_a_broken_status_is_refused(store, content):
     store.write(record())
     (store.runs / record().job.key / "status.json").write_text(content)
-    with pytest.raises(InputError, match="status.json is missing or not as it was written|does not name"):
+    with pytest.raises(InputError, match=r"status\.json is missing or not as it was written|does not name"):
         store.read(record().job.key)
 
 
@@ -121,7 +121,7 @@ def test_a_write_that_fails_leaves_nothing(store, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         store.write(record())
-    assert store.keys() == []
+    assert store.record_keys() == []
     assert list(store.tmp.iterdir()) == []
 
 

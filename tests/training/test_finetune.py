@@ -115,7 +115,7 @@ def test_training_changes_only_what_the_strategy_names(model, strategy, parts):
 
 
 def test_a_loss_that_is_not_finite_is_an_error(parts):
-    with pytest.raises(ValueError, match="no longer finite|no epoch gave a finite"):
+    with pytest.raises(ValueError, match=r"no longer finite|no epoch gave a finite"):
         trained("timm:test_vit", "fft", parts, epochs=10, backbone_learning_rate=1e30, head_learning_rates=[1e30])
 
 

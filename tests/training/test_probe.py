@@ -8,8 +8,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 pytest.importorskip("torch")
-from prognobench.protocols import resolve_protocol  # noqa: E402
-from prognobench.training import Films, Rows, fit_majority, fit_probe  # noqa: E402
+from prognobench.protocols import resolve_protocol
+from prognobench.training import Films, Rows, fit_majority, fit_probe
 
 pytestmark = pytest.mark.torch
 

@@ -20,11 +20,10 @@ _COLORS = {"ok": "green", "hint": "yellow", "bad": "red"}
 
 def print_models(cards: Mapping[str, ModelCard], console: Console) -> None:
     """Print one line a backbone."""
-    table = _table("model", "network", "parameters", "GFLOPs a film", "pretraining", "licence")
+    table = _table("model", "parameters", "GFLOPs", "pretraining", "licence")
     for card in cards.values():
-        table.add_row(
-            card.id, card.name, f"{card.parameters / 1e6:.2f} M", f"{card.gflops:.1f}", card.pretraining, card.license
-        )
+        numbers = (f"{card.parameters / 1e6:.2f} M", f"{card.gflops:.1f}")
+        table.add_row(card.id, *numbers, card.pretraining, card.license)
     console.print(table)
     console.print("Any other timm model answers as timm:NAME. `prognobench weights list` shows whose weights are here.")
 
@@ -38,16 +37,19 @@ def print_strategies(cards: Mapping[str, StrategyCard], console: Console) -> Non
 
 
 def print_weights(rows: Sequence[WeightsRow], console: Console) -> None:
-    """Print one line for each set of weights that a card knows or a user added."""
-    table = _table("weights", "model", "state", "size", "licence", "from", "what to know or do")
+    """Print one line for each set of weights that a card knows or a user added, and what to know of them below."""
+    table = _table("weights", "state", "size", "licence", "from")
     for row in rows:
         size = "" if row.size is None else f"{row.size / 1e6:.1f} MB"
         color = {"present": "green", "verified": "green", "absent": "dim"}.get(row.state, "red")
-        words = " ".join(part for part in (row.note, row.detail) if part)
-        table.add_row(
-            row.id, row.model, f"[{color}]{row.state}[/]", size, escape(row.license), escape(row.source), escape(words)
-        )
+        table.add_row(row.id, f"[{color}]{row.state}[/]", size, escape(row.license), escape(row.source))
     console.print(table)
+    for row in rows:
+        if row.note:
+            console.print(f"{row.id}: {escape(row.note)}", highlight=False)
+    for row in rows:
+        if row.detail:
+            console.print(f"{row.id} is {row.state}. {escape(row.detail)}", highlight=False)
 
 
 def print_cohort(described: Mapping[str, Any], console: Console) -> None:
@@ -81,9 +83,9 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
         listed = ", ".join(f"{strategy} ({count})" for strategy, count in strategies.items())
         table.add_row(cohort, task, "control" if model == "none" else model, listed, weights)
     console.print(table)
-    for cohort in plan.cohorts.values():
-        if len(cohort.excluded):
-            console.print(f"Cohort {cohort.name}: {len(cohort.excluded)} bad films are left out.", highlight=False)
+    for found in plan.cohorts.values():
+        if len(found.excluded):
+            console.print(f"Cohort {found.name}: {len(found.excluded)} bad films are left out.", highlight=False)
     for pair in plan.left_out:
         place = f"{pair.cohort} · {pair.task} · {pair.model} · {pair.strategy}"
         console.print(f"[yellow]left out[/yellow] {escape(place)}: {escape(pair.reason)}", highlight=False)
@@ -153,8 +155,9 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
 
 def _table(*columns: str) -> Table:
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for index, column in enumerate(columns):
+        # The first column is what a person will type or look for; it is never cut.
+        table.add_column(column, overflow="fold", no_wrap=index == 0)
     return table
 
 

@@ -93,7 +93,7 @@ class Store:
         self.root = root
         self.runs, self.splits, self.plans, self.tmp = (root / name for name in ("runs", "splits", "plans", "tmp"))
 
-    def keys(self) -> list[str]:
+    def record_keys(self) -> list[str]:
         """List the keys of all records, done or failed."""
         if not self.runs.is_dir():
             return []
