@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from prognobench.frame import Document, Location
 
@@ -23,14 +23,9 @@ Text = Annotated[str, Field(min_length=1)]
 Values = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
 ColumnNames = Annotated[list[Text], BeforeValidator(_any_number)]
 
-# The reference in docs/ is made from the texts under the keys.
-_DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
-
 
 class Columns(Document):
     """Which column of the table holds what; `image` and `patient` are required."""
-
-    model_config = _DOCUMENTED
 
     image: Text
     """The image file, relative to `images`, with `/` between folders."""
@@ -48,8 +43,6 @@ class Columns(Document):
 
 class Roles(Document):
     """What the other columns are; a column without a role is never used as a predictor."""
-
-    model_config = _DOCUMENTED
 
     acquisition: ColumnNames = Field(default_factory=list)
     """Known when the film is taken, about the taking."""
@@ -69,8 +62,6 @@ class TaskSpec(Document):
     >>> TaskSpec(label="went_icu", positive="Y", negative=["N"]).positive
     ['Y']
     """
-
-    model_config = _DOCUMENTED
 
     label: Text
     """The column that holds the outcome; a row whose cell is blank or not listed is left out of the task."""
@@ -93,8 +84,6 @@ class TaskSpec(Document):
 
 class CohortSpec(Document):
     """A cohort as `cohort.yaml` describes it; `docs/` has the reference of each key."""
-
-    model_config = _DOCUMENTED
 
     name: Text
     """The cohort's name in records and tables."""

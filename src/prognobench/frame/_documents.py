@@ -18,9 +18,12 @@ _MOST_NODES = 100_000  # a few lines of nested aliases can spell billions of nod
 
 
 class Document(BaseModel):
-    """A part of a user's YAML file: frozen, and closed to keys that it does not know."""
+    """A part of a user's YAML file: frozen, and closed to keys that it does not know.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False, hide_input_in_errors=True)
+    The text under each key is its description, from which the reference in `docs/` is made.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 AnyDocument = TypeVar("AnyDocument", bound=Document)

@@ -14,68 +14,47 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Probe(Document):
-    """How `lp` is solved.
-
-    Attributes
-    ----------
-    penalties
-        The candidates for scikit-learn's `C`, the inverse strength of the L2 penalty, of a logistic regression on
-        standardized features; the validation loss chooses.
-    """
+    """How `lp` is solved."""
 
     penalties: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """The candidates for scikit-learn's `C`, the inverse strength of the L2 penalty, of a logistic regression on
+    standardized features; the validation loss chooses.
+    """
 
 
 class Protocol(Document):
-    """A training recipe, resolved: nothing in it is left to be guessed later.
-
-    Attributes
-    ----------
-    name
-        The preset it comes from, and what was changed in it: `standard[batch_size=16]`.
-    epochs
-        Passes over the training films at most.
-    patience
-        Training stops when no head has improved its validation loss for this many epochs.
-    warmup_epochs
-        Epochs over which the learning rates rise linearly from 0, before they fall as a cosine to 0.
-    batch_size
-        Films a step at most; an epoch is cut into steps of nearly equal size.
-    optimizer
-        `adamw`.
-    weight_decay
-        AdamW's decoupled weight decay, on matrices; vectors (norms, biases) have none.
-    adapter_learning_rate
-        Peak learning rate of adapters (`lora`).
-    backbone_learning_rate
-        Peak learning rate of the backbone where all of it trains (`fft`).
-    head_learning_rates
-        One linear head is trained for each; validation chooses the head.
-    heads
-        `shared`: the sum of the heads' losses trains one backbone.
-    class_weights
-        `balanced`: class c weighs n / (classes × n_c), counted on the training part; `none`.
-    precision
-        `auto`: bfloat16 where the device computes it fast, else float32; or `bf16`, `fp32`. Frozen features are
-        always computed in float32.
-    probe
-        How `lp` is solved.
-    """
+    """A training recipe, resolved: nothing in it is left to be guessed later."""
 
     name: str
+    """The preset it comes from, and what was changed in it: `standard[batch_size=16]`."""
     epochs: Annotated[int, Field(ge=1)]
+    """Passes over the training films at most."""
     patience: Annotated[int, Field(ge=1)]
+    """Training stops when no head has improved its validation loss for this many epochs."""
     warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Epochs over which the learning rates rise linearly from 0, before they fall as a cosine to 0."""
     batch_size: Annotated[int, Field(ge=1)]
+    """Films a step at most; an epoch is cut into steps of nearly equal size."""
     optimizer: Literal["adamw"]
+    """`adamw`."""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """AdamW's decoupled weight decay, on matrices; vectors (norms, biases) have none."""
     adapter_learning_rate: Positive
+    """Peak learning rate of adapters (`lora`)."""
     backbone_learning_rate: Positive
+    """Peak learning rate of the backbone where all of it trains (`fft`)."""
     head_learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """One linear head is trained for each; validation chooses the head."""
     heads: Literal["shared"]
+    """`shared`: the sum of the heads' losses trains one backbone."""
     class_weights: Literal["balanced", "none"]
+    """`balanced`: class c weighs n / (classes × n_c), counted on the training part; `none`."""
     precision: Literal["auto", "bf16", "fp32"]
+    """`auto`: bfloat16 where the device computes it fast, else float32; or `bf16`, `fp32`. Frozen features are
+    always computed in float32.
+    """
     probe: Probe
+    """How `lp` is solved."""
 
     def what_matters(self, kind: str) -> dict[str, Any]:
         """Return the settings that can change the result of one kind of strategy, for the job key.

@@ -13,30 +13,19 @@ from ._splits import Split, kfold_splits
 
 
 class KFold(Document):
-    """Stratified k-fold by group; the next fold validates (3/1/1 at five folds).
-
-    Attributes
-    ----------
-    folds
-        Number of folds, at least 3, since one tests and another validates.
-    repeats
-        How often the films are dealt anew.
-    """
+    """Stratified k-fold by group; the next fold validates (3/1/1 at five folds)."""
 
     folds: Annotated[int, Field(ge=3)] = 5
+    """Number of folds, at least 3, since one tests and another validates."""
     repeats: Annotated[int, Field(ge=1)] = 1
+    """How often the films are dealt anew."""
 
 
 class Validation(Document):
-    """How a study validates: exactly one of the keys.
-
-    Attributes
-    ----------
-    kfold
-        Stratified k-fold by group.
-    """
+    """How a study validates: exactly one of the keys."""
 
     kfold: KFold | None = None
+    """Stratified k-fold by group."""
 
     @model_validator(mode="before")
     @classmethod

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from prognobench.frame import Document
 
@@ -24,28 +24,16 @@ class Lora(Strategy):
     """W + (alpha / rank) · B·A with B and A trained; on CNNs a convolution of rank channels beside each."""
 
     class Settings(Document):
-        """Settings of `lora`.
-
-        Attributes
-        ----------
-        rank
-            Inner width of the low-rank term.
-        alpha
-            Its scale is alpha / rank; by default alpha = rank.
-        dropout
-            Share of the term's inputs that training drops.
-        """
+        """Settings of `lora`."""
 
         rank: Annotated[int, Field(ge=1)] = 8
-        alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.0
+        """Inner width of the low-rank term."""
+        alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+            default_factory=lambda data: float(data["rank"])
+        )
+        """Its scale is alpha / rank; alpha is the rank by default."""
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-        @model_validator(mode="before")
-        @classmethod
-        def _alpha_is_rank(cls, value: Any) -> Any:
-            if isinstance(value, dict) and value.get("alpha") is None:
-                return {**value, "alpha": value.get("rank", 8)}
-            return value
+        """Share of the term's inputs that training drops."""
 
     card = StrategyCard(
         name="lora",

@@ -17,18 +17,12 @@ CONTROLS = ("majority",)
 
 
 class CohortEntry(Document):
-    """One cohort of a study.
-
-    Attributes
-    ----------
-    path
-        Its `cohort.yaml`, relative to the study file.
-    tasks
-        Names of the tasks to study; all by default.
-    """
+    """One cohort of a study."""
 
     path: str
+    """Its `cohort.yaml`, relative to the study file."""
     tasks: tuple[str, ...] | None = None
+    """Names of the tasks to study; all by default."""
 
     @field_validator("tasks", mode="before")
     @classmethod
@@ -37,66 +31,44 @@ class CohortEntry(Document):
 
 
 class ModelEntry(Document):
-    """One model of a study.
-
-    Attributes
-    ----------
-    name
-        Its id (`prognobench models` lists them), or `timm:NAME`.
-    weights
-        An id of `prognobench weights list`, or `random`; by default the first of the card's that is present.
-    """
+    """One model of a study."""
 
     name: str
+    """Its id (`prognobench models` lists them), or `timm:NAME`."""
     weights: str | None = None
+    """An id of `prognobench weights list`, or `random`; by default the first of the card's that is present."""
 
 
 class StudySpec(Document):
-    """A study file.
-
-    Attributes
-    ----------
-    name
-        The study's name; results are kept under it.
-    cohorts
-        The cohorts and their tasks.
-    models
-        Backbones by id; `{dinov2_s: {weights: ID}}` chooses among several weights.
-    strategies
-        Ways to adapt; `{lora: {rank: [4, 8]}}` makes one strategy for each value.
-    regimes
-        How much of the training part is used.
-    validation
-        How the films are split.
-    protocol
-        The training recipe: a name, or `{base: NAME, key: value}`.
-    preprocessing
-        How films become pixels: `standard`.
-    controls
-        What needs no learned image content, shown beside every result; `[]` switches them off.
-    seeds
-        Of training, one job for each.
-    split_seed
-        Of the splits.
-    save
-        `predictions` alone, or also the `weights` of head and adapter.
-    """
+    """A study file."""
 
     # Strategies, regimes and protocol are resolved while the file is read, so that their faults have its rows.
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    """The study's name; results are kept under it."""
     cohorts: Annotated[tuple[CohortEntry, ...], Field(min_length=1)]
+    """The cohorts and their tasks."""
     models: Annotated[tuple[ModelEntry, ...], Field(min_length=1)]
+    """Backbones by id; `{dinov2_s: {weights: ID}}` chooses among several weights."""
     strategies: Annotated[tuple[Strategy, ...], Field(min_length=1)]
+    """Ways to adapt; `{lora: {rank: [4, 8]}}` makes one strategy for each value."""
     regimes: tuple[Regime, ...] = Field(default_factory=lambda: tuple(parse_regimes(["full"])))
+    """How much of the training part is used."""
     validation: Validation
+    """How the films are split."""
     protocol: Protocol = Field(default_factory=lambda: resolve_protocol("standard"))
+    """The training recipe: a name, or `{base: NAME, key: value}`."""
     preprocessing: Literal["standard"] = "standard"
+    """How films become pixels: `standard`."""
     controls: tuple[str, ...] = CONTROLS
+    """What needs no learned image content, shown beside every result; `[]` switches them off."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (42,)
+    """Of training, one job for each."""
     split_seed: Annotated[int, Field(ge=0)] = 42
+    """Of the splits."""
     save: Literal["predictions", "weights"] = "predictions"
+    """`predictions` alone, or also the `weights` of head and adapter."""
 
     @field_validator("cohorts", mode="before")
     @classmethod

@@ -1,0 +1,155 @@
+"""Write the generated parts of docs/ anew, from the schemas, cards and presets that the program itself uses.
+
+Each page holds a line `<!-- generated: NAME -->` before and `<!-- end -->` behind what is written here; the text around
+them is written by hand. `tests/docs` fails where a page is not as this program would write it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from prognobench.cohorts import CohortSpec
+from prognobench.models import model_cards
+from prognobench.protocols import Protocol, protocol_names, resolve_protocol
+from prognobench.strategies import parse_strategies, strategy_cards
+from prognobench.studies import StudySpec
+
+DOCS = Path(__file__).parent
+_BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Write every page."""
+    for path in sorted(DOCS.glob("*.md")):
+        path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def renewed(page: str) -> str:
+    """Return a page with its generated parts as they should be."""
+    return _BLOCK.sub(lambda match: match[1] + "\n" + GENERATORS[match[2]]() + "\n" + match[3], page)
+
+
+def reference(schema: type[BaseModel]) -> str:
+    """Return one table of keys for a document, and one for each document inside it."""
+    return "\n".join("\n".join(_table(name, inner)) + "\n" for name, inner in _documents(schema, ""))
+
+
+def protocols() -> str:
+    """Return the values of the presets side by side."""
+    presets = {name: resolve_protocol(name) for name in protocol_names()}
+    lines = [f"| key | {' | '.join(f'`{name}`' for name in presets)} | meaning |", "|---" * (len(presets) + 2) + "|"]
+    for key, field in Protocol.model_fields.items():
+        if key == "name":
+            continue
+        values = [_value(getattr(preset, key)) for preset in presets.values()]
+        lines.append(f"| `{key}` | {' | '.join(values)} | {field.description} |")
+    return "\n".join(lines)
+
+
+def models() -> str:
+    """Return the cards of the backbones."""
+    lines = ["| model | architecture (timm) | parameters | GFLOPs a film | pretraining | licence | weights |"]
+    lines.append("|---" * 7 + "|")
+    for card in model_cards().values():
+        sources = "<br>".join(f"`{source.id}` ({source.kind})" for source in card.weights)
+        numbers = f"{card.parameters:,} | {card.gflops:.2f}"
+        lines.append(
+            f"| `{card.id}` | `{card.architecture}` | {numbers} | {card.pretraining} | {card.license} | {sources} |"
+        )
+    return "\n".join(lines)
+
+
+def strategies() -> str:
+    """Return the cards of the strategies and their settings."""
+    lines = ["| strategy | name | what is trained | source |", "|---|---|---|---|"]
+    lines += [f"| `{c.name}` | {c.title} | {c.summary} | {c.source} |" for c in strategy_cards().values()]
+    for name in strategy_cards():
+        settings = type(parse_strategies([name])[0]).Settings
+        if settings.model_fields:
+            lines += ["", *_table(name, settings)]
+    return "\n".join(lines)
+
+
+def _documents(schema: type[BaseModel], name: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    yield name, schema
+    for key, field in schema.model_fields.items():
+        for inner in _inside(field.annotation):
+            # A protocol has a page of its own; a regime without settings has nothing to tell.
+            if inner is not Protocol and inner.model_fields:
+                yield from _documents(inner, f"{name}.{key}".strip("."))
+
+
+def _inside(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _inside(part)
+
+
+def _table(name: str, schema: type[BaseModel]) -> list[str]:
+    lines = [f"#### `{name}`", ""] if name else []
+    lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for key, field in schema.model_fields.items():
+        default = "**required**" if field.is_required() else _default(field)
+        lines.append(f"| `{key}` | {_type(field.annotation)} | {default} | {_one_line(field.description)} |")
+    return lines
+
+
+def _default(field: Any) -> str:
+    if field.default_factory is not None and field.default_factory_takes_validated_data:
+        return ""
+    value = field.default if field.default is not PydanticUndefined else field.default_factory()
+    if isinstance(value, BaseModel):
+        return f"`{value.name}`" if isinstance(value, Protocol) else ""
+    if isinstance(value, tuple) and value and not isinstance(value[0], str | int):
+        return f"`[{', '.join(item.name for item in value)}]`"
+    return _value(value)
+
+
+def _value(value: Any) -> str:
+    if value is None or value in ((), [], {}):
+        return ""
+    if isinstance(value, BaseModel):
+        return "; ".join(f"{key}: {_value(inner)}" for key, inner in value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(item) for item in value)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _type(annotation: Any) -> str:
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(parts[0])
+    if origin is Literal:
+        return " or ".join(f"`{part}`" for part in parts)
+    if origin in (Union, UnionType):
+        return " or ".join(_type(part) for part in parts if part is not NoneType)
+    if origin in (list, tuple):
+        return f"list of {_type(parts[0])}"
+    if origin is dict:
+        return f"mapping of names to {_type(parts[1])}"
+    words = {str: "text", int: "whole number", float: "number"}
+    return words.get(annotation, "see below" if isinstance(annotation, type) and annotation.__module__ else "")
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+GENERATORS: dict[str, Callable[[], str]] = {
+    "cohort-keys": lambda: reference(CohortSpec),
+    "study-keys": lambda: reference(StudySpec),
+    "protocols": protocols,
+    "models": models,
+    "strategies": strategies,
+}
+
+if __name__ == "__main__":
+    main()
