@@ -4,8 +4,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("torch")
 from typer.testing import CliRunner
 
 from prognobench.cli import app

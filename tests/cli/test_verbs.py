@@ -5,8 +5,6 @@ import subprocess
 import sys
 
 import pytest
-
-pytest.importorskip("torch")
 from typer.testing import CliRunner
 
 from prognobench.cli import app

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-
-import pytest
 
 from prognobench.cohorts import Preprocessing, describe, load_cohort, open_pixels
 
-PLACE = Path(os.environ.get("PROGNOBENCH_REAL_COHORTS", Path(__file__).parents[2] / ".." / "shared" / "cohorts"))
-HANNOVER = PLACE / "hannover" / "cohort.yaml"
-pytestmark = pytest.mark.skipif(not HANNOVER.exists(), reason="cohort Hannover absent; set PROGNOBENCH_REAL_COHORTS")
 
-
-def test_hannover_has_the_counts_of_its_readme() -> None:
+def test_hannover_has_the_counts_of_its_readme(hannover: Path) -> None:
     recipe = Preprocessing(size=32)
-    cohort = load_cohort(HANNOVER, [recipe])
+    cohort = load_cohort(hannover, [recipe])
     counts = describe(cohort)
     assert (counts["films"], counts["patients"], counts["excluded"]["films"]) == (243, 71, 0)
     icu, early, mortality = (counts["tasks"][name] for name in ("icu", "icu_early", "mortality"))

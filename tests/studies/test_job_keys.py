@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-pytest.importorskip("torch")
 from prognobench.studies import Job, job_key, plan_study, read_study
 
 pytestmark = pytest.mark.torch

@@ -11,7 +11,6 @@ import pandas as pd
 import psutil
 import pytest
 
-pytest.importorskip("torch")
 from prognobench.studies import Store, read_results
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]

@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 
-pytest.importorskip("torch")
 from prognobench.evaluation import fold_metrics
 from prognobench.frame import InputError
 from prognobench.studies import Store, plan_study, read_results, read_study, run_plan, study_status

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-from prognobench.models import find_weights, load_backbone, model_card  # noqa: E402
-from prognobench.protocols import resolve_protocol  # noqa: E402
-from prognobench.strategies import parse_strategies  # noqa: E402
-from prognobench.training import Checkpoint, Films, Rows, fine_tune, use_threads  # noqa: E402
-from prognobench.training._finetune import _Trainer  # noqa: E402
+from prognobench.models import find_weights, load_backbone, model_card
+from prognobench.protocols import resolve_protocol
+from prognobench.strategies import parse_strategies
+from prognobench.training import Checkpoint, Films, Rows, fine_tune, use_threads
+from prognobench.training._finetune import _Trainer
 
 pytestmark = pytest.mark.torch
 CASES = [("timm:test_vit", "lora"), ("timm:test_vit", "fft"), ("timm:test_efficientnet", "lora")]

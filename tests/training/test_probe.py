@@ -7,7 +7,6 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-pytest.importorskip("torch")
 from prognobench.protocols import resolve_protocol
 from prognobench.training import Films, Rows, fit_majority, fit_probe
 

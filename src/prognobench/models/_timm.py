@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from prognobench.frame import InputError, Problem, nearest
 
+from ._build import use_plain_attention
 from ._cards import ModelCard, WeightsSource
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def _read_off(name: str, architecture: str) -> ModelCard:
     # On the meta device nothing is computed or stored, so that even the largest model is described at once.
     with torch.device("meta"):
         module = timm.create_model(name, pretrained=False, num_classes=0).eval()
+    use_plain_attention(module)
     published: dict[str, Any] = module.pretrained_cfg
     channels, height, width = published["input_size"]
     if channels != 3 or height != width:
