@@ -33,21 +33,22 @@ demo: $(VENV)/.installed
 	$(BIN)/prognobench report $(DEMO)/results
 
 lint: $(VENV)/.developer
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests docs
+	$(BIN)/ruff check src tests docs
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 test: lint
 	$(PYTEST) -m "not torch and not slow" tests
 	$(PYTEST) -m "torch and not slow" tests
+	$(PYTEST) --doctest-modules src/prognobench
 
 test-slow: $(VENV)/.developer
 	$(BIN)/python -m pytest -q --durations=15 -m slow tests
 
 format: $(VENV)/.developer
-	$(BIN)/ruff check --fix src tests
-	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests docs
+	$(BIN)/ruff format src tests docs
 
 docs: $(VENV)/.developer
 	$(BIN)/python docs/generate.py

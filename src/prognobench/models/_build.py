@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from prognobench.frame import InputError, Problem, Problems, sha256_bytes
 
+from ._attention import use_plain_attention
 from ._cards import ModelCard
 from ._positions import is_square_grid, resample_as_dinov2
 from ._weights import RANDOM, Weights, fetch_command
@@ -131,17 +132,6 @@ def _build_random(card: ModelCard, weights: Weights, seed: int | None) -> nn.Mod
             if shut or name.rpartition(".")[2] in _LAYER_SCALES:
                 parameter.fill_(1.0)
     return module.float().eval()
-
-
-def use_plain_attention(module: nn.Module) -> None:
-    """Let timm's attention be two batched products instead of torch's fused function.
-
-    On processors the backward of the fused function takes longer: a training step of DINOv2-S was seen to be 1.5 times
-    faster so, and the forward pass alone as fast. Only so does torch's counter see attention's operations, too.
-    """
-    for part in module.modules():
-        if hasattr(part, "fused_attn"):
-            setattr(part, "fused_attn", False)  # noqa: B010
 
 
 def _create(card: ModelCard, seed: int = 0) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from prognobench.frame import InputError, Problem, nearest
 
-from ._build import use_plain_attention
+from ._attention import use_plain_attention
 from ._cards import ModelCard, WeightsSource
 
 if TYPE_CHECKING:
