@@ -142,6 +142,9 @@ def _create(card: ModelCard, seed: int = 0) -> nn.Module:
         module: nn.Module = timm.create_model(card.architecture, pretrained=False, **card.build)
     if not torch.cuda.is_available():
         use_plain_attention(module)
+    if card.family == "cnn":
+        # Once and for all uses: another memory format is another kernel, and other last bits.
+        module.to(memory_format=torch.channels_last)
     return module
 
 

@@ -66,8 +66,9 @@ class Job:
     @property
     def title(self) -> str:
         """What a person calls the job."""
+        who = f"control {self.strategy}" if self.kind == "control" else f"{self.model} · {self.strategy}"
         shots = "" if self.shots is None else f" {self.shots} shots"
-        return f"{self.cohort} · {self.task} · {self.model} · {self.strategy} · {self.regime}{shots} · fold {self.fold}"
+        return f"{self.cohort} · {self.task} · {who} · {self.regime}{shots} · fold {self.fold}"
 
     def to_json(self) -> dict[str, Any]:
         """Return what `job.json` holds: key, words and identity."""

@@ -1,7 +1,7 @@
 """One job: training and validation films in, a scorer of any films out."""
 
 from ._controls import fit_majority
-from ._device import describe_device, device_name, usable_precision, use_threads
+from ._device import describe_device, device_name, gflops_a_second, usable_precision, use_threads
 from ._features import FrozenFeatures, frozen_features
 from ._films import Films, Outcome, Rows
 from ._finetune import Checkpoint, fine_tune
@@ -19,6 +19,7 @@ __all__ = [
     "fit_majority",
     "fit_probe",
     "frozen_features",
+    "gflops_a_second",
     "usable_precision",
     "use_threads",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+import time
 from typing import Literal
 
 import torch
@@ -40,6 +42,19 @@ def use_threads(threads: int) -> None:
     """Compute with this many threads from now on, in torch and in BLAS; results depend on it in the last bits."""
     torch.set_num_threads(threads)
     threadpool_limits(threads)
+
+
+def gflops_a_second(precision: Precision, size: int = 1024) -> float:
+    """Measure the speed of one matrix multiplication in 10⁹ floating-point operations a second; takes a moment."""
+    matrix = torch.ones(
+        size, size, dtype=torch.bfloat16 if precision == "bf16" else torch.float32, device=device_name()
+    )
+    best = math.inf
+    for _ in range(6):
+        began = time.perf_counter()
+        (matrix @ matrix)[0, 0].item()  # waits for the device
+        best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best / 1e9
 
 
 def describe_device() -> dict[str, str | int | bool]:

@@ -165,8 +165,6 @@ class _Trainer:
         self.module, self.strategy, self.card = module.to(self.device), strategy, card
         self.train, self.val, self.classes = train, val, classes
         self.protocol, self.precision, self.seed = protocol, precision, seed
-        if card.family == "cnn":
-            self.module.to(memory_format=torch.channels_last)
         self.normalize = Normalizer(card, self.device)
         self.heads = Heads(card.width, classes, protocol.head_learning_rates, seed).to(self.device)
         self.weights = class_weights(train.labels, classes, protocol.class_weights)
