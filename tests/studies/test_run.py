@@ -180,3 +180,17 @@ def test_weights_are_kept_where_the_study_says_so(study_file, tmp_path):
 def test_numbers_that_cannot_work_are_named(study_file, tmp_path, settings):
     with pytest.raises(InputError, match="cannot work"):
         run(study_file, tmp_path / "results", **settings)
+
+
+def test_heads_on_several_blocks_have_features_of_their_own(study_file, finished, tmp_path):
+    more = "protocol={base: quick, epochs: 1, batch_size: 32, head: {blocks: 4, patch_mean: true}}"
+    assert run(study_file, tmp_path / "results", more, "strategies=[lp]").done == 6
+    one, four = ({r.job.key: r for r in records(folder, "lp")} for folder in (finished, tmp_path / "results"))
+    assert not one.keys() & four.keys()
+    (few,), (many,) = ({r.cost["trainable_parameters"] for r in found.values()} for found in (one, four))
+    assert (many - 2) == 5 * (few - 2)
+
+
+def records(folder, strategy):
+    store = Store(folder)
+    return [r for r in map(store.read, store.record_keys()) if r.job.strategy == strategy]

@@ -139,3 +139,10 @@ def test_the_test_films_are_out_of_reach(parts, monkeypatch):
     monkeypatch.setattr(Rows, "__getitem__", spy)
     fine_tune(module, chosen, card, parts["train"], parts["val"], 2, resolve_protocol("quick"), "fp32", 1)
     assert set(seen) == set(range(32))
+
+
+@pytest.mark.parametrize("strategy", ["lora", "fft"])
+def test_a_head_may_read_several_blocks_and_the_patches(strategy, parts):
+    outcome, scores = trained("timm:test_vit", strategy, parts, epochs=2, head={"blocks": 2, "patch_mean": True})
+    assert outcome.tensors["head.weight"].shape == (2, 3 * model_card("timm:test_vit").width)
+    assert np.isfinite(scores).all()

@@ -6,6 +6,7 @@ Cards and the weights store need no torch; `load_backbone` and the conversions i
 from ._build import load_backbone
 from ._cards import ModelCard, WeightsSource
 from ._fetch import add_weights, fetch_weights
+from ._readout import read_out, readout_width, refuses_readout
 from ._registry import model_card, model_cards
 from ._weights import Weights, WeightsRow, find_weights, list_weights, verify_weights
 
@@ -21,5 +22,8 @@ __all__ = [
     "load_backbone",
     "model_card",
     "model_cards",
+    "read_out",
+    "readout_width",
+    "refuses_readout",
     "verify_weights",
 ]

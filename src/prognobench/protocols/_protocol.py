@@ -22,6 +22,15 @@ class Probe(Document):
     """
 
 
+class Head(Document):
+    """What the linear head reads of a backbone."""
+
+    blocks: Annotated[int, Field(ge=1)] = 1
+    """The normalized class tokens of this many last blocks, side by side; a CNN has 1, its pooled map."""
+    patch_mean: bool = False
+    """Whether the mean patch token of the last block follows."""
+
+
 class Protocol(Document):
     """A training recipe, resolved: nothing in it is left to be guessed later."""
 
@@ -47,6 +56,8 @@ class Protocol(Document):
     """One linear head is trained for each; validation chooses the head."""
     heads: Literal["shared"]
     """`shared`: the sum of the heads' losses trains one backbone."""
+    head: Head
+    """What the heads read."""
     class_weights: Literal["balanced", "none"]
     """`balanced`: class c weighs n / (classes × n_c), counted on the training part; `none`."""
     precision: Literal["auto", "bf16", "fp32"]
@@ -59,12 +70,14 @@ class Protocol(Document):
     def what_matters(self, kind: str) -> dict[str, Any]:
         """Return the settings that can change the result of one kind of strategy, for the job key.
 
+        What the head reads stands in the key by itself.
+
         Parameters
         ----------
         kind
             `probe` (solved on frozen features), `adapter` or `backbone` (what gradient steps train), `control`.
         """
-        everything = self.model_dump(mode="json", exclude={"name"})
+        everything = self.model_dump(mode="json", exclude={"name", "head"})
         if kind == "control":
             return {}
         if kind == "probe":

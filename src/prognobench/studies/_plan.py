@@ -11,7 +11,7 @@ import pandas as pd
 
 from prognobench.cohorts import Cohort, Preprocessing, Task, load_cohort
 from prognobench.frame import InputError, Problems, canonical_json, sha256_json
-from prognobench.models import ModelCard, Weights, find_weights, model_card
+from prognobench.models import ModelCard, Weights, find_weights, model_card, refuses_readout
 from prognobench.protocols import Regime, Split
 
 from ._job import SCHEMA, Job
@@ -140,7 +140,9 @@ def _jobs(
         for regime, control, split in itertools.product(study.spec.regimes, study.spec.controls, parts):
             jobs.append(maker.control(cohort, task, control, regime, split))
         for backbone, strategy in itertools.product(backbones.values(), study.spec.strategies):
-            reason = strategy.refuses(backbone.card)
+            head = study.spec.protocol.head
+            unread = refuses_readout(backbone.card, head.blocks, head.patch_mean)
+            reason = unread or strategy.refuses(backbone.card)
             if reason is not None:
                 left_out.append(LeftOut(cohort, task, backbone.name, strategy.label, reason))
                 continue
@@ -179,7 +181,7 @@ class _JobMaker:
                 "weights": backbone.weights.sha256,
             },
             "strategy": strategy.resolved(),
-            "head": {"blocks": 1, "patch_mean": False},
+            "head": self.study.spec.protocol.head.model_dump(),
             "protocol": self.study.spec.protocol.what_matters(kind),
             # Frozen features are always float32; see Protocol.precision.
             "precision": "fp32" if kind == "probe" else self.precision,

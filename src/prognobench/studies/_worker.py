@@ -195,7 +195,8 @@ class Bench:
         if place not in self.features:
             pixels = self._pixels(cohort, backbone)
             module = self._backbone(backbone)
-            self.features[place] = frozen_features(module, backbone.card, backbone.weights, pixels)
+            head = self.plan.study.spec.protocol.head
+            self.features[place] = frozen_features(module, backbone.card, backbone.weights, pixels, head)
         return self.features[place]
 
     def _shared_work(self, job: Job) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import torch
 
 from prognobench.frame import file_lock, home, sha256_file, sha256_json, write_in_one_step
+from prognobench.models import read_out, readout_width
+from prognobench.protocols import Head
 
 from ._batches import Normalizer
 from ._device import device_name
@@ -53,7 +55,9 @@ class FrozenFeatures:
     computed_here: int
 
 
-def frozen_features(backbone: nn.Module, card: ModelCard, weights: Weights, pixels: Pixels) -> FrozenFeatures:
+def frozen_features(
+    backbone: nn.Module, card: ModelCard, weights: Weights, pixels: Pixels, head: Head
+) -> FrozenFeatures:
     """Return the features of every film of `pixels`, computed once and kept.
 
     They are computed in float32 and kept under a key of all that can change them: pixels, weights, architecture,
@@ -68,12 +72,15 @@ def frozen_features(backbone: nn.Module, card: ModelCard, weights: Weights, pixe
         Its card and the weights it holds.
     pixels
         The pixel cache at the card's input size.
+    head
+        What the heads read of the backbone.
     """
     recipe: dict[str, Any] = {
         "schema": _SCHEMA,
         "pixels": pixels.key,
         "weights": weights.sha256,
         "architecture": [card.architecture, card.build, card.mean, card.std],
+        "head": head.model_dump(),
         "device": device_name(),
         "threads": torch.get_num_threads(),
         "batch": _BATCH,
@@ -86,7 +93,7 @@ def frozen_features(backbone: nn.Module, card: ModelCard, weights: Weights, pixe
         if ready is not None:
             array, facts = ready
             return FrozenFeatures(array, key, facts["films"], facts["seconds"], 0)
-        computed = _compute(backbone, card, pixels, folder, recipe)
+        computed = _compute(backbone, card, pixels, head, folder, recipe)
         opened = _open(folder)
         assert opened is not None
         return FrozenFeatures(opened[0], key, opened[1]["films"], opened[1]["seconds"], computed)
@@ -103,15 +110,17 @@ def _open(folder: Path) -> tuple[npt.NDArray[np.float32], dict[str, Any]] | None
         return None
 
 
-def _compute(backbone: nn.Module, card: ModelCard, pixels: Pixels, folder: Path, recipe: dict[str, Any]) -> int:
+def _compute(
+    backbone: nn.Module, card: ModelCard, pixels: Pixels, head: Head, folder: Path, recipe: dict[str, Any]
+) -> int:
     """Fill the feature file batch by batch; after a kill, go on behind the last finished batch."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "features.json").unlink(missing_ok=True)
     path, counter = folder / "features.npy", folder / "done.json"
-    films = len(pixels.array)
-    done, seconds = _finished(path, counter, (films, card.width))
+    films, width = len(pixels.array), readout_width(card, head.blocks, head.patch_mean)
+    done, seconds = _finished(path, counter, (films, width))
     mode = "r+" if done else "w+"
-    array = np.lib.format.open_memmap(path, mode=mode, dtype=np.float32, shape=(films, card.width))
+    array = np.lib.format.open_memmap(path, mode=mode, dtype=np.float32, shape=(films, width))
     normalize = Normalizer(card, device_name())
     backbone.eval()
     first = done
@@ -119,7 +128,8 @@ def _compute(backbone: nn.Module, card: ModelCard, pixels: Pixels, folder: Path,
         while done < films:
             began = time.perf_counter()
             batch = np.asarray(pixels.array[done : done + _BATCH])
-            array[done : done + len(batch)] = backbone(normalize(batch)).float().cpu().numpy()
+            features = read_out(backbone, normalize(batch), head.blocks, head.patch_mean)
+            array[done : done + len(batch)] = features.float().cpu().numpy()
             done += len(batch)
             seconds += time.perf_counter() - began
             if done % (_BATCH * 16) == 0:

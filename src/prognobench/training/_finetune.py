@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from prognobench.models import read_out, readout_width
 from prognobench.protocols import Protocol
 
 from ._batches import Normalizer
 from ._device import Precision, device_name
-from ._films import Films, Outcome, Rows, class_weights, weighted_log_loss
+from ._films import Array, Films, Outcome, Rows, class_weights, weighted_log_loss
 
 if TYPE_CHECKING:
     from prognobench.models import ModelCard
@@ -166,7 +167,8 @@ class _Trainer:
         self.train, self.val, self.classes = train, val, classes
         self.protocol, self.precision, self.seed = protocol, precision, seed
         self.normalize = Normalizer(card, self.device)
-        self.heads = Heads(card.width, classes, protocol.head_learning_rates, seed).to(self.device)
+        width = readout_width(card, protocol.head.blocks, protocol.head.patch_mean)
+        self.heads = Heads(width, classes, protocol.head_learning_rates, seed).to(self.device)
         self.weights = class_weights(train.labels, classes, protocol.class_weights)
         self.optimizer = torch.optim.AdamW(
             [*strategy.parameter_groups(module, protocol), *self.heads.groups()], fused=True
@@ -231,7 +233,7 @@ class _Trainer:
         torch.manual_seed(_mixed_seed(self.seed, progress.epoch, progress.step))
         labels = torch.from_numpy(self.train.labels[chosen]).to(self.device)
         with self._autocast():
-            features = self.module(self.normalize(self.train.rows[chosen]))
+            features = self._read(self.train.rows[chosen])
         losses = self._losses(self.heads(features.float()), labels)
         # Divided by the films, not by their weights: a batch that holds the rare class counts for more.
         loss = losses.sum() / len(chosen)
@@ -320,9 +322,13 @@ class _Trainer:
         with torch.inference_mode(), self._autocast():
             for start in range(0, len(rows), _SCORING_BATCH):
                 batch = rows[start : start + _SCORING_BATCH]
-                found.append(self.module(self.normalize(batch)).float())
+                found.append(self._read(batch).float())
         self.progress.forward += len(rows)
         return torch.cat(found)
+
+    def _read(self, pixels: Array) -> Tensor:
+        head = self.protocol.head
+        return read_out(self.module, self.normalize(pixels), head.blocks, head.patch_mean)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16")

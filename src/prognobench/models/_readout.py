@@ -1,0 +1,60 @@
+"""What of a backbone's output the head reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ._cards import ModelCard
+
+
+def readout_width(card: ModelCard, blocks: int = 1, patch_mean: bool = False) -> int:
+    """Return how many numbers `read_out` gives for one image."""
+    return card.width * (blocks + patch_mean)
+
+
+def refuses_readout(card: ModelCard, blocks: int, patch_mean: bool) -> str | None:
+    """Say why a model cannot be read so, or None."""
+    if blocks == 1 and not patch_mean:
+        return None
+    if card.family != "vit":
+        return f"{card.id} has one pooled feature vector, neither class tokens of several blocks nor patch tokens"
+    if card.blocks is not None and blocks > card.blocks:
+        return f"{card.id} has {card.blocks} blocks, {blocks} are asked for"
+    return None
+
+
+def read_out(module: nn.Module, images: Tensor, blocks: int = 1, patch_mean: bool = False) -> Tensor:
+    """Return the features that a head reads.
+
+    Parameters
+    ----------
+    module
+        A backbone of `load_backbone`, adapted or not.
+    images
+        (n, 3, size, size), normalized.
+    blocks
+        The normalized class tokens of this many last blocks stand side by side, the earliest first, as in DINOv2's
+        linear evaluation.
+    patch_mean
+        Whether the mean of the last block's normalized patch tokens follows.
+
+    Returns
+    -------
+    Tensor
+        (n, width × (blocks + patch_mean)); for one block without patches exactly `module(images)`.
+    """
+    import torch
+
+    if blocks == 1 and not patch_mean:
+        features: Tensor = module(images)
+        return features
+    layers = module.forward_intermediates(  # type: ignore[operator]
+        images, indices=blocks, norm=True, output_fmt="NLC", return_prefix_tokens=True, intermediates_only=True
+    )
+    parts = [prefix[:, 0] for _, prefix in layers]
+    if patch_mean:
+        parts.append(layers[-1][0].mean(dim=1))
+    return torch.cat(parts, dim=-1)

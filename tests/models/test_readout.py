@@ -1,0 +1,48 @@
+"""The head reads the class tokens of the last blocks, and the mean patch token where asked."""
+
+import pytest
+import torch
+
+from prognobench.models import find_weights, load_backbone, model_card, read_out, readout_width, refuses_readout
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    card = model_card("timm:test_vit")
+    return load_backbone(card, find_weights(card, "random")), card
+
+
+def by_hand(module, images, blocks, patch_mean):
+    """Run block after block, as DINOv2's `get_intermediate_layers` does."""
+    tokens = module.norm_pre(module.patch_drop(module._pos_embed(module.patch_embed(images))))
+    outputs = []
+    for block in module.blocks:
+        tokens = block(tokens)
+        outputs.append(module.norm(tokens))
+    parts = [tokens[:, 0] for tokens in outputs[-blocks:]]
+    if patch_mean:
+        parts.append(outputs[-1][:, module.num_prefix_tokens :].mean(1))
+    return torch.cat(parts, dim=-1)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 4])
+@pytest.mark.parametrize("patch_mean", [False, True])
+def test_tokens_are_those_of_the_blocks(backbone, blocks, patch_mean):
+    module, card = backbone
+    images = torch.randn(3, 3, card.input_size, card.input_size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        found = read_out(module, images, blocks, patch_mean)
+        expected = by_hand(module, images, blocks, patch_mean)
+    assert found.shape == (3, readout_width(card, blocks, patch_mean))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_what_a_model_does_not_have_is_refused():
+    cnn, vit = model_card("timm:test_resnet"), model_card("timm:test_vit")
+    assert refuses_readout(cnn, 1, False) is None
+    assert "one pooled feature vector" in refuses_readout(cnn, 4, False)
+    assert "one pooled feature vector" in refuses_readout(cnn, 1, True)
+    assert refuses_readout(vit, 4, True) is None
+    assert "99 are asked for" in refuses_readout(vit, 99, False)
