@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 from prognobench.cohorts import CohortSpec
 from prognobench.models import model_cards
 from prognobench.protocols import Protocol, protocol_names, resolve_protocol
-from prognobench.strategies import parse_strategies, strategy_cards
+from prognobench.strategies import matrix_lines, matrix_rows, parse_strategies, strategy_cards
 from prognobench.studies import StudySpec
 
 DOCS = Path(__file__).parent
@@ -55,13 +55,16 @@ def protocols() -> str:
 
 def models() -> str:
     """Return the cards of the backbones."""
-    lines = ["| model | architecture (timm) | parameters | GFLOPs a film | pretraining | licence | weights |"]
-    lines.append("|---" * 7 + "|")
+    lines = [
+        "| model | architecture (timm) | parameters | in the paper | GFLOPs a film | pretraining | licence | weights |"
+    ]
+    lines.append("|---" * 8 + "|")
     for card in model_cards().values():
         sources = "<br>".join(f"`{source.id}` ({source.kind})" for source in card.weights)
-        numbers = f"{card.parameters:,} | {card.gflops:.2f}"
+        numbers = f"{card.parameters:,} | {card.paper_parameters} | {card.gflops:.2f}"
+        names = ", ".join(f"`{name}`" for name in (card.id, *card.aliases))
         lines.append(
-            f"| `{card.id}` | `{card.architecture}` | {numbers} | {card.pretraining} | {card.license} | {sources} |"
+            f"| {names} | `{card.architecture}` | {numbers} | {card.pretraining} | {card.license} | {sources} |"
         )
     return "\n".join(lines)
 
@@ -74,6 +77,15 @@ def strategies() -> str:
         settings = type(parse_strategies([name])[0]).Settings
         if settings.model_fields:
             lines += ["", *_table(name, settings)]
+    return "\n".join(lines)
+
+
+def matrix() -> str:
+    """Return what each strategy trains on each backbone, or why it cannot."""
+    lines = ["| model | strategy | variant | trained (rank 4 / 8 / 16) | refused because |", "|---|---|---|---|---|"]
+    for line in matrix_lines(matrix_rows()):
+        trained, reason = line["trained"], line["reason"]
+        lines.append(f"| `{line['model']}` | `{line['strategy']}` | {line['variant']} | {trained} | {reason} |")
     return "\n".join(lines)
 
 
@@ -149,6 +161,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "protocols": protocols,
     "models": models,
     "strategies": strategies,
+    "matrix": matrix,
 }
 
 if __name__ == "__main__":

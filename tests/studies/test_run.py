@@ -1,5 +1,7 @@
 """Studies run, resume, survive failing jobs, and give the same bits however they were run."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -47,6 +49,70 @@ def test_frozen_features_are_computed_once_for_all_folds(finished, phantom):
     assert {cost["shared"]["features"] for cost in costs} == {costs[0]["shared"]["features"]}
     assert {cost["shared"]["films"] for cost in costs} == {rows}
     assert {cost["shared"]["jobs"] for cost in costs} == {3}
+    assert sum(cost["shared"]["forwards_here"] for cost in costs) == rows
+
+
+def test_features_are_not_computed_again_by_another_run(finished, study_file, tmp_path):
+    assert run(study_file, tmp_path / "results", "strategies=[lp]", "name=again").done == 6
+    assert sum(r.cost["shared"]["forwards_here"] for r in records(tmp_path / "results", "lp")) == 0
+
+
+def test_two_studies_in_one_folder_share_records_and_are_reported_apart(study_file, tmp_path):
+    results = tmp_path / "results"
+    run(study_file, results, "strategies=[lp]", "name=a")
+    other = "protocol={base: quick, epochs: 2}"
+    summary = run(study_file, results, "strategies=[lp]", "name=b", other)
+    assert (summary.found, summary.done) == (6, 0)
+    for name, protocol in (("a", "quick[batch_size=32,epochs=1]"), ("b", "quick[epochs=2]")):
+        predictions, jobs = read_results(results, name)
+        assert set(jobs["protocol"]) == {protocol}
+        assert set(fold_metrics(predictions, jobs)["strategy"]) == {"majority", "lp"}
+    with pytest.raises(InputError, match=r"several studies\. Known: a, b"):
+        read_results(results)
+    with pytest.raises(InputError, match="there is no study 'c'"):
+        read_results(results, "c")
+
+
+def test_another_study_under_the_same_name_is_refused(study_file, tmp_path):
+    run(study_file, tmp_path / "results", "strategies=[lp]")
+    with pytest.raises(InputError, match=r"another plan of the study 'tiny': 6 of its jobs") as caught:
+        run(study_file, tmp_path / "results", "strategies=[lp]", "split_seed=7")
+    assert "name=tiny-2" in str(caught.value)
+
+
+def test_an_altered_plan_is_refused(study_file, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "results")
+    path = tmp_path / "results" / "plans" / "tiny.json"
+    honest = path.read_text()
+    for altered in (honest.replace("timm:test_vit@random", "dinov2_s"), "{}", "[]", "", '{"jobs": [{}]}'):
+        path.write_text(altered)
+        for reader in (read_results, study_status):
+            with pytest.raises(InputError, match="the plan was altered"):
+                reader(tmp_path / "results")
+
+
+def test_a_job_that_another_machine_has_done_meanwhile_is_not_done_again(study_file, finished, tmp_path):
+    results = tmp_path / "results"
+
+    class OtherMachine:
+        """Puts all finished records in place as soon as the first job is under way."""
+
+        def begin(self, jobs, done):
+            self.jobs = 0
+
+        def started(self, job):
+            self.jobs += 1
+            for folder in (finished / "runs").iterdir():
+                if folder.name != job.key and not (results / "runs" / folder.name).exists():
+                    shutil.copytree(folder, results / "runs" / folder.name)
+
+        def ended(self, job, error):
+            assert error is None
+
+    other = OtherMachine()
+    summary = run(study_file, results, watcher=other)
+    assert (other.jobs, summary.done, summary.found) == (1, 1, 8)
+    assert same_predictions(finished, results) > 0
 
 
 def test_to_run_again_does_nothing(finished, study_file):
@@ -121,8 +187,6 @@ def test_a_worker_that_dies_fails_its_job_alone(study_file, tmp_path):
 
 
 def test_an_altered_record_stops_the_next_run_and_every_reader(study_file, finished, tmp_path):
-    import shutil
-
     shutil.copytree(finished, tmp_path / "results")
     store = Store(tmp_path / "results")
     first, second = store.record_keys()[:2]
@@ -138,8 +202,6 @@ def test_an_altered_record_stops_the_next_run_and_every_reader(study_file, finis
 
 
 def test_an_altered_split_file_stops_the_next_run(study_file, finished, tmp_path):
-    import shutil
-
     shutil.copytree(finished, tmp_path / "results")
     path = next(Store(tmp_path / "results").splits.iterdir())
     path.write_text(path.read_text().replace(",test", ",val", 1))
@@ -148,8 +210,6 @@ def test_an_altered_split_file_stops_the_next_run(study_file, finished, tmp_path
 
 
 def test_a_deleted_record_is_a_hole_and_is_done_again_to_the_same_bits(study_file, finished, tmp_path):
-    import shutil
-
     shutil.copytree(finished, tmp_path / "results")
     store = Store(tmp_path / "results")
     shutil.rmtree(store.runs / store.record_keys()[4])

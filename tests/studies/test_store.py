@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -114,6 +115,51 @@ def test_a_failure_counts_attempts_and_gives_way_to_a_record(store):
     assert store.status(job.key).state == "done"
 
 
+def test_a_finished_record_survives_a_failure_that_comes_in_the_same_moment(store, monkeypatch):
+    """Between the look at the state and the renaming another process may put its own result there."""
+    key, honest = record().job.key, Store.status
+    store.write_failure(record().job, "first")
+
+    def status(self, key):
+        found = honest(self, key)
+        if found is not None and found.state == "failed" and not entered:
+            entered.append(True)
+            Store(store.root).write(record())
+        return found
+
+    entered = []
+    monkeypatch.setattr(Store, "status", status)
+    store.write_failure(record().job, "second")
+    assert entered
+    monkeypatch.setattr(Store, "status", honest)
+    assert store.status(key).state == "done"
+    assert list(store.tmp.iterdir()) == []
+
+
+def test_a_finished_record_replaces_a_failure_that_came_first(store, monkeypatch):
+    honest, entered = Store._settle, []
+
+    def settle(self, draft, final):
+        if not entered:
+            entered.append(True)
+            Store(store.root).write_failure(record().job, "of another machine")
+        honest(self, draft, final)
+
+    monkeypatch.setattr(Store, "_settle", settle)
+    store.write(record())
+    assert store.status(record().job.key).state == "done"
+    assert store.read(record().job.key).job == record().job
+
+
+@pytest.mark.parametrize(("old", "new"), [('"done"', '"faild"'), ('"done"', '"failed"')])
+def test_a_finished_record_cannot_be_passed_off_as_unfinished(store, old, new):
+    store.write(record())
+    path = store.runs / record().job.key / "status.json"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError, match="not as it was written"):
+        store.status(record().job.key)
+
+
 def test_a_write_that_fails_leaves_nothing(store, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -123,6 +169,14 @@ def test_a_write_that_fails_leaves_nothing(store, monkeypatch):
         store.write(record())
     assert store.record_keys() == []
     assert list(store.tmp.iterdir()) == []
+
+
+def test_strange_things_in_tmp_are_left_alone(store):
+    store.tmp.mkdir()
+    for name in ("x.draft", "a-b.draft", "-@.draft"):
+        (store.tmp / name).mkdir()
+    store.clear_leftovers()
+    assert len(list(store.tmp.iterdir())) == 3
 
 
 def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(store):
@@ -136,3 +190,19 @@ def test_leftovers_of_dead_processes_go_and_those_of_living_ones_stay(store):
         assert len(list(store.tmp.iterdir())) == 2
         store.clear_leftovers()
         assert list(store.tmp.iterdir()) == [mine]
+
+
+def test_records_of_the_first_version_stay_readable():
+    """`historic/v1` was written by version 0.1.0 and is never written again."""
+    store = Store(Path(__file__).parent / "historic" / "v1")
+    (key,) = store.record_keys()
+    found = store.read(key)
+    assert (found.job.task, found.job.strategy, found.job.fold) == ("t", "majority", 1)
+    assert found.predictions["y_score"].tolist() == [0.5, 0.25]
+
+
+def test_words_of_later_versions_do_not_make_a_job_unreadable():
+    content = record().job.to_json()
+    content["words"] |= {"invented_later": 1}
+    del content["words"]["test_center"]
+    assert Job.from_json(content) == record().job

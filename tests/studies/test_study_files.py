@@ -61,6 +61,16 @@ def test_weights_can_be_chosen(tmp_path):
         ("name: s", "name: s\nseeds: [a]", "'seeds.0' does not fit"),
         ("[dinov2_s]", "[dinov2_s, dinov2_s]", "asked for twice"),
         ("cohorts: [cohort.yaml]", "cohorts: [{path: c, task: [a]}]", "Did you mean 'tasks'"),
+        ("name: s", "name: s\nseeds: [1, 1]", "the seed '1' is asked for twice"),
+        ("name: s", "name: s\nseeds: [99999999999999999999]", "'seeds.0' does not fit"),
+        ("name: s", "name: s\nregimes: [full, full]", "a regime is asked for twice"),
+        ("name: s", "name: s\nregimes: [{full: , few_shot: {shots: 2}}]", "one name with its settings"),
+        ("name: s", "name: s\ncontrols: [majority, majority]", "asked for twice"),
+        ("[lp]", "[lp, {lora: {rank: []}}]", "the setting 'rank' of the strategy 'lora' has no value"),
+        ("[dinov2_s]", "[{dinov2_s: {name: resnet18}}]", "a model is named by its key"),
+        ("cohorts: [cohort.yaml]", "cohorts: [{path: c, tasks: []}]", "'cohorts.0.tasks' does not fit"),
+        ("[cohort.yaml]", '["a\\0b"]', "holds a control character"),
+        ("[lp]", "[" * 3000, "too deeply nested"),
         ("name: s", "name: !!python/object/apply:os.system [ls]", "would build an object"),
     ],
 )
@@ -76,3 +86,8 @@ def test_all_faults_of_a_file_come_in_one_message(tmp_path):
     with pytest.raises(InputError) as caught:
         study(tmp_path, text)
     assert len(caught.value.problems) == 4
+
+
+def test_a_fault_of_the_command_line_is_not_laid_on_the_file(tmp_path):
+    with pytest.raises(InputError, match=r"^argument 'seeds=\[\]': 'seeds' does not fit"):
+        study(tmp_path, GOOD, "seeds=[]")

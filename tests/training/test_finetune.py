@@ -7,12 +7,13 @@ import torch
 from prognobench.models import find_weights, load_backbone, model_card
 from prognobench.protocols import resolve_protocol
 from prognobench.strategies import parse_strategies
-from prognobench.training import Checkpoint, Films, Rows, fine_tune, use_threads
+from prognobench.training import Checkpoint, Films, Rows, fine_tune, fit_probe, use_threads
 from prognobench.training._finetune import _Trainer
 
 pytestmark = pytest.mark.torch
 CASES = [("timm:test_vit", "lora"), ("timm:test_vit", "fft"), ("timm:test_efficientnet", "lora")]
 CASES += [("timm:test_efficientnet", "fft")]
+MORE = [(model, name) for model in ("timm:test_vit", "timm:test_efficientnet") for name in ("vera", "ia3", "bitfit")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,9 +49,10 @@ def trained(model, strategy, parts, precision="fp32", checkpoint=None, **setting
     return outcome, outcome.score(parts["test"].rows)
 
 
-@pytest.mark.parametrize(("model", "strategy"), CASES)
+@pytest.mark.parametrize(("model", "strategy"), CASES + MORE)
 def test_a_visible_difference_is_learned(model, strategy, parts):
-    rates = {"backbone_learning_rate": 1e-3, "adapter_learning_rate": 1e-2}
+    # Strategies of a few vectors need higher rates, as in their publications.
+    rates = {"backbone_learning_rate": 1e-3, "adapter_learning_rate": 0.1 if strategy in ("vera", "ia3") else 1e-2}
     outcome, scores = trained(model, strategy, parts, epochs=15, patience=15, **rates)
     assert outcome.history["val_loss"].min() < 0.5
     assert ((scores[:, 1] >= 0.5) == parts["test"].labels).mean() >= 0.85
@@ -62,11 +64,13 @@ def test_the_same_seed_gives_the_same_bits(parts, precision):
     np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize(("model", "strategy"), CASES)
-@pytest.mark.parametrize("interrupted_after", [1, 5, 7])
+@pytest.mark.parametrize(
+    ("model", "strategy", "interrupted_after"),
+    [(*case, steps) for case in CASES for steps in (1, 5, 7)] + [(*case, 5) for case in MORE],
+)
 def test_an_interrupted_job_goes_on_to_the_same_bits(model, strategy, parts, tmp_path, monkeypatch, interrupted_after):
     _, undisturbed = trained(model, strategy, parts)
-    checkpoint = Checkpoint(tmp_path / "job.checkpoint", every_seconds=0)
+    checkpoint = Checkpoint(tmp_path / "job.checkpoint", tmp_path / "job.draft", every_seconds=0)
     honest, steps = _Trainer._step, []
 
     def step(self, chosen):
@@ -82,7 +86,16 @@ def test_an_interrupted_job_goes_on_to_the_same_bits(model, strategy, parts, tmp
     assert checkpoint.path.exists()
     _, resumed = trained(model, strategy, parts, checkpoint=checkpoint)
     np.testing.assert_array_equal(resumed, undisturbed)
-    assert not checkpoint.path.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["job.checkpoint"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"not a checkpoint"])
+def test_an_unreadable_checkpoint_begins_again_and_says_so(parts, tmp_path, caplog, content):
+    checkpoint = Checkpoint(tmp_path / "job.checkpoint", tmp_path / "job.draft")
+    checkpoint.path.write_bytes(content)
+    _, scores = trained("timm:test_vit", "lora", parts, checkpoint=checkpoint)
+    np.testing.assert_array_equal(scores, trained("timm:test_vit", "lora", parts)[1])
+    assert "begins again" in caplog.text
 
 
 def test_the_head_and_epoch_with_the_lowest_validation_loss_score(parts):
@@ -102,11 +115,14 @@ def test_training_stops_when_no_head_improves(parts):
     assert outcome.history["epoch"].max() == best + 2 < 29
 
 
-@pytest.mark.parametrize(("model", "strategy"), CASES)
+@pytest.mark.parametrize(("model", "strategy"), CASES + MORE)
 def test_training_changes_only_what_the_strategy_names(model, strategy, parts):
     chosen, card, module = adapted(model, strategy)
     protocol = resolve_protocol({"base": "quick", "epochs": 2, "batch_size": 8})
+    before = {name: tensor.detach().clone() for name, tensor in module.named_parameters()}
     fine_tune(module, chosen, card, parts["train"], parts["val"], 2, protocol, "fp32", 1)
+    moved = {name for name, tensor in module.named_parameters() if not torch.equal(tensor, before[name])}
+    assert moved == {name for name, tensor in module.named_parameters() if tensor.requires_grad}
     restored = chosen.remove(module).state_dict()
     fresh = load_backbone(card, find_weights(card, "random")).state_dict()
     assert restored.keys() == fresh.keys()
@@ -126,8 +142,9 @@ def test_an_adapter_that_gets_no_gradient_is_an_error(parts):
         fine_tune(module, chosen, card, parts["train"], parts["val"], 2, resolve_protocol("quick"), "fp32", 1)
 
 
-def test_the_test_films_are_out_of_reach(parts, monkeypatch):
-    """The trainer reads rows 0 to 31 of the array and never one of the test rows 32 to 39."""
+@pytest.mark.parametrize("strategy", ["lora", "fft", "lp"])
+def test_the_test_films_are_out_of_reach(parts, monkeypatch, strategy):
+    """Training reads rows 0 to 31 of the array and never one of the test rows 32 to 39."""
     seen = []
     honest = Rows.__getitem__
 
@@ -135,10 +152,19 @@ def test_the_test_films_are_out_of_reach(parts, monkeypatch):
         seen.extend(np.atleast_1d(self.positions[chosen]).tolist())
         return honest(self, chosen)
 
-    chosen, card, module = adapted("timm:test_vit", "lora")
     monkeypatch.setattr(Rows, "__getitem__", spy)
-    fine_tune(module, chosen, card, parts["train"], parts["val"], 2, resolve_protocol("quick"), "fp32", 1)
+    if strategy == "lp":
+        features = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+        train, val = (Films(Rows(features, parts[p].rows.positions), parts[p].labels) for p in ("train", "val"))
+        fit_probe(train, val, 2, resolve_protocol("quick"))
+    else:
+        trained_only("timm:test_vit", strategy, parts)
     assert set(seen) == set(range(32))
+
+
+def trained_only(model, strategy, parts):
+    chosen, card, module = adapted(model, strategy)
+    fine_tune(module, chosen, card, parts["train"], parts["val"], 2, resolve_protocol("quick"), "fp32", 1)
 
 
 @pytest.mark.parametrize("strategy", ["lora", "fft"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -214,12 +215,20 @@ def _rows(spec: CohortSpec, table: Table) -> pd.DataFrame:
 
 def _check_cells(table: Table, films: pd.DataFrame, problems: Problems) -> None:
     first_row: dict[str, int] = {}
+    spelled: dict[str, tuple[str, int]] = {}
     for row, image, patient in zip(films["row"], films["image"], films["patient"], strict=True):
         if not patient.strip():
             problems.add(table.path, "the patient cell is empty", "Give the patient's id, or remove the row", row)
         elif patient != patient.strip():
             what = f"the patient id '{patient}' begins or ends with white space"
             problems.add(table.path, what, "Remove it, or one patient counts as two", row)
+        other, other_row = spelled.setdefault(unicodedata.normalize("NFC", patient), (patient, row))
+        if other != patient:
+            what = f"the patient id '{patient}' differs from that of row {other_row} in its Unicode form alone"
+            problems.add(table.path, what, "Spell it one way, or one patient counts as two", row)
+        if any(unicodedata.category(sign) == "Cc" for sign in image + patient):
+            what = "the image or patient cell holds a control character, such as a line break"
+            problems.add(table.path, what, "Remove it", row)
         if not image.strip():
             problems.add(table.path, "the image cell is empty", "Give the image's file name, or remove the row", row)
             continue

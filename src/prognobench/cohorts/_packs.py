@@ -61,8 +61,12 @@ def images_folder() -> Path:
 
 
 def pack_key(contents: Iterable[str], preprocessing: Preprocessing) -> str:
-    """Return the name of the pack of a set of films, whatever their order."""
-    return sha256_json({"films": sorted(set(contents)), "preprocessing": preprocessing.key})
+    """Return the name of the pack of a set of films, whatever their order.
+
+    Pillow decodes and resizes; another version may do so with other last bits.
+    """
+    films = sorted(set(contents))
+    return sha256_json({"films": films, "preprocessing": preprocessing.key, "pillow": PIL.__version__})
 
 
 def open_pack(contents: Iterable[str], preprocessing: Preprocessing) -> Pixels | None:

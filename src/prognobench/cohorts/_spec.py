@@ -20,6 +20,7 @@ def _any_number(value: Any) -> Any:
 
 
 Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 Values = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
 ColumnNames = Annotated[list[Text], BeforeValidator(_any_number)]
 
@@ -85,7 +86,7 @@ class TaskSpec(Document):
 class CohortSpec(Document):
     """A cohort as `cohort.yaml` describes it; `docs/` has the reference of each key."""
 
-    name: Text
+    name: Name
     """The cohort's name in records and tables."""
     manifest: Text
     """The table, one row an image: CSV or TSV in UTF-8, relative to this file."""
@@ -95,7 +96,7 @@ class CohortSpec(Document):
     """Which column of the table holds what."""
     roles: Roles = Roles()
     """What the other columns are."""
-    tasks: Annotated[dict[Text, TaskSpec], Field(min_length=1)]
+    tasks: Annotated[dict[Name, TaskSpec], Field(min_length=1)]
     """The outcomes, each under its name."""
     on_bad_image: Literal["error", "exclude"] = "error"
     """Whether a film that is missing, unreadable or of one gray value stops everything or is left out and counted."""

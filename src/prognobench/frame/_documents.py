@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -68,7 +69,10 @@ def parse_document(text: str, where: str, schema: type[AnyDocument], overrides: 
     try:
         return schema.model_validate(data)
     except ValidationError as error:
-        raise _explain(error, where, schema, lines) from None
+        arguments: dict[Location, str] = {
+            tuple(override.partition("=")[0].strip().split(".")): override for override in overrides
+        }
+        raise _explain(error, where, schema, lines, arguments) from None
 
 
 def document_lines(path: Path) -> dict[Location, int]:
@@ -125,6 +129,8 @@ def _compose(text: str, where: str) -> tuple[Any, dict[Location, int]]:
     """Turn YAML into dicts, lists and texts as spelled, with the line of every key and item."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError:
+        raise _single(where, "the document is too deeply nested", "Write it with fewer levels") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
@@ -155,6 +161,8 @@ class _Walk:
         if isinstance(node, yaml.ScalarNode):
             if _is_foreign(node):
                 return self._refuse(node, line)
+            if any(unicodedata.category(sign) == "Cc" and sign not in "\n\t" for sign in node.value):
+                self.problems.add(self.where, "a value holds a control character", "Write printable text", line)
             # Plain text keeps its spelling: `Yes`, `1` and `NA` mean what the table says. Only nothing is nothing.
             return None if node.style is None and node.value == "" else node.value
         if _is_foreign(node):
@@ -190,11 +198,19 @@ def _is_foreign(node: yaml.Node) -> bool:
     return node.tag not in _PLAIN_TAGS
 
 
-def _explain(error: ValidationError, where: str, schema: type[BaseModel], lines: dict[Location, int]) -> InputError:
+def _explain(
+    error: ValidationError,
+    source: str,
+    schema: type[BaseModel],
+    lines: dict[Location, int],
+    arguments: Mapping[Location, str],
+) -> InputError:
     problems = Problems()
     for item in error.errors(include_url=False):
         location = tuple(item["loc"])
-        row = _line(location, lines)
+        argument = next((text for key, text in arguments.items() if location[: len(key)] == key), None)
+        where = source if argument is None else f"argument '{argument}'"
+        row = _line(location, lines) if argument is None else None
         path = ".".join(str(step) for step in location)
         if item["type"] == "extra_forbidden":
             known = _known_keys(schema, location[:-1])

@@ -62,19 +62,27 @@ def load_backbone(card: ModelCard, weights: Weights, *, seed: int | None = None)
     return module.float().eval()
 
 
-def fit(card: ModelCard, state: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+def fit(
+    card: ModelCard,
+    state: dict[str, Tensor],
+    where: str,
+    *,
+    layout: str = "timm",
+    problems: Problems | None = None,
+) -> dict[str, Tensor]:
     """Give the state that the card's headless module loads strictly.
 
     Leaves out the declared classifier, resamples positions as the card says and refuses everything else that does
-    not fit, all at once. `where` names the file in errors.
+    not fit, all at once and with the `problems` that were found before. `where` and `layout` name the file in errors.
     """
     kept = {key: tensor for key, tensor in state.items() if not card.is_classifier(key)}
     expected = expected_tensors(card)
+    problems = problems or Problems()
     side = _grid_side(expected)
     if card.positions == "dinov2" and side and "pos_embed" in kept and is_square_grid(kept["pos_embed"]):
         kept["pos_embed"] = resample_as_dinov2(kept["pos_embed"], side)
-    problems = Problems()
-    remedy = f"Give a file that holds exactly the keys of timm's {card.architecture}"
+    keys = f"the keys of timm's {card.architecture}"
+    remedy = f"Give a file that holds exactly {keys}" + (f", in the layout {layout}" if layout != "timm" else "")
     for key in expected:
         if key not in kept:
             problems.add(where, f"the tensor '{key}' is missing", remedy)

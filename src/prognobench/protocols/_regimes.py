@@ -53,11 +53,15 @@ def parse_regimes(items: Any) -> list[Regime]:
     """
     regimes: list[Regime] = []
     for item in items if isinstance(items, list) else [items]:
-        name = item if isinstance(item, str) else next(iter(item), "") if isinstance(item, dict) else str(item)
+        if not isinstance(item, str) and not (isinstance(item, dict) and len(item) == 1):
+            raise ValueError("a regime is a name, or one name with its settings. Write full")
+        name = item if isinstance(item, str) else str(next(iter(item)))
         if name not in _REGIMES:
             raise ValueError(f"unknown regime '{name}'. {nearest(str(name), sorted(_REGIMES))}")
         settings = item[name] if isinstance(item, dict) and item[name] else {}
         if settings:
             raise ValueError(f"the regime '{name}' has no settings. Write `{name}`")
         regimes.append(_REGIMES[name]())
+    if len(set(regimes)) < len(regimes):
+        raise ValueError("a regime is asked for twice. Keep one")
     return regimes

@@ -73,19 +73,25 @@ def read_split(path: Path) -> pd.DataFrame:
         The columns or parts are not those of a split, a group stands in two parts, or the file's content is not
         what its name (the hash) says.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
     problems = Problems()
-    if tuple(table.columns) != _COLUMNS:
-        problems.add(path, f"the columns are {', '.join(table.columns)}", f"Give {', '.join(_COLUMNS)}")
+    content = path.read_bytes()
+    if len(path.stem) == 64 and sha256_bytes(content) != path.stem:
+        problems.add(path, "the file was altered: its content is not what its name says", "Delete it and run again")
         problems.raise_if_any()
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
+    except (UnicodeDecodeError, csv.Error):
+        rows = []
+    if not rows or tuple(rows[0]) != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
+        problems.add(path, "this is not a split file", f"Give a UTF-8 CSV with the columns {', '.join(_COLUMNS)}")
+        problems.raise_if_any()
+    table = pd.DataFrame(rows[1:], columns=list(_COLUMNS), dtype=str)
     for row, part in enumerate(table["part"], start=2):
         if part not in PARTS:
             problems.add(path, f"the part is '{part}'", f"Use {', '.join(PARTS)}", row)
     for group, parts in table.groupby("group")["part"].unique().items():
         if len(parts) > 1:
             problems.add(path, f"group '{group}' stands in {' and '.join(parts)}", "Keep a group in one part")
-    if len(path.stem) == 64 and sha256_bytes(path.read_bytes()) != path.stem:
-        problems.add(path, "the file was altered: its content is not what its name says", "Delete it and run again")
     problems.raise_if_any()
     return table
 

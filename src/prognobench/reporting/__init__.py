@@ -3,6 +3,7 @@
 from ._listings import (
     print_cohort,
     print_findings,
+    print_matrix,
     print_models,
     print_plan,
     print_run,
@@ -14,13 +15,16 @@ from ._listings import (
 from ._progress import RunProgress, film_progress
 from ._report import Report, report, write_tables
 from ._results import print_table, result_table
+from ._safe import plain
 
 __all__ = [
     "Report",
     "RunProgress",
     "film_progress",
+    "plain",
     "print_cohort",
     "print_findings",
+    "print_matrix",
     "print_models",
     "print_plan",
     "print_run",

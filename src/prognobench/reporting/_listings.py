@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from prognobench.models import ModelCard, WeightsRow
-from prognobench.strategies import StrategyCard
+from prognobench.strategies import StrategyCard, matrix_lines
 from prognobench.studies import Estimate, Finding, Plan, RunSummary, StudyStatus
+
+from ._safe import plain
 
 _COLORS = {"ok": "green", "hint": "yellow", "bad": "red"}
 
@@ -36,37 +37,52 @@ def print_strategies(cards: Mapping[str, StrategyCard], console: Console) -> Non
     console.print(table)
 
 
+def print_matrix(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print one line for each backbone, strategy and variant: the numbers it trains by rank, or why it cannot work."""
+    table = _table("model", "strategy", "trained (rank 4 / 8 / 16)", "state")
+    model = ""
+    for line in matrix_lines(rows):
+        if model and line["model"] != model:
+            table.add_section()
+        model = line["model"]
+        color = {"ok": "green", "refused": "yellow"}.get(line["status"], "red")
+        state = f"[{color}]{line['status']}[/]" + (f" {plain(line['reason'])}" if line["reason"] else "")
+        name = line["strategy"] + (f" ({line['variant']})" if line["variant"] else "")
+        table.add_row(model, name, line["trained"], state)
+    console.print(table)
+
+
 def print_weights(rows: Sequence[WeightsRow], console: Console) -> None:
     """Print one line for each set of weights that a card knows or a user added, and what to know of them below."""
     table = _table("weights", "state", "size", "licence", "from")
     for row in rows:
         size = "" if row.size is None else f"{row.size / 1e6:.1f} MB"
         color = {"present": "green", "verified": "green", "absent": "dim"}.get(row.state, "red")
-        table.add_row(row.id, f"[{color}]{row.state}[/]", size, escape(row.license), escape(row.source))
+        table.add_row(row.id, f"[{color}]{row.state}[/]", size, plain(row.license), plain(row.source))
     console.print(table)
     for row in rows:
         if row.note:
-            console.print(f"{row.id}: {escape(row.note)}", highlight=False)
+            console.print(f"{row.id}: {plain(row.note)}", highlight=False)
     for row in rows:
         if row.detail:
-            console.print(f"{row.id} is {row.state}. {escape(row.detail)}", highlight=False)
+            console.print(f"{row.id} is {row.state}. {plain(row.detail)}", highlight=False)
 
 
 def print_cohort(described: Mapping[str, Any], console: Console) -> None:
     """Print what a cohort holds, and that no fault was found."""
     console.print(
-        f"[bold]{escape(described['name'])}[/bold]: {described['films']} films of {described['patients']} patients, "
+        f"[bold]{plain(described['name'])}[/bold]: {described['films']} films of {described['patients']} patients, "
         f"{described['groups']} groups that stay together",
         highlight=False,
     )
     for reason, count in described["excluded"]["reasons"].items():
-        console.print(f"  {count} left out: {escape(reason)}", highlight=False)
+        console.print(f"  {count} left out: {plain(reason)}", highlight=False)
     table = _table("task", "class", "films", "patients", "groups")
     for name, task in described["tasks"].items():
         for label, counts in task["classes"].items():
-            table.add_row(name, label, *(str(counts[key]) for key in ("films", "patients", "groups")))
+            table.add_row(plain(name), label, *(str(counts[key]) for key in ("films", "patients", "groups")))
         for reason, count in task["left_out"].items():
-            table.add_row("", f"[dim]not used: {escape(reason)}[/dim]", f"[dim]{count}[/dim]", "", "")
+            table.add_row("", f"[dim]not used: {plain(reason)}[/dim]", f"[dim]{count}[/dim]", "", "")
         table.add_section()
     console.print(table)
 
@@ -81,19 +97,19 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
     for (cohort, task, model), strategies in by_place.items():
         weights = plan.backbones[model].weights.id if model in plan.backbones else ""
         listed = ", ".join(f"{strategy} ({count})" for strategy, count in strategies.items())
-        table.add_row(cohort, task, "control" if model == "none" else model, listed, weights)
+        table.add_row(plain(cohort), plain(task), "control" if model == "none" else model, listed, weights)
     console.print(table)
     for found in plan.cohorts.values():
         if len(found.excluded):
-            console.print(f"Cohort {found.name}: {len(found.excluded)} bad films are left out.", highlight=False)
+            console.print(f"Cohort {plain(found.name)}: {len(found.excluded)} bad films are left out.", highlight=False)
     for pair in plan.left_out:
         place = f"{pair.cohort} · {pair.task} · {pair.model} · {pair.strategy}"
-        console.print(f"[yellow]left out[/yellow] {escape(place)}: {escape(pair.reason)}", highlight=False)
+        console.print(f"[yellow]left out[/yellow] {plain(place)}: {plain(pair.reason)}", highlight=False)
     precisions = sorted({job.details["precision"] for job in plan.jobs if job.kind in ("adapter", "backbone")})
     trained = f" Training computes in {' and '.join(precisions)}." if precisions else ""
     protocol = plan.study.spec.protocol.name
     console.print(
-        f"{len(plan.jobs)} jobs under the protocol {escape(protocol)}.{trained} Estimated time: at most "
+        f"{len(plan.jobs)} jobs under the protocol {plain(protocol)}.{trained} Estimated time: at most "
         f"{_duration(guess.seconds)} on this machine (from {guess.gflops / 1e3:,.1f} TFLOP, not measured).",
         highlight=False,
     )
@@ -102,13 +118,15 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
 def print_run(summary: RunSummary, results: Path, console: Console) -> None:
     """Print how a run ended and what to do next."""
     ready = summary.found + summary.done
-    console.print(f"{ready} of {summary.planned} jobs have a record in {escape(str(results))}.", highlight=False)
+    console.print(f"{ready} of {summary.planned} jobs have a record in {plain(str(results))}.", highlight=False)
     if summary.failed:
-        console.print(f"[red]{len(summary.failed)} failed[/red]; `prognobench status {results}` shows the errors.")
+        console.print(
+            f"[red]{len(summary.failed)} failed[/red]; `prognobench status {plain(results)}` shows the errors."
+        )
     if summary.interrupted:
         console.print("Stopped. Nothing finished is lost: run the same command again to go on.")
     elif not summary.failed:
-        console.print(f"See the numbers with `prognobench report {results}`.", highlight=False)
+        console.print(f"See the numbers with `prognobench report {plain(results)}`.", highlight=False)
 
 
 def status_rows(states: Sequence[StudyStatus]) -> list[dict[str, Any]]:
@@ -134,13 +152,13 @@ def print_status(states: Sequence[StudyStatus], console: Console) -> None:
     table = _table("study", "jobs", "done", "failed", "to do", "left out")
     for state in states:
         numbers = (state.planned, state.done, len(state.failed), len(state.missing), len(state.left_out))
-        table.add_row(state.name, *(str(number) for number in numbers))
+        table.add_row(plain(state.name), *(str(number) for number in numbers))
     console.print(table)
     for state in states:
         for job, error, attempts in state.failed:
             first = error.splitlines()[0] if error else "no error was noted"
             tried = f"tried {attempts} time{'s' if attempts > 1 else ''}"
-            console.print(f"[red]failed[/red] {escape(job.title)} ({tried}): {escape(first)}", highlight=False)
+            console.print(f"[red]failed[/red] {plain(job.title)} ({tried}): {plain(first)}", highlight=False)
             console.print(f"  record {job.key}", highlight=False, soft_wrap=True)
 
 
@@ -149,7 +167,7 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
     table = _table("", "what", "found", "what to do")
     for finding in findings:
         mark = f"[{_COLORS[finding.state]}]{finding.state}[/]"
-        table.add_row(mark, escape(finding.name), escape(finding.found), escape(finding.remedy))
+        table.add_row(mark, plain(finding.name), plain(finding.found), plain(finding.remedy))
     console.print(table)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from prognobench.studies import Job
+
+from ._safe import plain
 
 
 class RunProgress:
@@ -47,19 +48,17 @@ class RunProgress:
     def started(self, job: Job) -> None:
         """Note when the job began."""
         self.began[job.key] = time.perf_counter()
-        self.bar.update(self.task, description=escape(job.title))
+        self.bar.update(self.task, description=plain(job.title))
 
     def ended(self, job: Job, error: str | None) -> None:
         """Print the job with its time, or its error."""
         self.count += 1
-        seconds = time.perf_counter() - self.began.pop(job.key)
+        seconds = time.perf_counter() - self.began.pop(job.key, time.perf_counter())
         place = f"[{self.count}/{self.total}]"
         if error is None:
-            self.console.print(f"{escape(place)} {escape(job.title)} · {seconds:.1f} s", highlight=False)
+            self.console.print(f"{plain(place)} {plain(job.title)} · {seconds:.1f} s", highlight=False)
         else:
-            self.console.print(
-                f"{escape(place)} [red]failed[/red] {escape(job.title)}: {escape(error)}", highlight=False
-            )
+            self.console.print(f"{plain(place)} [red]failed[/red] {plain(job.title)}: {plain(error)}", highlight=False)
         self.bar.update(self.task, advance=1)
 
     def end(self) -> None:

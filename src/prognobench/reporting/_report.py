@@ -32,8 +32,8 @@ class Report:
     table: pd.DataFrame
 
 
-def report(results: Path, out: Path, console: Console | None = None) -> Report:
-    """Report the study that lies in `results`.
+def report(results: Path, out: Path, console: Console | None = None, study: str | None = None) -> Report:
+    """Report one study that lies in `results`.
 
     Parameters
     ----------
@@ -43,6 +43,8 @@ def report(results: Path, out: Path, console: Console | None = None) -> Report:
         Folder of the report, made if needed.
     console
         Where to print the table of results and the files' places, if anywhere.
+    study
+        The study's name; may be left out where `results` holds one study.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def report(results: Path, out: Path, console: Console | None = None) -> Report:
     """
     from prognobench.studies import read_results
 
-    predictions, jobs = read_results(results)
+    predictions, jobs = read_results(results, study)
     folds, summary = _tables(predictions, jobs)
     made = Report(_write(folds, summary, out), result_table(summary))
     if console is not None:

@@ -12,6 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ._safe import printable
+
 # From the weakest on; a strategy of these names needs no learned image content.
 CONTROLS = ("majority", "metadata", "random")
 _BLOCK = ["cohort", "task", "test_cohort", "regime", "shots", "validation", "protocol"]
@@ -157,7 +159,7 @@ def _notes(block: pd.DataFrame) -> list[str]:
 
 def _text(console: Console, text: str, style: str = "") -> Text:
     """Make text safe to print: no control codes, and no sign that the terminal's encoding lacks."""
-    shown = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in str(text))
+    shown = printable(text)
     if console.options.ascii_only:
         for sign, plain in {"±": "+/-", "×": "x", "·": "-", "–": "-", "≤": "<="}.items():
             shown = shown.replace(sign, plain)

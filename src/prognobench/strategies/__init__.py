@@ -1,5 +1,7 @@
 """Ways to adapt a backbone: one module a family, all behind one interface."""
 
+from ._export import export_peft
+from ._matrix import matrix_lines, matrix_rows
 from ._proof import Proof, prove
 from ._registry import parse_strategies, strategy_cards
 from ._strategy import InjectionPlan, Strategy, StrategyCard, Target
@@ -10,6 +12,9 @@ __all__ = [
     "Strategy",
     "StrategyCard",
     "Target",
+    "export_peft",
+    "matrix_lines",
+    "matrix_rows",
     "parse_strategies",
     "prove",
     "strategy_cards",

@@ -1,26 +1,24 @@
-"""LoRA: a trained low-rank term beside frozen matrices, by HF peft."""
+"""LoRA: a trained low-rank term beside frozen matrices, by HF peft; at slices of a fused matrix by our own layers."""
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from prognobench.frame import Document
 
-from ._strategy import InjectionPlan, Strategy, StrategyCard, Target
+from ._adapter import AdapterStrategy, by_module
+from ._strategy import InjectionPlan, StrategyCard
+from ._targets import VIT_ROLES, Site, default_roles, paper_roles
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from prognobench.models import ModelCard
 
-# Both papers and peft agree on attention-in and the MLP; the attention output stays frozen (docs/strategies.md).
-_VIT_ROLES = ("attention.qkv", "mlp.fc1", "mlp.fc2")
 
-
-class Lora(Strategy):
+class Lora(AdapterStrategy):
     """W + (alpha / rank) · B·A with B and A trained; on CNNs a convolution of rank channels beside each."""
 
     class Settings(Document):
@@ -28,12 +26,17 @@ class Lora(Strategy):
 
         rank: Annotated[int, Field(ge=1)] = 8
         """Inner width of the low-rank term."""
+        variant: Literal["standard", "paper"] = "standard"
+        """`standard`: qkv, fc1 and fc2 (ViT), ungrouped convolutions but the stem (CNN). `paper`: the modules, alpha 1
+        and dropout 0.1 of Ruffini et al., separate q, k, v being slices of timm's qkv."""
         alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-            default_factory=lambda data: float(data["rank"])
+            default_factory=lambda data: 1.0 if data["variant"] == "paper" else float(data["rank"])
         )
-        """Its scale is alpha / rank; alpha is the rank by default."""
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-        """Share of the term's inputs that training drops."""
+        """Its scale is alpha / rank; alpha is the rank by default, 1 under `paper`."""
+        dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+            default_factory=lambda data: 0.1 if data["variant"] == "paper" else 0.0
+        )
+        """Share of the term's inputs that training drops; 0 by default, 0.1 under `paper`."""
 
     card = StrategyCard(
         name="lora",
@@ -42,85 +45,70 @@ class Lora(Strategy):
         summary="a low-rank term beside the attention-in and MLP matrices (ViT) or the convolutions (CNN)",
         source="Hu et al. 2022, arXiv 2106.09685",
     )
+    title = "LoRA"
+    # Both papers and peft agree on attention-in and the MLP; the attention output stays frozen (docs/strategies.md).
+    on_vit = VIT_ROLES
 
     @property
     def label(self) -> str:
-        """`lora_r8`, with alpha and dropout where they are not the default."""
-        alpha = "" if self.settings.alpha == self.settings.rank else f"_a{self.settings.alpha:g}"
-        dropout = "" if self.settings.dropout == 0 else f"_d{self.settings.dropout:g}"
-        return f"lora_r{self.settings.rank}{alpha}{dropout}"
+        """`lora_r8` or `lora_r8_paper`, with alpha and dropout where they are not the variant's."""
+        settings, usual = self.settings, self.Settings(rank=self.settings.rank, variant=self.settings.variant)
+        words = [f"lora_r{settings.rank}"]
+        words += ["paper"] if settings.variant == "paper" else []
+        words += [f"a{settings.alpha:g}"] if settings.alpha != usual.alpha else []
+        words += [f"d{settings.dropout:g}"] if settings.dropout != usual.dropout else []
+        return "_".join(words)
+
+    def roles(self, card: ModelCard) -> tuple[str, ...]:
+        """Return attention-in and MLP, or convolutions; the authors' list under `paper`."""
+        if self.settings.variant == "paper":
+            return paper_roles(card, "lora", self.on_vit)
+        return default_roles(card, self.on_vit)
 
     def refuses(self, card: ModelCard) -> str | None:
-        """LoRA needs the attention and MLP matrices, or convolutions, by role."""
-        if all(role in card.roles for role in _VIT_ROLES) or "conv" in card.roles:
-            return None
-        return f"the card of {card.id} names neither {', '.join(_VIT_ROLES)} nor conv"
+        """LoRA needs the attention and MLP matrices, or convolutions, by role; under `paper`, the authors' list."""
+        if self.settings.variant == "paper" and not self.roles(card):
+            return f"the authors of the paper list no modules for LoRA on {card.id}"
+        return super().refuses(card)
 
-    def plan(self, backbone: nn.Module, card: ModelCard) -> InjectionPlan:
-        """Choose attention-in and MLP matrices by role; on CNNs every ungrouped convolution but the stem."""
-        from torch import nn
+    def count(self, site: Site) -> int:
+        """Count A and B."""
+        return int(self.settings.rank * (site.inputs + site.outputs))
 
-        roles = _VIT_ROLES if all(role in card.roles for role in _VIT_ROLES) else ("conv",)
-        targets = []
-        for name, module in backbone.named_modules():
-            role = card.role_of(name)
-            rank = self.settings.rank
-            if role is None or role not in roles:
-                continue
-            if isinstance(module, nn.Linear):
-                targets.append(Target(name, role, rank * (module.in_features + module.out_features)))
-            elif isinstance(module, nn.Conv2d) and module.groups == 1:
-                height, width = module.kernel_size
-                targets.append(Target(name, role, rank * (module.in_channels * height * width + module.out_channels)))
-        if not targets:
-            raise ValueError(f"LoRA finds no module of the roles {', '.join(roles)} in {card.id}")
-        return InjectionPlan(self.label, tuple(targets))
+    def peft_config(self, plan: InjectionPlan, seed: int) -> Any:
+        """Return peft's LoRA."""
+        from peft import LoraConfig
 
-    def apply(self, backbone: nn.Module, plan: InjectionPlan, seed: int) -> nn.Module:
-        """Put peft's LoRA layers in; BatchNorm stays in eval mode (the trainer sees to it)."""
-        import torch
-        from peft import LoraConfig, get_peft_model
-
-        config = LoraConfig(
+        return LoraConfig(
             r=self.settings.rank,
             lora_alpha=self.settings.alpha,
             lora_dropout=self.settings.dropout,
             target_modules=[target.module for target in plan.targets],
             bias="none",
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            module: nn.Module = get_peft_model(backbone.requires_grad_(False), config)
-        trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-        if trained != plan.trainable:
-            raise ValueError(f"peft trains {trained} numbers where the plan of {self.label} counts {plan.trainable}")
-        return module
 
-    def state(self, module: nn.Module) -> dict[str, Tensor]:
-        """Copy the adapter under the names that peft stores."""
-        from peft import get_peft_model_state_dict
+    def own_layers(self, backbone: nn.Module, plan: InjectionPlan, seed: int) -> dict[str, nn.Module]:
+        """Return linear maps with a low-rank term at each slice."""
+        from ._layers import LowRank, OutputAdapted
 
-        return {name: tensor.detach().clone() for name, tensor in get_peft_model_state_dict(module).items()}
-
-    def load(self, module: nn.Module, state: dict[str, Tensor]) -> None:
-        """Put an adapter back."""
-        from peft import get_peft_model_state_dict, set_peft_model_state_dict
-
-        here = set(get_peft_model_state_dict(module))
-        if here != set(state):
-            wrong = sorted(here ^ set(state))
-            raise ValueError(f"the adapter's keys do not fit: {len(wrong)} differ, the first is '{wrong[0]}'")
-        set_peft_model_state_dict(module, state)
-
-    def merge(self, module: nn.Module) -> nn.Module | None:
-        """Return a plain copy of the backbone with the low-rank terms added in."""
-        merged: nn.Module = copy.deepcopy(module).merge_and_unload()  # type: ignore[operator]
-        return merged
-
-    def remove(self, module: nn.Module) -> nn.Module:
-        """Take the LoRA layers out again."""
-        backbone: nn.Module = module.unload()  # type: ignore[operator]
-        return backbone
+        settings = self.settings
+        layers: dict[str, nn.Module] = {}
+        for name, parts in by_module(plan.targets).items():
+            base: Any = backbone.get_submodule(name)
+            layers[name] = OutputAdapted(
+                base,
+                {
+                    part: LowRank(
+                        base,
+                        target.rows or (0, base.out_features),
+                        settings.rank,
+                        settings.alpha / settings.rank,
+                        settings.dropout,
+                    )
+                    for part, target in parts.items()
+                },
+            )
+        return layers
 
 
 STRATEGY = Lora

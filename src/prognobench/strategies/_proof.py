@@ -92,8 +92,10 @@ def prove(strategy: Strategy, backbone: nn.Module, card: ModelCard, *, seed: int
     without_gradient = _tensors_without_gradient(module, batch)
     merged = strategy.merge(module)
     merge_difference = None if merged is None else _relative(_features(merged, batch), noisy)
+    del merged  # the large models fill the memory of a desktop
     state = strategy.state(module)
     restored = strategy.remove(module)
+    del module
 
     module = strategy.apply(restored, plan, seed + 1)
     strategy.load(module, state)
@@ -123,7 +125,10 @@ def _features(module: nn.Module, batch: Tensor) -> Tensor:
 
 
 def _fill_with_noise(module: nn.Module, generator: torch.Generator) -> None:
-    """Add noise of a tenth of each tensor's own scale, or of 0.1 where it is all zero (LoRA's B)."""
+    """Add noise of a tenth of each tensor's own scale, or of 0.3 where it is constant (LoRA's B, IA³'s factors).
+
+    0.3 is enough for LoRA with the smallest scale that is in use, alpha 1 at rank 16, to be seen.
+    """
     import torch
 
     with torch.no_grad():
@@ -131,7 +136,7 @@ def _fill_with_noise(module: nn.Module, generator: torch.Generator) -> None:
             if parameter.requires_grad:
                 scale = 0.1 * (parameter.std() if parameter.numel() > 1 else parameter.abs().mean())
                 noise = torch.randn(parameter.shape, generator=generator)
-                parameter.add_(noise * (scale if scale > 0 else 0.1))
+                parameter.add_(noise * (scale if scale > 0 else 0.3))
 
 
 def _tensors_without_gradient(module: nn.Module, batch: Tensor) -> list[str]:

@@ -20,7 +20,7 @@ ENTRY_POINTS = "prognobench.strategies"
 
 def strategy_cards() -> dict[str, StrategyCard]:
     """Return the card of every strategy, by name."""
-    return {name: strategy.card for name, strategy in _families().items()}
+    return {name: strategy.card for name, strategy in strategy_families().items()}
 
 
 def parse_strategies(items: Any) -> list[Strategy]:
@@ -44,13 +44,16 @@ def parse_strategies(items: Any) -> list[Strategy]:
     strategies: list[Strategy] = []
     for item in items if isinstance(items, list) else [items]:
         name, settings = _name_and_settings(item)
-        family = _families().get(name)
+        family = strategy_families().get(name)
         if family is None:
-            raise ValueError(f"unknown strategy '{name}'. {nearest(name, sorted(_families()))}")
+            raise ValueError(f"unknown strategy '{name}'. {nearest(name, sorted(strategy_families()))}")
         known = list(family.Settings.model_fields)
         for key in settings:
             if key not in known:
                 raise ValueError(f"unknown setting '{key}' of the strategy '{name}'. {nearest(str(key), known)}")
+        for key, value in settings.items():
+            if value in ([], None):
+                raise ValueError(f"the setting '{key}' of the strategy '{name}' has no value. Give one or remove it")
         axes = [value if isinstance(value, list) else [value] for value in settings.values()]
         for values in itertools.product(*axes):
             strategies.append(_build(family, dict(zip(settings, values, strict=True))))
@@ -84,10 +87,13 @@ def _build(family: type[Strategy], settings: dict[str, Any]) -> Strategy:
 
 
 @cache
-def _families() -> dict[str, type[Strategy]]:
+def strategy_families() -> dict[str, type[Strategy]]:
+    """Return the class of every strategy by its name: those of this package and of installed plug-ins."""
     package = importlib.import_module(__package__)
     found: list[type[Strategy]] = []
     for module in pkgutil.iter_modules(package.__path__):
+        if module.ispkg:
+            continue  # layers, which import torch
         family = getattr(importlib.import_module(f"{__package__}.{module.name}"), "STRATEGY", None)
         if family is not None:
             found.append(family)

@@ -54,14 +54,17 @@ class Target:
     module
         Its name in the timm model.
     role
-        What it does there: `attention.qkv`, `mlp.fc1`, `conv`, …
+        What it does there: `attention.qkv`, `mlp.fc1`, `conv`, …; `attention.qkv[k]` is a slice.
     trainable
         How many numbers are trained at it.
+    rows
+        First output row of a slice and the one behind the last; None where the whole module is changed.
     """
 
     module: str
     role: str
     trainable: int
+    rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from ._doctor import Finding, examine
 from ._estimate import Estimate, estimate
 from ._job import Job, job_key
 from ._plan import LeftOut, Plan, plan_study
-from ._results import StudyStatus, read_results, study_status
+from ._results import StudyStatus, read_results, study_names, study_status
 from ._run import RunSummary, Watcher, run_plan
 from ._spec import Study, StudySpec, read_study
 from ._store import Record, Store
@@ -29,5 +29,6 @@ __all__ = [
     "read_results",
     "read_study",
     "run_plan",
+    "study_names",
     "study_status",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -68,7 +68,9 @@ class Job:
         """What a person calls the job."""
         who = f"control {self.strategy}" if self.kind == "control" else f"{self.model} · {self.strategy}"
         shots = "" if self.shots is None else f" {self.shots} shots"
-        return f"{self.cohort} · {self.task} · {who} · {self.regime}{shots} · fold {self.fold}"
+        repeat = f" of repeat {self.repeat}" if self.repeat else ""
+        where = f"{self.regime}{shots} · fold {self.fold}{repeat} · seed {self.seed}"
+        return f"{self.cohort} · {self.task} · {who} · {where}"
 
     def to_json(self) -> dict[str, Any]:
         """Return what `job.json` holds: key, words and identity."""
@@ -78,8 +80,9 @@ class Job:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Job:
-        """Read `job.json` back."""
-        return cls(**content["words"], identity=canonical_json(content["identity"]))
+        """Read `job.json` back; words of later versions are passed over, those of none are None."""
+        words = {f.name: content["words"].get(f.name) for f in fields(cls) if f.name != "identity"}
+        return cls(**words, identity=canonical_json(content["identity"]))
 
 
 def job_key(identity: dict[str, Any]) -> str:

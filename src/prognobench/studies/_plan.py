@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from prognobench.models import ModelCard, Weights, find_weights, model_card, ref
 from prognobench.protocols import Regime, Split
 
 from ._job import SCHEMA, Job
-from ._spec import ModelEntry, Study
+from ._spec import Study
 
 if TYPE_CHECKING:
     from prognobench.strategies import Strategy
@@ -103,6 +104,7 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None)
     splits = _splits(study, cohorts, problems)
     problems.raise_if_any()
     jobs, left_out = _jobs(study, cohorts, backbones, splits)
+    _refuse_twins(study, jobs)
     return Plan(
         study,
         tuple(jobs),
@@ -112,6 +114,19 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None)
         {strategy.label: strategy for strategy in study.spec.strategies},
         {split.sha256: split for parts in splits.values() for split in parts},
     )
+
+
+def _refuse_twins(study: Study, jobs: list[Job]) -> None:
+    """Refuse a study that would compute one thing under two names; the tables would show it as two results."""
+    problems = Problems()
+    first: dict[str, Job] = {}
+    for job in jobs:
+        twin = first.setdefault(job.key, job)
+        if twin is not job:
+            problems.add(study.path, f"'{job.title}' is the same as '{twin.title}'", "Keep one of the two")
+    if not jobs:
+        problems.add(study.path, "no job is left: every pair was left out", "Choose other models or strategies")
+    problems.raise_if_any()
 
 
 def _splits(study: Study, cohorts: Mapping[str, Cohort], problems: Problems) -> dict[tuple[str, str], list[Split]]:
@@ -178,6 +193,10 @@ class _JobMaker:
                 "build": card.build,
                 "mean": card.mean,
                 "std": card.std,
+                "positions": card.positions,
+                # Where a strategy finds its modules; a probe changes none.
+                "roles": None if kind == "probe" else card.roles,
+                "fused": None if kind == "probe" else card.fused,
                 "weights": backbone.weights.sha256,
             },
             "strategy": strategy.resolved(),
@@ -242,24 +261,23 @@ class _JobMaker:
 
 
 def _backbones(study: Study, problems: Problems) -> dict[str, Backbone]:
-    found: dict[str, Backbone] = {}
-    several = [entry.name for entry in study.spec.models]
+    chosen: list[tuple[ModelCard, Weights, str | None]] = []
     for entry in study.spec.models:
         try:
             card = model_card(entry.name)
-            weights = find_weights(card, entry.weights)
+            chosen.append((card, find_weights(card, entry.weights), entry.weights))
         except InputError as error:
             problems.extend(error)
-            continue
-        name = _table_name(entry, several)
+    counts = Counter(card.id for card, _, _ in chosen)
+    found: dict[str, Backbone] = {}
+    for card, weights, asked in chosen:
+        # Tables name the weights where the study compares weights or uses random ones.
+        told = asked is not None and (counts[card.id] > 1 or weights.path is None)
+        name = f"{card.id}@{asked}" if told else card.id
+        if name in found:
+            problems.add(study.path, f"the model '{name}' is asked for twice, once by another name", "Keep one")
         found[name] = Backbone(name, card, weights)
     return found
-
-
-def _table_name(entry: ModelEntry, several: list[str]) -> str:
-    """Name a model in tables: its id, with the weights where the study compares weights or uses random ones."""
-    told = entry.weights is not None and (several.count(entry.name) > 1 or entry.weights == "random")
-    return f"{entry.name}@{entry.weights}" if told else entry.name
 
 
 def _cohorts(
@@ -276,8 +294,12 @@ def _cohorts(
             problems.extend(error)
             continue
         if cohort.name in cohorts:
-            what = f"two cohorts are called '{cohort.name}'"
-            problems.add(study.path, what, "Give one of them another `name` in its cohort.yaml")
+            same = cohort.path.resolve() == cohorts[cohort.name].path.resolve()
+            what = f"the cohort '{cohort.name}' is listed twice" if same else f"two cohorts are called '{cohort.name}'"
+            remedy = (
+                "List it once, with all its tasks" if same else "Give one of them another `name` in its cohort.yaml"
+            )
+            problems.add(study.path, what, remedy)
         cohorts[cohort.name] = cohort
     return cohorts
 
@@ -286,7 +308,7 @@ def _tasks(study: Study, cohort: Cohort) -> list[Task]:
     asked = next(
         (e.tasks for e in study.spec.cohorts if (study.path.parent / e.path).resolve() == cohort.path.resolve()), None
     )
-    return [cohort.task(task) for task in (cohort.tasks if asked is None else asked)]
+    return [cohort.task(task) for task in dict.fromkeys(cohort.tasks if asked is None else asked)]
 
 
 def _rows_sha256(rows: pd.DataFrame) -> str:

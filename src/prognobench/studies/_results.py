@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from prognobench.frame import InputError, Problems
+from prognobench.frame import InputError, Problem, Problems, nearest
 
 from ._job import Job
 from ._store import Store, read_plans
@@ -19,13 +19,20 @@ _WORDS = (
 )  # fmt: skip
 
 
-def read_results(results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the predictions and jobs of a results folder, every record checked against its seal.
+def study_names(results: Path) -> list[str]:
+    """List the studies that ran into a results folder; raises InputError where there is none."""
+    return list(read_plans(Store(results)))
+
+
+def read_results(results: Path, study: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the predictions and jobs of one study, every record checked against its seal.
 
     Parameters
     ----------
     results
         The folder that `run` filled.
+    study
+        The study's name; may be left out where the folder holds one study.
 
     Returns
     -------
@@ -38,15 +45,14 @@ def read_results(results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     Raises
     ------
     InputError
-        No study ran into this folder, or records were altered; all of them are named.
+        No such study ran into this folder, it holds several and none is named, or records were altered; all of them
+        are named.
     """
     store = Store(results)
     problems = Problems()
     rows: dict[str, dict[str, Any]] = {}
     tables: list[pd.DataFrame] = []
-    for job in _planned(store):
-        if job.key in rows:
-            continue
+    for job in _planned(store, study):
         row: dict[str, Any] = {"job": job.key, **{word: getattr(job, word) for word in _WORDS}}
         rows[job.key] = row | {"trainable_params": None, "total_params": None, "train_seconds": None}
         try:
@@ -120,5 +126,11 @@ def study_status(results: Path) -> list[StudyStatus]:
     return found
 
 
-def _planned(store: Store) -> list[Job]:
-    return [Job.from_json(content) for plan in read_plans(store).values() for content in plan["jobs"]]
+def _planned(store: Store, study: str | None) -> list[Job]:
+    plans = read_plans(store)
+    if study is None and len(plans) == 1:
+        (study,) = plans
+    if study not in plans:
+        what = "the folder holds several studies" if study is None else f"there is no study '{study}'"
+        raise InputError([Problem(str(store.root), what, nearest(study or "", list(plans)))])
+    return [Job.from_json(content) for content in plans[study]["jobs"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from prognobench.frame import InputError, Problem, Problems
 
 from ._job import Job
 from ._plan import Plan
-from ._store import Store, write_plan
+from ._store import Store, read_plan, write_plan
 from ._worker import WorkerSettings, work
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -144,9 +145,27 @@ def _prepare(store: Store, plan: Plan) -> list[Job]:
             split.save(store.splits)
         except InputError as error:
             problems.extend(error)
+    try:
+        _refuse_other_plan(store, plan, problems)
+    except InputError as error:
+        problems.extend(error)
     problems.raise_if_any()
     write_plan(store, plan.study.spec.name, plan.to_json())
     return pending
+
+
+def _refuse_other_plan(store: Store, plan: Plan, problems: Problems) -> None:
+    """Let a study grow in its folder, and refuse another one under its name: results would vanish from the tables."""
+    name = plan.study.spec.name
+    before = read_plan(store, name)
+    gone = {job["key"] for job in before["jobs"]} - {job.key for job in plan.jobs} if before else set()
+    if gone:
+        what = f"this folder holds another plan of the study '{name}': {len(gone)} of its jobs are not in this one"
+        remedy = (
+            f"Choose another --results, call this one otherwise (name={name}-2), "
+            f"or delete {store.plans / name}.json to give the older plan up"
+        )
+        problems.add(store.root, what, remedy)
 
 
 class _Crew:
@@ -162,7 +181,10 @@ class _Crew:
         watcher: Watcher | None,
     ) -> None:
         self.plan, self.settings, self.store = plan, settings, store
-        self.pending, self.summary, self.watcher = list(pending), summary, watcher
+        self.summary, self.watcher = summary, watcher
+        self.pending: dict[tuple[str, str], deque[Job]] = {}
+        for job in pending:
+            self.pending.setdefault((job.cohort, job.model), deque()).append(job)
         # Spawned, not forked: torch's threads do not survive a fork.
         self.context = get_context("spawn")
         self.members: dict[Connection, BaseProcess] = {}
@@ -221,13 +243,20 @@ class _Crew:
 
     def _next(self, connection: Connection) -> Job | None:
         """Prefer the model that this worker has loaded, then one that no other worker has."""
-        if not self.pending:
-            return None
         own = self.last.get(connection)
         others = {place for other, place in self.last.items() if other is not connection and other in self.at}
-        places = [(job.cohort, job.model) for job in self.pending]
-        wished = own if own in places else next((place for place in places if place not in others), places[0])
-        return self.pending.pop(places.index(wished))
+        while self.pending:
+            free = next((place for place in self.pending if place not in others), next(iter(self.pending)))
+            place = own if own is not None and own in self.pending else free
+            job = self.pending[place].popleft()
+            if not self.pending[place]:
+                del self.pending[place]
+            status = self.store.status(job.key)
+            if status is None or status.state != "done":
+                return job
+            # Another machine that shares the folder has done it meanwhile.
+            self.summary.found += 1
+        return None
 
     def _note(self, job: Job, error: str | None) -> None:
         if error is None:

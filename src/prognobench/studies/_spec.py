@@ -21,7 +21,7 @@ class CohortEntry(Document):
 
     path: str
     """Its `cohort.yaml`, relative to the study file."""
-    tasks: tuple[str, ...] | None = None
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names of the tasks to study; all by default."""
 
     @field_validator("tasks", mode="before")
@@ -63,7 +63,7 @@ class StudySpec(Document):
     """How films become pixels: `standard`."""
     controls: tuple[str, ...] = CONTROLS
     """What needs no learned image content, shown beside every result; `[]` switches them off."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (42,)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)] = (42,)
     """Of training, one job for each."""
     split_seed: Annotated[int, Field(ge=0)] = 42
     """Of the splits."""
@@ -84,6 +84,8 @@ class StudySpec(Document):
                 entries.append({"name": item})
             elif isinstance(item, dict) and len(item) == 1 and isinstance(next(iter(item.values())), dict):
                 name, settings = next(iter(item.items()))
+                if "name" in settings:
+                    raise ValueError("a model is named by its key. Write {dinov2_s: {weights: ID}}")
                 entries.append({"name": name, **settings})
             else:
                 raise ValueError("a model is a name, or one name with its weights. Write {dinov2_s: {weights: ID}}")
@@ -115,12 +117,12 @@ class StudySpec(Document):
         for control in controls:
             if control not in CONTROLS:
                 raise ValueError(f"unknown control '{control}'. {nearest(str(control), CONTROLS)}")
-        return controls
+        return _each_once(controls, "control")
 
     @field_validator("seeds", mode="before")
     @classmethod
     def _read_seeds(cls, value: Any) -> Any:
-        return _as_list(value)
+        return _each_once(_as_list(value), "seed")
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,13 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
         With every problem of the file.
     """
     return Study(path, read_document(path, StudySpec, overrides), tuple(overrides))
+
+
+def _each_once(values: list[Any], what: str) -> list[Any]:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"the {what} '{value}' is asked for twice. Keep one")
+    return values
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -16,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from prognobench.frame import InputError, Problem, sha256_bytes, write_in_one_step
+from prognobench.frame import InputError, Problem, sha256_bytes, sha256_json, write_in_one_step
 
 from ._job import Job, job_key
 
@@ -24,6 +25,7 @@ _TABLES = ("predictions.parquet", "history.parquet")
 _DOCUMENTS = ("job.json", "cost.json", "environment.json")
 _SEALED = (*_DOCUMENTS, *_TABLES)
 _TENSORS = "weights.safetensors"
+_DRAFT = re.compile(r"[0-9a-z]+-(?P<host>\w+)@(?P<pid>\d+)\.draft")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Store:
     -----
     A record is written in `tmp/` and renamed into `runs/`. Renaming is one step of the file system, so a reader, a
     crash or a second machine sees all of a record or nothing. Who comes second with the same record throws its own
-    away.
+    away; a failure gives way to a later try, and a finished record to nothing.
     """
 
     def __init__(self, root: Path) -> None:
@@ -110,11 +112,12 @@ class Store:
         path = self.runs / key / "status.json"
         if not path.parent.exists():
             return None
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return Status(content["state"], content["attempts"], content.get("error"), content.get("files", {}))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise _damaged(self.runs / key, "status.json is missing or not as it was written") from None
+        status = _status(path)
+        if status is not None:
+            return status
+        if not path.parent.exists():
+            return None  # another process took a failed record away in this moment
+        raise _damaged(path.parent, "status.json is missing or not as it was written")
 
     def read(self, key: str) -> Record:
         """Read a finished record, every file checked against its SHA-256.
@@ -163,12 +166,20 @@ class Store:
             job.key, {"job.json": _json(job.to_json())}, "failed", 1 + (before.attempts if before else 0), error
         )
 
+    def draft(self, key: str) -> Path:
+        """Return a new name in `tmp/` that tells whose it is, so that leftovers can be cleared."""
+        return self.tmp / f"{key[:16]}{secrets.token_hex(4)}-{_host()}@{os.getpid()}.draft"
+
     def clear_leftovers(self) -> None:
         """Remove what dead processes of this machine left in `tmp/`; checkpoints stay."""
         for draft in self.tmp.glob("*.draft"):
-            host, _, pid = draft.name.removesuffix(".draft").split("-")[1].rpartition("@")
-            if host == _host() and not _alive(int(pid)):
+            told = _DRAFT.fullmatch(draft.name)
+            if told is None or told["host"] != _host() or _alive(int(told["pid"])):
+                continue
+            if draft.is_dir():
                 shutil.rmtree(draft, ignore_errors=True)
+            else:
+                draft.unlink(missing_ok=True)
 
     def _place(self, key: str, contents: Mapping[str, bytes], state: str, attempts: int, error: str | None) -> None:
         final = self.runs / key
@@ -181,25 +192,34 @@ class Store:
                     stream.flush()
                     os.fsync(stream.fileno())
             self.runs.mkdir(parents=True, exist_ok=True)
-            present = self.status(key)
-            if present is not None and present.state == "done":
-                return
-            if present is not None:
-                # A failure gives way; if this process dies between the two steps the job merely has no record.
-                with contextlib.suppress(FileNotFoundError):
-                    final.rename(draft / "replaced")
-                    shutil.rmtree(draft / "replaced")
+            self._settle(draft, final)
+
+    def _settle(self, draft: Path, final: Path) -> None:
+        """Rename a full draft to its place; what may give way there is first renamed out of it."""
+        while True:
             try:
                 draft.rename(final)
+                return
             except OSError:
-                # Who comes second loses nothing: the other record has the same content.
                 if not final.exists():
                     raise
+            present = self.status(final.name)
+            if present is not None and present.state == "done":
+                return  # who comes second loses nothing: the record there has the same content
+            aside = self.draft(final.name)
+            with contextlib.suppress(FileNotFoundError):
+                final.rename(aside)
+                moved = _status(aside / "status.json")
+                if moved is not None and moved.state == "done":
+                    # In this moment another process had put a finished record there: it is the one to keep.
+                    shutil.rmtree(draft)
+                    aside.rename(draft)
+                else:
+                    shutil.rmtree(aside)
 
     @contextlib.contextmanager
     def _draft(self, key: str) -> Iterator[Path]:
-        name = f"{key[:16]}{secrets.token_hex(4)}-{_host()}@{os.getpid()}.draft"
-        draft = self.tmp / name
+        draft = self.draft(key)
         draft.mkdir(parents=True)
         try:
             yield draft
@@ -240,8 +260,30 @@ class Store:
 def write_plan(store: Store, name: str, content: dict[str, Any]) -> Path:
     """Keep which jobs a study plans, so that a reader can tell a hole from a study that never asked."""
     path = store.plans / f"{name}.json"
-    write_in_one_step(path, _json(content))
+    write_in_one_step(path, _json(content | {"sha256": sha256_json(content)}))
     return path
+
+
+def read_plan(store: Store, name: str) -> dict[str, Any] | None:
+    """Read the plan of one study, or None where there is none.
+
+    Raises
+    ------
+    InputError
+        It is damaged or was altered.
+    """
+    path = store.plans / f"{name}.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        sealed = content.pop("sha256")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        sealed, content = None, {}
+    if sealed is None or sha256_json(content) != sealed:
+        what = "the plan was altered: its SHA-256 is not the one it was sealed with"
+        raise InputError([Problem(str(path), what, "Put it back as it was, or delete it and run the study again")])
+    return content
 
 
 def read_plans(store: Store) -> dict[str, dict[str, Any]]:
@@ -252,16 +294,24 @@ def read_plans(store: Store) -> dict[str, dict[str, Any]]:
     InputError
         There is none, or one is damaged.
     """
-    plans: dict[str, dict[str, Any]] = {}
-    for path in sorted(store.plans.glob("*.json")) if store.plans.is_dir() else []:
-        try:
-            plans[path.stem] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise InputError([Problem(str(path), "the plan is not JSON", "Run the study again")]) from None
+    names = sorted(path.stem for path in store.plans.glob("*.json")) if store.plans.is_dir() else []
+    plans = {name: plan for name in names if not name.startswith(".") and (plan := read_plan(store, name)) is not None}
     if not plans:
         what = "there are no results of a study in this folder"
         raise InputError([Problem(str(store.root), what, "Give the folder that `prognobench run --results` filled")])
     return plans
+
+
+def _status(path: Path) -> Status | None:
+    """Read a status file, or None where it is missing or no status."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        status = Status(content["state"], content["attempts"], content["error"], content["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    # A failure has no predictions: a record that was finished is not to be passed off as one.
+    sound = {"done": True, "failed": _TABLES[0] not in status.files and not (path.parent / _TABLES[0]).exists()}
+    return status if sound.get(status.state, False) else None
 
 
 def _damaged(folder: Path, what: str) -> InputError:

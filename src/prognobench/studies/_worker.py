@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -62,6 +63,7 @@ def work(connection: Connection, plan: Plan, settings: WorkerSettings) -> None:
     while (job := connection.recv()) is not None:
         try:
             store.write(bench.run(job))
+            bench.checkpoint_of(job).unlink(missing_ok=True)
             connection.send(("done", job.key, None))
         except Exception as error:
             bench.forget()
@@ -88,6 +90,7 @@ class Bench:
         self.pixels: dict[tuple[str, int], Pixels] = {}
         self.features: dict[tuple[str, str], FrozenFeatures] = {}
         self.loaded: tuple[str, nn.Module] | None = None
+        self.sharers = Counter((job.cohort, job.model) for job in plan.jobs if job.kind == "probe")
 
     def run(self, job: Job) -> Record:
         """Do one job and return its record."""
@@ -118,6 +121,10 @@ class Bench:
     def forget(self) -> None:
         """Drop the backbone: after a failure nobody knows what state it is in."""
         self.loaded = None
+
+    def checkpoint_of(self, job: Job) -> Path:
+        """Return where a long job keeps its state; it goes when the record is there."""
+        return self.store.tmp / f"{job.key}.checkpoint"
 
     def _train(self, films: pd.DataFrame, job: Job) -> _Trained:
         if job.kind == "control":
@@ -155,14 +162,14 @@ class Bench:
             adapted,
             strategy,
             backbone.card,
-            # The training function is handed these two parts and has no way to the test films.
+            # The training function is handed the rows of these two parts alone.
             parts.films("train"),
             parts.films("val"),
             len(classes),
             self.plan.study.spec.protocol,
             job.details["precision"],
             job.seed,
-            Checkpoint(self.store.tmp / f"{job.key}.checkpoint", self.settings.checkpoint_seconds),
+            Checkpoint(self.checkpoint_of(job), self.store.draft(job.key), self.settings.checkpoint_seconds),
         )
         head = outcome.tensors["head.weight"].numel() + outcome.tensors["head.bias"].numel()
 
@@ -176,10 +183,13 @@ class Bench:
 
     def _backbone(self, backbone: Backbone) -> nn.Module:
         from prognobench.models import load_backbone
+        from prognobench.training import device_name
 
         if self.loaded is None or self.loaded[0] != backbone.name:
             self.loaded = None  # the old one leaves memory before the new one comes
-            self.loaded = (backbone.name, load_backbone(backbone.card, backbone.weights))
+            # On its device once and for all, so that no job finds it elsewhere than the one before.
+            module = load_backbone(backbone.card, backbone.weights).to(device_name())
+            self.loaded = (backbone.name, module)
         return self.loaded[1]
 
     def _pixels(self, cohort: str, backbone: Backbone) -> Pixels:
@@ -204,11 +214,14 @@ class Bench:
         if job.kind != "probe":
             return {}
         began = time.perf_counter()
+        place = (job.cohort, job.model)
+        first = place not in self.features
         features = self._features(job.cohort, self.plan.backbones[job.model])
-        sharers = sum((o.kind, o.cohort, o.model) == ("probe", job.cohort, job.model) for o in self.plan.jobs)
+        sharers = self.sharers[place]
         return {
             "features": features.key,
             "films": features.films,
+            "forwards_here": features.computed_here if first else 0,
             "seconds": features.seconds,
             "jobs": sharers,
             "seconds_share": features.seconds / sharers,

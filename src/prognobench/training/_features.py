@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,12 +80,13 @@ def frozen_features(
         "schema": _SCHEMA,
         "pixels": pixels.key,
         "weights": weights.sha256,
-        "architecture": [card.architecture, card.build, card.mean, card.std],
+        "architecture": [card.architecture, card.build, card.mean, card.std, card.positions],
         "head": head.model_dump(),
         "device": device_name(),
         "threads": torch.get_num_threads(),
         "batch": _BATCH,
-        "torch": torch.__version__,
+        # timm draws random weights and computes; its version can change both.
+        "versions": [torch.__version__, version("timm")],
     }
     key = sha256_json(recipe)
     folder = home() / "features" / key
@@ -122,7 +124,7 @@ def _compute(
     mode = "r+" if done else "w+"
     array = np.lib.format.open_memmap(path, mode=mode, dtype=np.float32, shape=(films, width))
     normalize = Normalizer(card, device_name())
-    backbone.eval()
+    backbone.to(device_name()).eval()
     first = done
     with torch.inference_mode():
         while done < films:

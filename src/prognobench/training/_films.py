@@ -18,12 +18,12 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a memory-mapped array, and no way to the others.
+    """Some rows of a memory-mapped array: the part that a function is given, and all that indexing reaches.
 
     Parameters
     ----------
     array
-        Pixels (films, size, size) uint16, or features (films, width) float32.
+        Where the rows lie, among others. Pixels (films, size, size) uint16, or features (films, width) float32.
     positions
         The rows, int64.
     """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
-import secrets
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from prognobench.models import ModelCard
     from prognobench.strategies import Strategy
 
+_LOG = logging.getLogger(__name__)
 # Of films scored at once; fixed, since the size of a batch can change the last bits.
 _SCORING_BATCH = 32
 
@@ -40,12 +42,15 @@ class Checkpoint:
     Parameters
     ----------
     path
-        The file; it exists only while the job is unfinished.
+        The file. Whoever stores the result removes it.
+    draft
+        Where it is written before it is renamed to `path`.
     every_seconds
         Least time between two writes.
     """
 
     path: Path
+    draft: Path
     every_seconds: float = 600.0
 
 
@@ -141,10 +146,7 @@ def fine_tune(
     """
     trainer = _Trainer(module, strategy, card, train, val, classes, protocol, precision, seed)
     trainer.run(checkpoint, heartbeat)
-    outcome = trainer.outcome()
-    if checkpoint is not None:
-        checkpoint.path.unlink(missing_ok=True)
-    return outcome
+    return trainer.outcome()
 
 
 class _Trainer:
@@ -190,7 +192,7 @@ class _Trainer:
                 progress.train_loss.append(self._step(batches[progress.step]))
                 progress.step += 1
                 if checkpoint is not None and time.monotonic() - saved >= checkpoint.every_seconds:
-                    self._save(checkpoint.path)
+                    self._save(checkpoint)
                     saved = time.monotonic()
             self._end_epoch()
             if heartbeat is not None:
@@ -336,20 +338,28 @@ class _Trainer:
     def _head(self, index: int) -> tuple[Tensor, Tensor]:
         return self.heads.weights[index].detach().clone(), self.heads.biases[index].detach().clone()
 
-    def _save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    def _save(self, checkpoint: Checkpoint) -> None:
+        checkpoint.draft.parent.mkdir(parents=True, exist_ok=True)
         content = {
             "module": self.strategy.state(self.module),
             "heads": self.heads.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "progress": self.progress.__dict__,
         }
-        torch.save(content, draft)
-        draft.replace(path)
+        with checkpoint.draft.open("wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        checkpoint.draft.replace(checkpoint.path)
 
     def _restore(self, path: Path) -> None:
-        content = torch.load(path, map_location=self.device, weights_only=True)
+        try:
+            content = torch.load(path, map_location=self.device, weights_only=True)
+        except (EOFError, OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            # Nothing is lost but time: the same result comes from the start.
+            _LOG.warning("the state of an unfinished job cannot be read, it begins again (%s: %s)", path, error)
+            path.unlink(missing_ok=True)
+            return
         self.strategy.load(self.module, content["module"])
         self.heads.load_state_dict(content["heads"])
         self.optimizer.load_state_dict(content["optimizer"])

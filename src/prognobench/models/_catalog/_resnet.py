@@ -1,22 +1,22 @@
 """ResNet: He et al., with torchvision's ImageNet weights."""
 
+from typing import Any
+
 from prognobench.models._cards import ModelCard, WeightsSource
 
-CARDS = (
-    ModelCard(
-        id="resnet18",
-        name="ResNet-18",
-        architecture="resnet18",
+
+def _card(depth: int, **own: Any) -> ModelCard:
+    return ModelCard(
+        id=f"resnet{depth}",
+        name=f"ResNet-{depth}",
+        aliases=(f"resnet_{depth}",),
+        architecture=f"resnet{depth}",
         build={"num_classes": 0},
         family="cnn",
-        width=512,
-        blocks=8,
         input_size=224,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
         interpolation="bilinear",
-        parameters=11_176_512,
-        gflops=3.6271,
         pretraining="ImageNet-1k, supervised (torchvision)",
         license="BSD-3-Clause",
         source="https://github.com/pytorch/vision",
@@ -30,13 +30,19 @@ CARDS = (
         classifier=("fc",),
         weights=(
             WeightsSource(
-                id="resnet18.tv_in1k",
+                id=f"resnet{depth}.tv_in1k",
                 kind="hub",
-                location="timm/resnet18.tv_in1k",
+                location=f"timm/resnet{depth}.tv_in1k",
                 revision="main",
                 file="model.safetensors",
                 license="BSD-3-Clause",
             ),
         ),
-    ),
+        **own,
+    )
+
+
+CARDS = (
+    _card(18, width=512, blocks=8, parameters=11_176_512, gflops=3.6271, paper_parameters="11.7 M"),
+    _card(50, width=2048, blocks=16, parameters=23_508_032, gflops=8.1743, paper_parameters="23.5 M"),
 )

@@ -1,0 +1,147 @@
+"""Which modules of a backbone a strategy changes: chosen by role, down to slices of a fused matrix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prognobench.models import ModelCard
+
+VIT_ROLES = ("attention.qkv", "mlp.fc1", "mlp.fc2")
+_PARTS = ("q", "k", "v")
+_SLICE = re.compile(r"(?P<role>[\w.]+)\[(?P<part>\w+)\]")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A layer, or some output rows of it, that plays one of the roles asked for.
+
+    Attributes
+    ----------
+    name
+        Of the module in the timm model.
+    role
+        As it was asked for: `mlp.fc1`, `attention.qkv[k]`, …
+    layer
+        The linear map or convolution.
+    rows
+        First output row and the one behind the last, for a slice; None for the whole layer.
+    """
+
+    name: str
+    role: str
+    layer: nn.Linear | nn.Conv2d
+    rows: tuple[int, int] | None
+
+    @property
+    def inputs(self) -> int:
+        """Numbers that one output is computed from."""
+        return self.layer.weight[0].numel()
+
+    @property
+    def outputs(self) -> int:
+        """Output rows or channels."""
+        return self.layer.weight.shape[0] if self.rows is None else self.rows[1] - self.rows[0]
+
+
+def sites(backbone: nn.Module, card: ModelCard, roles: Sequence[str], title: str) -> list[Site]:
+    """Find all places of some roles, in the model's order.
+
+    Grouped convolutions are left out: each of their kernels sees one group of channels only.
+
+    Raises
+    ------
+    ValueError
+        A role has no place, or fewer than the transformer has blocks.
+    """
+    from torch import nn
+
+    found: list[Site] = []
+    for name, module in backbone.named_modules():
+        if not isinstance(module, nn.Linear | nn.Conv2d) or getattr(module, "groups", 1) != 1:
+            continue
+        for role in roles:
+            match = _SLICE.fullmatch(role)
+            if card.role_of(name) == (match["role"] if match else role):
+                rows = _rows(card, match["role"], match["part"], module.weight.shape[0]) if match else None
+                found.append(Site(name, role, module, rows))
+    for role in roles:
+        count = sum(site.role == role for site in found)
+        at_least = card.blocks if card.family in ("vit", "swin") and card.blocks and role != "conv" else 1
+        if count < at_least:
+            raise ValueError(f"{title} finds {count} modules of the role {role} in {card.id}, not {at_least}")
+    return found
+
+
+def default_roles(card: ModelCard, on_vit: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a transformer's roles where the card has them all, the convolutions of a CNN, or nothing."""
+    if all(role.partition("[")[0] in card.roles for role in on_vit):
+        return on_vit
+    return ("conv",) if "conv" in card.roles else ()
+
+
+def paper_roles(card: ModelCard, strategy: str, on_vit: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the list of the benchmark's authors for a model, or what they use on plain ViTs where they name none."""
+    if card.paper:
+        return card.paper.get(strategy, ())
+    fits = card.family in ("vit", "swin") and all(role in card.roles for role in on_vit)
+    return on_vit if fits else ()
+
+
+def refuses_roles(card: ModelCard, roles: tuple[str, ...], on_vit: tuple[str, ...]) -> str | None:
+    """Say why a strategy cannot work at some roles of a model, or None."""
+    if not roles:
+        wanted = sorted({role.partition("[")[0] for role in on_vit})
+        return f"the card of {card.id} names neither {', '.join(wanted)} nor conv"
+    return silent(card, roles)
+
+
+def silent(card: ModelCard, roles: tuple[str, ...]) -> str | None:
+    """Say where a model reads the weights of a module past the module itself, so that an adapter trains nothing there.
+
+    Cards of the catalog are proved in the tests; a model that is only a name of timm's is asked, on the meta device.
+    """
+    if not card.id.startswith("timm:"):
+        return None
+    wanted = {role.partition("[")[0] for role in roles}
+    for name in _uncalled(card.architecture):
+        if card.role_of(name) in wanted:
+            return (
+                f"{card.id} never calls its module {name}, it reads the weight past it: "
+                "an adapter there would train nothing"
+            )
+    return None
+
+
+def _rows(card: ModelCard, role: str, part: str, outputs: int) -> tuple[int, int]:
+    if part in card.fused.get(role, {}):
+        return card.fused_rows(role, part, outputs)
+    # A card that is read off a timm model of several widths has no rows; timm keeps q, k, v in this order, of one size.
+    if role == "attention.qkv" and part in _PARTS and outputs % len(_PARTS) == 0:
+        size = outputs // len(_PARTS)
+        index = _PARTS.index(part)
+        return index * size, (index + 1) * size
+    raise ValueError(f"the card of {card.id} does not say which rows of {role} are {part}")
+
+
+@lru_cache(maxsize=32)
+def _uncalled(architecture: str) -> tuple[str, ...]:
+    import timm
+    import torch
+    from torch import nn
+
+    with torch.device("meta"):
+        module = timm.create_model(architecture, pretrained=False, num_classes=0).eval()
+    called: set[str] = set()
+    layers = {name: part for name, part in module.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)}
+    for name, part in layers.items():
+        part.register_forward_hook(lambda *_, name=name: called.add(name))
+    with torch.no_grad():
+        module(torch.empty(1, *cast("tuple[int, int, int]", module.pretrained_cfg["input_size"]), device="meta"))
+    return tuple(name for name in layers if name not in called)
