@@ -29,7 +29,9 @@ app = typer.Typer(
 )
 cohort_app = typer.Typer(help="Make and check cohorts.", no_args_is_help=True)
 weights_app = typer.Typer(help="Fetch, add and check the weights of models.", no_args_is_help=True)
+features_app = typer.Typer(help="Use the frozen features outside.", no_args_is_help=True)
 app.add_typer(cohort_app, name="cohort")
+app.add_typer(features_app, name="features")
 app.add_typer(weights_app, name="weights")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
@@ -273,6 +275,21 @@ def run(
             raise typer.Exit(130)
         if summary.failed:
             raise typer.Exit(1)
+
+
+@features_app.command("export")
+def features_export(
+    study: StudyArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder for the Parquet files.")],
+    overrides: OverridesArgument = None,
+) -> None:
+    """Write each model's frozen features with image, patient, label and splits, for a classifier of your own."""
+    from prognobench.reporting import plain
+    from prognobench.studies import export_features
+
+    with _plain_errors() as console:
+        planned = _planned(study, overrides, console)
+        export_features(planned, out, lambda path: console.print(plain(path), highlight=False, soft_wrap=True))
 
 
 @app.command()

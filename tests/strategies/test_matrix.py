@@ -114,7 +114,8 @@ def test_lines_for_people_put_the_ranks_side_by_side(rows):
     assert lines["medclip_swin", "vera", "paper"]["status"] == "refused"
 
 
-def test_the_command_line_prints_it(rows):
+def test_the_command_line_prints_it(rows, monkeypatch):
+    monkeypatch.setattr("prognobench.strategies.matrix_rows", lambda: rows)
     done = CliRunner().invoke(app, ["strategies", "--matrix", "--json"])
     assert done.exit_code == 0
     assert json.loads(done.stdout) == rows

@@ -2,6 +2,7 @@
 
 from ._doctor import Finding, examine
 from ._estimate import Estimate, estimate
+from ._features import export_features
 from ._job import Job, job_key
 from ._plan import LeftOut, Plan, plan_study
 from ._results import StudyStatus, read_results, study_names, study_status
@@ -24,6 +25,7 @@ __all__ = [
     "Watcher",
     "estimate",
     "examine",
+    "export_features",
     "job_key",
     "plan_study",
     "read_results",

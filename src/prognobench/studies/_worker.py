@@ -122,6 +122,13 @@ class Bench:
         """Drop the backbone: after a failure nobody knows what state it is in."""
         self.loaded = None
 
+    def features_of(self, cohort: str, model: str, films: list[str]) -> npt.NDArray[np.float32]:
+        """Return the frozen features of films by their SHA-256, (films, width) float32."""
+        backbone = self.plan.backbones[model]
+        features = self._features(cohort, backbone).array
+        chosen: npt.NDArray[np.float32] = features[self._pixels(cohort, backbone).positions(films)]
+        return chosen
+
     def checkpoint_of(self, job: Job) -> Path:
         """Return where a long job keeps its state; it goes when the record is there."""
         return self.store.tmp / f"{job.key}.checkpoint"
