@@ -11,6 +11,7 @@ from prognobench.frame import canonical_json, sha256_json
 
 # Raised whenever the same identity would give another result; older records stay readable.
 SCHEMA = 1
+_USUAL_SEED = 42  # goes without saying in a job's title
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class Job:
         who = f"control {self.strategy}" if self.kind == "control" else f"{self.model} · {self.strategy}"
         shots = "" if self.shots is None else f" {self.shots} shots"
         repeat = f" of repeat {self.repeat}" if self.repeat else ""
-        where = f"{self.regime}{shots} · fold {self.fold}{repeat} · seed {self.seed}"
-        return f"{self.cohort} · {self.task} · {who} · {where}"
+        seed = "" if self.seed == _USUAL_SEED else f" · seed {self.seed}"
+        return f"{self.cohort} · {self.task} · {who} · {self.regime}{shots} · fold {self.fold}{repeat}{seed}"
 
     def to_json(self) -> dict[str, Any]:
         """Return what `job.json` holds: key, words and identity."""
