@@ -70,6 +70,8 @@ def doctor(as_json: JsonOption = False) -> None:
     from prognobench.studies import examine
 
     with _plain_errors() as console:
+        if not as_json:
+            console.print("Looking at this machine and running a small study on it, about half a minute …")
         findings = examine()
         if as_json:
             typer.echo(json.dumps([vars(finding) for finding in findings], indent=1))

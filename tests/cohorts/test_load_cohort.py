@@ -54,7 +54,7 @@ def test_only_an_empty_cell_is_blank_and_values_mean_what_they_spell(small) -> N
         small.edit_table(old, new)
     task = load_cohort(small.path).task("ill")
     assert task.rows[["image", "label"]].to_numpy().tolist() == [["a.png", 1], ["b.png", 0]]
-    assert task.left_out == {"blank label": 1, "label not listed": 1}
+    assert task.left_out == {"blank label": 1, "label not listed: '1.0' (1)": 1}
 
 
 def test_where_keeps_the_rows_it_lists_and_one_value_needs_no_list(small) -> None:

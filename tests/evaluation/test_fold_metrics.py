@@ -176,3 +176,20 @@ def test_a_missing_column_is_named(planned, films):
         fold_metrics(films(TEST), planned({}).drop(columns=["seed", "protocol"]))
     with pytest.raises(InputError, match="columns are missing: y_score"):
         fold_metrics(films(TEST).drop(columns="y_score"), planned({}))
+
+
+@pytest.mark.parametrize("score", [0.4, 0.1, 1 / 3, 0.44755244755244755])
+def test_equal_scores_of_films_are_equal_scores_of_patients(planned, films, score):
+    """A sum of equal numbers over their count is often another number, and would rank patients who are equal."""
+    rows = [(patient % 2, score, f"p{patient}") for patient in range(20) for _ in range(patient + 1)]
+    validation = films([(0, 0.2), (1, 0.8)], split="val")
+    folds = fold_metrics(pd.concat([films(rows), validation]), planned({}))
+    assert folds["roc_auc_patient"].item() == 0.5
+    assert folds["pr_auc_patient"].item() == 0.5
+
+
+def test_the_order_of_a_patient_s_films_changes_nothing(planned, films):
+    rows = [(0, 0.1, "p"), (0, 0.7, "p"), (0, 0.30000001, "p"), (1, 0.30000001, "q"), (1, 0.1, "q"), (1, 0.7, "q")]
+    validation = films([(0, 0.2), (1, 0.8)], split="val")
+    folds = fold_metrics(pd.concat([films(rows), validation]), planned({}))
+    assert folds["roc_auc_patient"].item() == 0.5

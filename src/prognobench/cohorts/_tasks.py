@@ -50,7 +50,9 @@ def build_task(name: str, spec: TaskSpec, films: pd.DataFrame, table: pd.DataFra
         )
     labels = table[spec.label]
     _leave_out("blank label", labels == "", kept, left_out)
-    _leave_out("label not listed", ~labels.isin([value for values in spellings for value in values]), kept, left_out)
+    unlisted = ~labels.isin([value for values in spellings for value in values])
+    # The spellings are told: 'Yes' beside a listed 'yes' is more often a slip than another class.
+    _leave_out(f"label not listed: {_values(labels[kept & unlisted])}", unlisted, kept, left_out)
     class_of = {value: place for place, values in enumerate(spellings) for value in values}
     rows = films.loc[kept, ["image", "patient", "group", "center", "sha256"]].copy()
     rows["label"] = labels[kept].map(class_of).astype("int64")

@@ -145,8 +145,17 @@ def _numbers(validation: _Films, test: _Films) -> dict[str, float | int | str]:
 
 
 def _by_patient(positive: np.ndarray, score: np.ndarray, patient: np.ndarray) -> Sample:
-    _, index, films = np.unique(patient, return_inverse=True, return_counts=True)
-    return Sample(np.bincount(index, weights=positive) > 0, np.bincount(index, weights=score) / films)
+    """Return patients with the mean of their films' scores.
+
+    Rounding must not rank patients who are equal: a sum of equal scores over their number is often not that score
+    again. So each patient's lowest score is the origin of the sum, and the scores are added in ascending order.
+    """
+    order = np.lexsort((score, patient))
+    positive, score, patient = positive[order], score[order], patient[order]
+    _, first, index, films = np.unique(patient, return_index=True, return_inverse=True, return_counts=True)
+    lowest = score[first]
+    mean = lowest + np.bincount(index, weights=score - lowest[index]) / films
+    return Sample(np.bincount(index, weights=positive) > 0, mean)
 
 
 def _why_undefined(validation: np.ndarray, films: Sample, patients: Sample) -> str:

