@@ -73,10 +73,10 @@ def test_two_studies_in_one_folder_share_records_and_are_reported_apart(study_fi
         read_results(results, "c")
 
 
-def test_another_study_under_the_same_name_is_refused(study_file, tmp_path):
-    run(study_file, tmp_path / "results", "strategies=[lp]")
-    with pytest.raises(InputError, match=r"another plan of the study 'tiny': 6 of its jobs") as caught:
-        run(study_file, tmp_path / "results", "strategies=[lp]", "split_seed=7")
+def test_another_study_under_the_same_name_is_refused(study_file, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "results")
+    with pytest.raises(InputError, match=r"another plan of the study 'tiny': 9 of its jobs") as caught:
+        run(study_file, tmp_path / "results", "split_seed=7")
     assert "name=tiny-2" in str(caught.value)
 
 
