@@ -123,7 +123,7 @@ def _self_test() -> Finding:
             write_in_one_step(study, _SELF_TEST)
             summary = run_plan(plan_study(read_study(study)), folder / "results")
             predictions, _ = read_results(folder / "results")
-        except Exception as error:
+        except Exception as error:  # whatever goes wrong is what the self-test is there to find
             return Finding("self-test", "bad", f"{type(error).__name__}: {error}", "Reinstall; if it stays, report it")
     if summary.failed:
         return Finding("self-test", "bad", summary.failed[0][1], "Reinstall; if it stays, report it")

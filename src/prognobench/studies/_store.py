@@ -127,7 +127,6 @@ class Store:
         InputError
             Not there, not finished, or altered; the record and the file are named.
         """
-        folder = self.runs / key
         contents = self._verified(key)
         job = self._job(key, contents["job.json"])
         tables = {name: pd.read_parquet(io.BytesIO(contents[name])) for name in _TABLES}
@@ -137,7 +136,7 @@ class Store:
             tables["history.parquet"],
             json.loads(contents["cost.json"]),
             json.loads(contents["environment.json"]),
-            (folder / _TENSORS).read_bytes() if (folder / _TENSORS).exists() else None,
+            contents.get(_TENSORS),
         )
 
     def verify(self, key: str) -> None:

@@ -65,7 +65,7 @@ def work(connection: Connection, plan: Plan, settings: WorkerSettings) -> None:
             store.write(bench.run(job))
             bench.checkpoint_of(job).unlink(missing_ok=True)
             connection.send(("done", job.key, None))
-        except Exception as error:
+        except Exception as error:  # a job may fail in any way; it is recorded with its trace, and the others go on
             bench.forget()
             store.write_failure(job, f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
             connection.send(("failed", job.key, f"{type(error).__name__}: {error}"))

@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import time
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -76,7 +77,7 @@ def describe_device() -> dict[str, str | int | bool]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             for line in lines:
                 if line.startswith("model name"):
                     return line.partition(":")[2].strip()
