@@ -81,3 +81,12 @@ def test_one_changed_label_changes_the_keys(study_file, copied):
     text = table.read_text()
     table.write_text(text.replace(",no,", ",unknown,", 1))
     assert not set(keys(study_file)) & set(keys(copied))
+
+
+def test_blocks_are_the_studies_that_they_would_be_alone(study_file, phantom):
+    alone = keys(study_file) + keys(study_file, "strategies=[bitfit]", "controls=[]")
+    text = study_file.read_text().replace("strategies:", "others:")
+    lines = "\n".join(line for line in text.splitlines() if not line.startswith("others"))
+    study_file.write_text(lines + "\nblocks:\n  - strategies: [lp, {lora: {rank: 2}}]\n  - strategies: [bitfit]\n")
+    # The controls of both blocks are the same jobs and are planned once.
+    assert keys(study_file) == alone

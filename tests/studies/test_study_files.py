@@ -17,7 +17,8 @@ validation: {kfold: {folds: 5}}
 def study(tmp_path, text, *overrides):
     path = tmp_path / "study.yaml"
     path.write_text(text, encoding="utf-8")
-    return read_study(path, overrides).spec
+    (block,) = read_study(path, overrides).blocks
+    return block
 
 
 def test_what_is_not_said_has_the_documented_default(tmp_path):
@@ -91,3 +92,56 @@ def test_all_faults_of_a_file_come_in_one_message(tmp_path):
 def test_a_fault_of_the_command_line_is_not_laid_on_the_file(tmp_path):
     with pytest.raises(InputError, match=r"^argument 'seeds=\[\]': 'seeds' does not fit"):
         study(tmp_path, GOOD, "seeds=[]")
+
+
+BLOCKS = """\
+name: s
+models: [dinov2_s]
+strategies: [lp]
+validation: {kfold: {folds: 5}}
+blocks:
+  - {cohorts: [a.yaml]}
+  - cohorts: [b.yaml]
+    strategies: [fft]
+    protocol: quick
+"""
+
+
+def of_blocks(tmp_path, text, *overrides):
+    path = tmp_path / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_study(path, overrides).blocks
+
+
+def test_blocks_share_what_the_file_says_once(tmp_path):
+    first, second = of_blocks(tmp_path, BLOCKS)
+    assert [entry.path for entry in first.cohorts + second.cohorts] == ["a.yaml", "b.yaml"]
+    assert [block.strategies[0].label for block in (first, second)] == ["lp", "fft"]
+    assert [block.protocol.name for block in (first, second)] == ["standard", "quick"]
+
+
+def test_the_command_line_lies_over_every_block(tmp_path):
+    blocks = of_blocks(tmp_path, BLOCKS, "strategies=[bitfit]", "blocks.0.seeds=[7]", "save=weights")
+    assert [block.strategies[0].label for block in blocks] == ["bitfit", "bitfit"]
+    assert [block.seeds for block in blocks] == [(7,), (42,)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("protocol: quick", "protocol: quik", "row 9: in 'blocks.1.protocol': unknown protocol 'quik'"),
+        ("protocol: quick", "protocl: quick", "row 9: unknown key 'blocks.1.protocl'. Did you mean 'protocol'"),
+        ("models: [dinov2_s]\n", "", "row 5: the key 'blocks.0.models' is missing"),
+        ("validation:", "vali:", "unknown key 'vali'"),
+        ("  - {cohorts: [a.yaml]}\n", "  - a.yaml\n", "row 6: 'blocks.0' does not fit"),
+    ],
+)
+def test_faults_of_blocks_have_their_row(tmp_path, old, new, expected):
+    with pytest.raises(InputError) as caught:
+        of_blocks(tmp_path, BLOCKS.replace(old, new))
+    assert expected in str(caught.value)
+
+
+def test_an_override_of_an_item_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="blocks.7"):
+        of_blocks(tmp_path, BLOCKS, "blocks.7.seeds=[1]")

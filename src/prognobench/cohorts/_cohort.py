@@ -16,7 +16,8 @@ from prognobench.frame import (
     Problems,
     document_lines,
     nearest,
-    read_document,
+    parse_document,
+    read_text,
     sha256_file,
 )
 
@@ -111,8 +112,9 @@ def load_cohort(
         With every problem of the YAML, or every problem of the table, its rows, the films and the tasks.
     """
     path = Path(path)
-    spec = read_document(path, CohortSpec)
-    lines = document_lines(path)
+    text = read_text(path)
+    spec = parse_document(text, str(path), CohortSpec)
+    lines = document_lines(text, str(path))
     problems = Problems()
     root = (path.parent / spec.images).resolve()
     _check_document(path, spec, root, tasks or (), lines, problems)

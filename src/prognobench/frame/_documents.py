@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -48,39 +48,52 @@ def read_document(path: Path, schema: type[AnyDocument], overrides: Sequence[str
         With every problem of the file: unreadable, not YAML, unknown keys (the nearest known one named), wrong
         values, tags that would build Python objects.
     """
+    return parse_document(read_text(path), str(path), schema, overrides)
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file; raises InputError where that cannot be."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise _single(path, f"the file cannot be read ({error.strerror})", "Give the path of a YAML file") from None
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise _single(path, "the file is not UTF-8 text", "Save it as UTF-8", line) from None
-    return parse_document(text, str(path), schema, overrides)
 
 
-def parse_document(text: str, where: str, schema: type[AnyDocument], overrides: Sequence[str] = ()) -> AnyDocument:
-    """Read YAML text as `schema`; `where` names its source in errors. See `read_document`."""
+def parse_document(
+    text: str,
+    where: str,
+    schema: type[AnyDocument],
+    overrides: Sequence[str] = (),
+    arrange: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> AnyDocument:
+    """Read YAML text as `schema`; `where` names its source in errors. See `read_document`.
+
+    `arrange` may bring the document into the form of the schema before the overrides are laid over it.
+    """
     data, lines = _compose(text, where)
     if data is None:
         raise _single(where, "the document is empty", f"It needs at least: {', '.join(_required(schema))}")
     if not isinstance(data, dict):
         raise _single(where, "the document is not a list of `key: value` lines", "Begin with `name: …`")
-    data = apply_overrides(data, overrides)
+    data = apply_overrides(data if arrange is None else arrange(data), overrides)
     try:
         return schema.model_validate(data)
     except ValidationError as error:
-        arguments: dict[Location, str] = {
+        arguments: dict[tuple[str, ...], str] = {
             tuple(override.partition("=")[0].strip().split(".")): override for override in overrides
         }
         raise _explain(error, where, schema, lines, arguments) from None
 
 
-def document_lines(path: Path) -> dict[Location, int]:
-    """Return the row, from 1, of every key and item of a YAML file that `read_document` has read.
+def document_lines(text: str, where: str) -> dict[Location, int]:
+    """Return the row, from 1, of every key and item of YAML text; raises InputError where it is none.
 
     For faults that show only beside other files: `lines[("tasks", "icu")]` is where the task begins.
     """
-    return _compose(path.read_bytes().decode("utf-8-sig"), str(path))[1]
+    return _compose(text, where)[1]
 
 
 def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -111,18 +124,32 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
         except InputError as error:
             problems.extend(error)
             continue
-        holder = result
+        holder: Any = result
         for step in steps[:-1]:
-            inner = holder.get(step, {})
-            if not isinstance(inner, dict):
+            inner = _inner(holder, step)
+            if not isinstance(inner, dict | list):
                 problems.add(f"argument '{override}'", f"'{step}' holds no keys of its own", f"Set '{step}' as a whole")
                 break
-            holder[step] = dict(inner)
-            holder = holder[step]
+            holder[_place(holder, step)] = inner = inner.copy()
+            holder = inner
         else:
-            holder[steps[-1]] = parsed
+            if isinstance(holder, list) and _inner(holder, steps[-1]) is None:
+                problems.add(f"argument '{override}'", f"there is no item '{steps[-1]}'", "Count items from 0")
+                continue
+            holder[_place(holder, steps[-1])] = parsed
     problems.raise_if_any()
     return result
+
+
+def _place(holder: dict[str, Any] | list[Any], step: str) -> Any:
+    return int(step) if isinstance(holder, list) else step
+
+
+def _inner(holder: dict[str, Any] | list[Any], step: str) -> Any:
+    """Return what lies at a step; None where a list has no such item, nothing yet where a mapping has no such key."""
+    if isinstance(holder, dict):
+        return holder.get(step, {})
+    return holder[int(step)] if step.isdigit() and int(step) < len(holder) else None
 
 
 def _compose(text: str, where: str) -> tuple[Any, dict[Location, int]]:
@@ -203,12 +230,12 @@ def _explain(
     source: str,
     schema: type[BaseModel],
     lines: dict[Location, int],
-    arguments: Mapping[Location, str],
+    arguments: Mapping[tuple[str, ...], str],
 ) -> InputError:
     problems = Problems()
     for item in error.errors(include_url=False):
         location = tuple(item["loc"])
-        argument = next((text for key, text in arguments.items() if location[: len(key)] == key), None)
+        argument = next((text for key, text in arguments.items() if tuple(map(str, location[: len(key)])) == key), None)
         where = source if argument is None else f"argument '{argument}'"
         row = _line(location, lines) if argument is None else None
         path = ".".join(str(step) for step in location)

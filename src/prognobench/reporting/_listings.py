@@ -116,9 +116,9 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
         console.print(f"[yellow]left out[/yellow] {plain(place)}: {plain(pair.reason)}", highlight=False)
     precisions = sorted({job.details["precision"] for job in plan.jobs if job.kind in ("adapter", "backbone")})
     trained = f" Training computes in {' and '.join(precisions)}." if precisions else ""
-    protocol = plan.study.spec.protocol.name
+    protocols = " and ".join(dict.fromkeys(job.protocol for job in plan.jobs))
     console.print(
-        f"{len(plan.jobs)} jobs under the protocol {plain(protocol)}.{trained} Estimated time: about "
+        f"{len(plan.jobs)} jobs under the protocol {plain(protocols)}.{trained} Estimated time: about "
         f"{_duration(guess.seconds)} if nothing else runs (from {guess.gflops / 1e3:,.1f} TFLOP, not measured).",
         highlight=False,
     )

@@ -38,7 +38,6 @@ def estimate(plan: Plan) -> Estimate:
     # The speed of the device is torch's to tell; it is loaded for nothing else here.
     from prognobench.training import gflops_a_second
 
-    epochs = plan.study.spec.protocol.epochs
     total = seconds = 0.0
     speed: dict[str, float] = {}
     frozen: set[tuple[str, str]] = set()
@@ -50,6 +49,7 @@ def estimate(plan: Plan) -> Estimate:
             frozen.add((job.cohort, job.model))
             work = card.gflops * plan.cohorts[job.cohort].films["sha256"].nunique()
         else:
+            epochs = plan.protocols[job.protocol].epochs
             work = card.gflops * (epochs * (3 * job.n_train + job.n_val) + job.n_val + job.n_test)
         precision = job.details["precision"]
         if precision not in speed:

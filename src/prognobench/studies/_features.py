@@ -48,11 +48,12 @@ def export_features(plan: Plan, out: Path, progress: Callable[[Path], None] | No
         for (_, _, repeat, fold), split in ((k, v) for k, v in splits.items() if k[:2] == (cohort, task)):
             part = plan.splits[split].table.set_index("image")["part"]
             table = table.assign(**{f"part_{repeat}_{fold}": rows["image"].map(part)})
-        for model in plan.backbones:
+        readers = {job.model: job for job in plan.jobs if (job.cohort, job.task) == (cohort, task) and job.weights}
+        for model, job in readers.items():
             path = out / f"{_file_name(cohort)}-{_file_name(task)}-{_file_name(model)}.parquet"
             if path in written:
                 raise InputError([Problem(str(path), "two files would have this name", "Rename a cohort or task")])
-            features = bench.features_of(cohort, model, rows["sha256"].tolist())
+            features = bench.features_of(job, rows["sha256"].tolist())
             columns = [f"feature_{index}" for index in range(features.shape[1])]
             pd.concat([table, pd.DataFrame(features, columns=columns)], axis=1).to_parquet(path, index=False)
             written.append(path)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,10 +14,10 @@ import pandas as pd
 from prognobench.cohorts import Cohort, Preprocessing, Task, load_cohort
 from prognobench.frame import InputError, Problems, canonical_json, sha256_json
 from prognobench.models import ModelCard, Weights, find_weights, model_card, refuses_readout
-from prognobench.protocols import Regime, Split
+from prognobench.protocols import Protocol, Regime, Split
 
 from ._job import SCHEMA, Job
-from ._spec import Study
+from ._spec import Block, CohortEntry, ModelEntry, Study
 
 if TYPE_CHECKING:
     from prognobench.strategies import Strategy
@@ -40,6 +41,7 @@ class LeftOut:
     model: str
     strategy: str
     reason: str
+    jobs: int
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,10 @@ class Plan:
     study
         The study file.
     jobs
-        Its jobs, in the order of the grid.
+        Its jobs, in the order of the grids.
     left_out
-        What cannot work, and why.
-    cohorts, backbones, strategies, splits
+        What cannot work, why, and how many jobs that would have been.
+    cohorts, backbones, strategies, protocols, splits
         What the jobs name, by name, label or hash.
     """
 
@@ -64,16 +66,13 @@ class Plan:
     cohorts: Mapping[str, Cohort]
     backbones: Mapping[str, Backbone]
     strategies: Mapping[str, Strategy]
+    protocols: Mapping[str, Protocol]
     splits: Mapping[str, Split]
-
-    def preprocessing(self, card: ModelCard) -> Preprocessing:
-        """Return how films become pixels for a model."""
-        return Preprocessing(name=self.study.spec.preprocessing, size=card.input_size)
 
     def to_json(self) -> dict[str, Any]:
         """Return what the results folder keeps of the plan: each job's words and key, and what was left out."""
         return {
-            "study": self.study.spec.name,
+            "study": self.study.name,
             "overrides": list(self.study.overrides),
             "weights": {name: backbone.weights.id for name, backbone in self.backbones.items()},
             "jobs": [job.to_json() for job in self.jobs],
@@ -101,90 +100,107 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None)
     problems = Problems()
     backbones = _backbones(study, problems)
     cohorts = _cohorts(study, backbones, progress, problems)
-    splits = _splits(study, cohorts, problems)
+    grids = _grids(study, cohorts, backbones, problems)
     problems.raise_if_any()
-    jobs, left_out = _jobs(study, cohorts, backbones, splits)
-    _refuse_twins(study, jobs)
+    jobs, left_out = _jobs(grids, cohorts)
+    jobs = _each_once(study, jobs)
     return Plan(
         study,
         tuple(jobs),
         tuple(left_out),
         cohorts,
-        backbones,
-        {strategy.label: strategy for strategy in study.spec.strategies},
-        {split.sha256: split for parts in splits.values() for split in parts},
+        {backbone.name: backbone for backbone in backbones.values()},
+        {strategy.label: strategy for block in study.blocks for strategy in block.strategies},
+        {block.protocol.name: block.protocol for block in study.blocks},
+        {split.sha256: split for grid in grids for parts in grid.splits.values() for split in parts},
     )
 
 
-def _refuse_twins(study: Study, jobs: list[Job]) -> None:
-    """Refuse a study that would compute one thing under two names; the tables would show it as two results."""
+def _each_once(study: Study, jobs: list[Job]) -> list[Job]:
+    """Keep one of what two grids ask for in the same words; refuse one thing under two names: tables would show two."""
     problems = Problems()
     first: dict[str, Job] = {}
     for job in jobs:
         twin = first.setdefault(job.key, job)
-        if twin is not job:
+        # A control that no setting of a protocol can change belongs to every grid of its task.
+        if twin != replace(job, protocol=twin.protocol):
             problems.add(study.path, f"'{job.title}' is the same as '{twin.title}'", "Keep one of the two")
     if not jobs:
         problems.add(study.path, "no job is left: every pair was left out", "Choose other models or strategies")
     problems.raise_if_any()
+    return list(first.values())
 
 
-def _splits(study: Study, cohorts: Mapping[str, Cohort], problems: Problems) -> dict[tuple[str, str], list[Split]]:
-    splits: dict[tuple[str, str], list[Split]] = {}
-    for name, cohort in cohorts.items():
-        for task in _tasks(study, cohort):
+@dataclass(frozen=True)
+class _Grid:
+    """One block of the study with what its words stand for."""
+
+    block: Block
+    backbones: tuple[Backbone, ...]
+    splits: Mapping[tuple[str, str], list[Split]]
+
+
+def _grids(
+    study: Study, cohorts: Mapping[str, Cohort], backbones: Mapping[ModelEntry, Backbone], problems: Problems
+) -> list[_Grid]:
+    grids: list[_Grid] = []
+    done: dict[tuple[Any, ...], list[Split]] = {}
+    for block in study.blocks:
+        splits: dict[tuple[str, str], list[Split]] = {}
+        for cohort, task in _tasks(study, block, cohorts):
+            place = (cohort.name, task.name, block.validation.model_dump_json(), block.split_seed)
             try:
-                splits[name, task.name] = study.spec.validation.splits(task.rows, study.spec.split_seed)
+                if place not in done:
+                    done[place] = block.validation.splits(task.rows, block.split_seed)
+                splits[cohort.name, task.name] = done[place]
             except ValueError as error:
                 what, _, remedy = str(error).partition(". ")
-                problems.add(study.path, f"task '{task.name}' of cohort '{name}' cannot be split: {what}", remedy)
-    return splits
+                what = f"task '{task.name}' of cohort '{cohort.name}' cannot be split: {what}"
+                problems.add(study.path, what, remedy)
+        found = (backbones[entry] for entry in block.models if entry in backbones)
+        grids.append(_Grid(block, tuple(found), splits))
+    return grids
 
 
-def _jobs(
-    study: Study,
-    cohorts: Mapping[str, Cohort],
-    backbones: Mapping[str, Backbone],
-    splits: Mapping[tuple[str, str], list[Split]],
-) -> tuple[list[Job], list[LeftOut]]:
-    """Go through the grid in the order in which the study file spells it, controls first."""
-    maker = _JobMaker(study, cohorts, backbones)
+def _jobs(grids: Sequence[_Grid], cohorts: Mapping[str, Cohort]) -> tuple[list[Job], list[LeftOut]]:
+    """Go through the grids in the order in which the study file spells them, controls first."""
     jobs: list[Job] = []
     left_out: list[LeftOut] = []
-    for (cohort, task), parts in splits.items():
-        for regime, control, split in itertools.product(study.spec.regimes, study.spec.controls, parts):
-            jobs.append(maker.control(cohort, task, control, regime, split))
-        for backbone, strategy in itertools.product(backbones.values(), study.spec.strategies):
-            head = study.spec.protocol.head
-            unread = refuses_readout(backbone.card, head.blocks, head.patch_mean)
-            reason = unread or strategy.refuses(backbone.card)
-            if reason is not None:
-                left_out.append(LeftOut(cohort, task, backbone.name, strategy.label, reason))
-                continue
-            for regime, seed, split in itertools.product(study.spec.regimes, study.spec.seeds, parts):
-                jobs.append(maker.learned(cohort, task, backbone, strategy, regime, split, seed))
+    rows_sha256: dict[tuple[str, str], str] = {}
+    for grid in grids:
+        block, maker = grid.block, _JobMaker(grid.block, cohorts, rows_sha256)
+        for (cohort, task), parts in grid.splits.items():
+            for regime, control, split in itertools.product(block.regimes, block.controls, parts):
+                jobs.append(maker.control(cohort, task, control, regime, split))
+            for backbone, strategy in itertools.product(grid.backbones, block.strategies):
+                head = block.protocol.head
+                unread = refuses_readout(backbone.card, head.blocks, head.patch_mean)
+                reason = unread or strategy.refuses(backbone.card)
+                if reason is not None:
+                    lost = len(block.regimes) * len(block.seeds) * len(parts)
+                    left_out.append(LeftOut(cohort, task, backbone.name, strategy.label, reason, lost))
+                    continue
+                for regime, seed, split in itertools.product(block.regimes, block.seeds, parts):
+                    jobs.append(maker.learned(cohort, task, backbone, strategy, regime, split, seed))
     return jobs, left_out
 
 
 class _JobMaker:
     """Puts a job's words and identity together."""
 
-    def __init__(self, study: Study, cohorts: Mapping[str, Cohort], backbones: Mapping[str, Backbone]) -> None:
-        self.study, self.cohorts = study, cohorts
-        self.rows_sha256: dict[tuple[str, str], str] = {}
-        self.precision = _usable_precision(study.spec.protocol.precision)
+    def __init__(self, block: Block, cohorts: Mapping[str, Cohort], rows_sha256: dict[tuple[str, str], str]) -> None:
+        self.block, self.cohorts, self.rows_sha256 = block, cohorts, rows_sha256
+        self.precision = _usable_precision(block.protocol.precision)
 
     def control(self, cohort: str, task: str, control: str, regime: Regime, split: Split) -> Job:
         identity = {**self._data(cohort, task, regime, split), "strategy": {"name": control}, "protocol": {}}
-        return self._job(
-            cohort, task, "none", control, "control", None, regime, split, self.study.spec.seeds[0], identity
-        )
+        return self._job(cohort, task, "none", control, "control", None, regime, split, self.block.seeds[0], identity)
 
     def learned(
         self, cohort: str, task: str, backbone: Backbone, strategy: Strategy, regime: Regime, split: Split, seed: int
     ) -> Job:
         card, kind = backbone.card, strategy.card.kind
-        preprocessing = Preprocessing(name=self.study.spec.preprocessing, size=card.input_size)
+        preprocessing = Preprocessing(name=self.block.preprocessing, size=card.input_size)
         identity = {
             **self._data(cohort, task, regime, split),
             "preprocessing": preprocessing.spec(),
@@ -200,8 +216,8 @@ class _JobMaker:
                 "weights": backbone.weights.sha256,
             },
             "strategy": strategy.resolved(),
-            "head": self.study.spec.protocol.head.model_dump(),
-            "protocol": self.study.spec.protocol.what_matters(kind),
+            "head": self.block.protocol.head.model_dump(),
+            "protocol": self.block.protocol.what_matters(kind),
             # Frozen features are always float32; see Protocol.precision.
             "precision": "fp32" if kind == "probe" else self.precision,
             "seed": seed,
@@ -245,12 +261,12 @@ class _JobMaker:
             regime=regime.name,
             shots=regime.shots,
             draw=regime.draw,
-            validation=self.study.spec.validation.label,
+            validation=self.block.validation.label,
             repeat=split.repeat,
             fold=split.fold,
             test_center=split.test_center,
             seed=seed,
-            protocol=self.study.spec.protocol.name,
+            protocol=self.block.protocol.name,
             kind=kind,
             weights=weights,
             n_train=int(parts["train"]),
@@ -260,55 +276,73 @@ class _JobMaker:
         )
 
 
-def _backbones(study: Study, problems: Problems) -> dict[str, Backbone]:
-    chosen: list[tuple[ModelCard, Weights, str | None]] = []
-    for entry in study.spec.models:
+def _backbones(study: Study, problems: Problems) -> dict[ModelEntry, Backbone]:
+    chosen: dict[ModelEntry, tuple[ModelCard, Weights]] = {}
+    for entry in dict.fromkeys(entry for block in study.blocks for entry in block.models):
         try:
             card = model_card(entry.name)
-            chosen.append((card, find_weights(card, entry.weights), entry.weights))
+            chosen[entry] = (card, find_weights(card, entry.weights))
         except InputError as error:
             problems.extend(error)
-    counts = Counter(card.id for card, _, _ in chosen)
-    found: dict[str, Backbone] = {}
-    for card, weights, asked in chosen:
+    weights_of: dict[str, set[str]] = {}
+    for card, weights in chosen.values():
+        weights_of.setdefault(card.id, set()).add(weights.id)
+    found: dict[ModelEntry, Backbone] = {}
+    for entry, (card, weights) in chosen.items():
         # Tables name the weights where the study compares weights or uses random ones.
-        told = asked is not None and (counts[card.id] > 1 or weights.path is None)
-        name = f"{card.id}@{asked}" if told else card.id
-        if name in found:
-            problems.add(study.path, f"the model '{name}' is asked for twice, once by another name", "Keep one")
-        found[name] = Backbone(name, card, weights)
+        told = entry.weights is not None and (len(weights_of[card.id]) > 1 or weights.path is None)
+        found[entry] = Backbone(f"{card.id}@{entry.weights}" if told else card.id, card, weights)
+    for block in study.blocks:
+        names = Counter(found[entry].name for entry in block.models if entry in found)
+        for name, count in names.items():
+            if count > 1:
+                problems.add(study.path, f"the model '{name}' is asked for twice, once by another name", "Keep one")
     return found
 
 
 def _cohorts(
-    study: Study, backbones: Mapping[str, Backbone], progress: Callable[[int, int], None] | None, problems: Problems
+    study: Study,
+    backbones: Mapping[ModelEntry, Backbone],
+    progress: Callable[[int, int], None] | None,
+    problems: Problems,
 ) -> dict[str, Cohort]:
-    sizes = sorted({backbone.card.input_size for backbone in backbones.values()})
-    recipes = [Preprocessing(name=study.spec.preprocessing, size=size) for size in sizes]
+    """Load each cohort once, with all that any block asks of it."""
+    entries: dict[Path, list[tuple[Block, CohortEntry]]] = {}
+    for block in study.blocks:
+        for entry in block.cohorts:
+            entries.setdefault((study.path.parent / entry.path).resolve(), []).append((block, entry))
     cohorts: dict[str, Cohort] = {}
-    for entry in study.spec.cohorts:
-        path = study.path.parent / entry.path
+    for asked in entries.values():
+        path = study.path.parent / asked[0][1].path
+        recipes = dict.fromkeys(
+            Preprocessing(name=block.preprocessing, size=backbones[entry].card.input_size)
+            for block, _ in asked
+            for entry in block.models
+            if entry in backbones
+        )
+        every = any(entry.tasks is None for _, entry in asked)
+        tasks = None if every else list(dict.fromkeys(task for _, entry in asked for task in entry.tasks or ()))
         try:
-            cohort = load_cohort(path, recipes, tasks=entry.tasks, progress=progress)
+            cohort = load_cohort(path, sorted(recipes, key=lambda r: r.size), tasks=tasks, progress=progress)
         except InputError as error:
             problems.extend(error)
             continue
+        if any(count > 1 for count in Counter(id(block) for block, _ in asked).values()):
+            problems.add(study.path, f"the cohort '{cohort.name}' is listed twice", "List it once, with all its tasks")
         if cohort.name in cohorts:
-            same = cohort.path.resolve() == cohorts[cohort.name].path.resolve()
-            what = f"the cohort '{cohort.name}' is listed twice" if same else f"two cohorts are called '{cohort.name}'"
-            remedy = (
-                "List it once, with all its tasks" if same else "Give one of them another `name` in its cohort.yaml"
-            )
+            what, remedy = f"two cohorts are called '{cohort.name}'", "Give one another `name` in its cohort.yaml"
             problems.add(study.path, what, remedy)
         cohorts[cohort.name] = cohort
     return cohorts
 
 
-def _tasks(study: Study, cohort: Cohort) -> list[Task]:
-    asked = next(
-        (e.tasks for e in study.spec.cohorts if (study.path.parent / e.path).resolve() == cohort.path.resolve()), None
-    )
-    return [cohort.task(task) for task in dict.fromkeys(cohort.tasks if asked is None else asked)]
+def _tasks(study: Study, block: Block, cohorts: Mapping[str, Cohort]) -> Iterator[tuple[Cohort, Task]]:
+    by_path = {cohort.path.resolve(): cohort for cohort in cohorts.values()}
+    for entry in block.cohorts:
+        cohort = by_path.get((study.path.parent / entry.path).resolve())
+        if cohort is not None:
+            for task in dict.fromkeys(cohort.tasks if entry.tasks is None else entry.tasks):
+                yield cohort, cohort.task(task)
 
 
 def _rows_sha256(rows: pd.DataFrame) -> str:

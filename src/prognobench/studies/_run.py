@@ -150,13 +150,13 @@ def _prepare(store: Store, plan: Plan) -> list[Job]:
     except InputError as error:
         problems.extend(error)
     problems.raise_if_any()
-    write_plan(store, plan.study.spec.name, plan.to_json())
+    write_plan(store, plan.study.name, plan.to_json())
     return pending
 
 
 def _refuse_other_plan(store: Store, plan: Plan, problems: Problems) -> None:
     """Let a study grow in its folder, and refuse another one under its name: results would vanish from the tables."""
-    name = plan.study.spec.name
+    name = plan.study.name
     before = read_plan(store, name)
     gone = {job["key"] for job in before["jobs"]} - {job.key for job in plan.jobs} if before else set()
     if gone:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from prognobench.frame import Document, nearest, read_document
+from prognobench.frame import Document, document_lines, nearest, parse_document, read_text
 from prognobench.protocols import Protocol, Regime, Validation, parse_regimes, resolve_protocol
 from prognobench.strategies import Strategy, parse_strategies
 
@@ -39,14 +39,12 @@ class ModelEntry(Document):
     """An id of `prognobench weights list`, or `random`; by default the first of the card's that is present."""
 
 
-class StudySpec(Document):
-    """A study file."""
+class Block(Document):
+    """A grid: every task of its cohorts with every model, strategy, regime, split and seed."""
 
     # Strategies, regimes and protocol are resolved while the file is read, so that their faults have its rows.
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-    """The study's name; results are kept under it."""
     cohorts: Annotated[tuple[CohortEntry, ...], Field(min_length=1)]
     """The cohorts and their tasks."""
     models: Annotated[tuple[ModelEntry, ...], Field(min_length=1)]
@@ -67,8 +65,6 @@ class StudySpec(Document):
     """Of training, one job for each."""
     split_seed: Annotated[int, Field(ge=0)] = 42
     """Of the splits."""
-    save: Literal["predictions", "weights"] = "predictions"
-    """`predictions` alone, or also the `weights` of head and adapter."""
 
     @field_validator("cohorts", mode="before")
     @classmethod
@@ -125,6 +121,30 @@ class StudySpec(Document):
         return _each_once(_as_list(value), "seed")
 
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Saved = Literal["predictions", "weights"]
+
+
+class _Named(Document):
+    """What a study file says of the study as a whole."""
+
+    name: Name
+    """The study's name; results are kept under it."""
+    save: Saved = "predictions"
+    """`predictions` alone, or also the `weights` of head and adapter."""
+
+
+class StudySpec(Block, _Named):
+    """A study file of one grid."""
+
+
+class StudyOfBlocks(_Named):
+    """A study file of several grids."""
+
+    blocks: Annotated[tuple[Block, ...], Field(min_length=1)]
+    """Grids, each with the keys above; what the file says outside of them holds for each that does not say it."""
+
+
 @dataclass(frozen=True)
 class Study:
     """A study file that was read.
@@ -133,14 +153,20 @@ class Study:
     ----------
     path
         Where it lies; its paths are relative to that folder.
-    spec
-        What it says.
+    name
+        The study's name.
+    blocks
+        Its grids; a file without `blocks` has one.
+    save
+        `predictions` or `weights`.
     overrides
         What the command line laid over it.
     """
 
     path: Path
-    spec: StudySpec
+    name: str
+    blocks: tuple[Block, ...]
+    save: Saved = "predictions"
     overrides: tuple[str, ...] = ()
 
 
@@ -152,14 +178,42 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     path
         The YAML file.
     overrides
-        `key=value` texts laid over it, such as `protocol=quick` or `models=[dinov2_s]`.
+        `key=value` texts laid over it, such as `protocol=quick` or `models=[dinov2_s]`; where the file has blocks,
+        over each of them.
 
     Raises
     ------
     InputError
         With every problem of the file.
     """
-    return Study(path, read_document(path, StudySpec, overrides), tuple(overrides))
+    return parse_study(read_text(path), path, overrides)
+
+
+def parse_study(text: str, path: Path, overrides: Sequence[str] = ()) -> Study:
+    """Read the text of a study file; `path` is where it lies or would lie. See `read_study`."""
+    grids = sum(1 for location in document_lines(text, str(path)) if len(location) == 2 and location[0] == "blocks")
+    if not grids:
+        flat = parse_document(text, str(path), StudySpec, overrides)
+        return Study(path, flat.name, (flat,), flat.save, tuple(overrides))
+    spread = [wide for override in overrides for wide in _spread(override, grids)]
+    study = parse_document(text, str(path), StudyOfBlocks, spread, _share_defaults)
+    return Study(path, study.name, study.blocks, study.save, tuple(overrides))
+
+
+def _spread(override: str, grids: int) -> list[str]:
+    """Lay what the command line says of a grid over each of them."""
+    key = override.partition("=")[0].strip().split(".")[0]
+    return [f"blocks.{grid}.{override}" for grid in range(grids)] if key in Block.model_fields else [override]
+
+
+def _share_defaults(data: dict[str, Any]) -> dict[str, Any]:
+    """Give each grid the keys that the file says once for all of them."""
+    blocks = data.get("blocks")
+    if not isinstance(blocks, list):
+        return data
+    shared = {key: value for key, value in data.items() if key in Block.model_fields}
+    own = {key: value for key, value in data.items() if key not in shared}
+    return own | {"blocks": [shared | block if isinstance(block, dict) else block for block in blocks]}
 
 
 def _each_once(values: list[Any], what: str) -> list[Any]:

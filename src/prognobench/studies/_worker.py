@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from prognobench.cohorts import Pixels, open_pixels
+from prognobench.cohorts import Pixels, Preprocessing, open_pixels
+from prognobench.frame import canonical_json
 
 from ._job import Job
 from ._plan import Backbone, Plan
@@ -87,10 +88,10 @@ class Bench:
 
         use_threads(settings.threads)
         self.plan, self.store, self.settings = plan, store, settings
-        self.pixels: dict[tuple[str, int], Pixels] = {}
-        self.features: dict[tuple[str, str], FrozenFeatures] = {}
+        self.pixels: dict[tuple[str, str], Pixels] = {}
+        self.features: dict[tuple[str, str, str], FrozenFeatures] = {}
         self.loaded: tuple[str, nn.Module] | None = None
-        self.sharers = Counter((job.cohort, job.model) for job in plan.jobs if job.kind == "probe")
+        self.sharers = Counter(_features_place(job) for job in plan.jobs if job.kind == "probe")
 
     def run(self, job: Job) -> Record:
         """Do one job and return its record."""
@@ -115,18 +116,16 @@ class Bench:
             "film_passes": outcome.film_passes,
             "gflops": self._gflops(job, outcome, shared),
         }
-        tensors = _safetensors(outcome) if self.plan.study.spec.save == "weights" else None
+        tensors = _safetensors(outcome) if self.plan.study.save == "weights" else None
         return Record(job, predictions, outcome.history, cost, self._environment(job), tensors)
 
     def forget(self) -> None:
         """Drop the backbone: after a failure nobody knows what state it is in."""
         self.loaded = None
 
-    def features_of(self, cohort: str, model: str, films: list[str]) -> npt.NDArray[np.float32]:
-        """Return the frozen features of films by their SHA-256, (films, width) float32."""
-        backbone = self.plan.backbones[model]
-        features = self._features(cohort, backbone).array
-        chosen: npt.NDArray[np.float32] = features[self._pixels(cohort, backbone).positions(films)]
+    def features_of(self, job: Job, films: list[str]) -> npt.NDArray[np.float32]:
+        """Return the frozen features that a job's head reads, of films by their SHA-256, (films, width) float32."""
+        chosen: npt.NDArray[np.float32] = self._features(job).array[self._pixels(job).positions(films)]
         return chosen
 
     def checkpoint_of(self, job: Job) -> Path:
@@ -149,9 +148,9 @@ class Bench:
         from prognobench.training import fit_probe
 
         backbone, classes = self.plan.backbones[job.model], self._classes(job)
-        positions = self._pixels(job.cohort, backbone).positions(films["sha256"].tolist())
-        parts = _Parts(films, self._features(job.cohort, backbone).array, positions)
-        protocol = self.plan.study.spec.protocol
+        positions = self._pixels(job).positions(films["sha256"].tolist())
+        parts = _Parts(films, self._features(job).array, positions)
+        protocol = self.plan.protocols[job.protocol]
         outcome = fit_probe(parts.films("train"), parts.films("val"), len(classes), protocol)
         return _Trained(outcome, parts, classes, backbone.card.parameters + outcome.trainable_parameters)
 
@@ -160,7 +159,7 @@ class Bench:
 
         backbone, classes = self.plan.backbones[job.model], self._classes(job)
         strategy = self.plan.strategies[job.strategy]
-        pixels = self._pixels(job.cohort, backbone)
+        pixels = self._pixels(job)
         parts = _Parts(films, pixels.array, pixels.positions(films["sha256"].tolist()))
         module = self._backbone(backbone)
         adapted = strategy.apply(module, strategy.plan(module, backbone.card), job.seed)
@@ -173,7 +172,7 @@ class Bench:
             parts.films("train"),
             parts.films("val"),
             len(classes),
-            self.plan.study.spec.protocol,
+            self.plan.protocols[job.protocol],
             job.details["precision"],
             job.seed,
             Checkpoint(self.checkpoint_of(job), self.store.draft(job.key), self.settings.checkpoint_seconds),
@@ -199,20 +198,23 @@ class Bench:
             self.loaded = (backbone.name, module)
         return self.loaded[1]
 
-    def _pixels(self, cohort: str, backbone: Backbone) -> Pixels:
-        place = (cohort, backbone.card.input_size)
+    def _pixels(self, job: Job) -> Pixels:
+        recipe = job.details["preprocessing"]
+        preprocessing = Preprocessing(name=recipe["name"], size=recipe["size"])
+        place = (job.cohort, preprocessing.key)
         if place not in self.pixels:
-            self.pixels[place] = open_pixels(self.plan.cohorts[cohort], self.plan.preprocessing(backbone.card))
+            self.pixels[place] = open_pixels(self.plan.cohorts[job.cohort], preprocessing)
         return self.pixels[place]
 
-    def _features(self, cohort: str, backbone: Backbone) -> FrozenFeatures:
+    def _features(self, job: Job) -> FrozenFeatures:
         from prognobench.training import frozen_features
 
-        place = (cohort, backbone.name)
+        place = _features_place(job)
         if place not in self.features:
-            pixels = self._pixels(cohort, backbone)
+            backbone = self.plan.backbones[job.model]
+            pixels = self._pixels(job)
             module = self._backbone(backbone)
-            head = self.plan.study.spec.protocol.head
+            head = self.plan.protocols[job.protocol].head
             self.features[place] = frozen_features(module, backbone.card, backbone.weights, pixels, head)
         return self.features[place]
 
@@ -221,9 +223,9 @@ class Bench:
         if job.kind != "probe":
             return {}
         began = time.perf_counter()
-        place = (job.cohort, job.model)
+        place = _features_place(job)
         first = place not in self.features
-        features = self._features(job.cohort, self.plan.backbones[job.model])
+        features = self._features(job)
         sharers = self.sharers[place]
         return {
             "features": features.key,
@@ -255,6 +257,11 @@ class Bench:
             "rows_sha256": job.details["rows"],
             "split_sha256": job.details["split"],
         }
+
+
+def _features_place(job: Job) -> tuple[str, str, str]:
+    """Tell which features a job reads: of which films and model, by which preprocessing and readout."""
+    return job.cohort, job.model, canonical_json([job.details["preprocessing"], job.details["head"]])
 
 
 def _films(plan: Plan, job: Job) -> pd.DataFrame:
