@@ -143,5 +143,5 @@ def test_faults_of_blocks_have_their_row(tmp_path, old, new, expected):
 
 
 def test_an_override_of_an_item_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError, match="blocks.7"):
+    with pytest.raises(InputError, match=r"blocks\.7"):
         of_blocks(tmp_path, BLOCKS, "blocks.7.seeds=[1]")
