@@ -102,10 +102,17 @@ def test_a_killed_parent_takes_its_workers_with_it(phantom, tmp_path):
     assert alive == []
 
 
+def listen_to_ctrl_c():
+    """Undo what a shell does to processes behind `&`: they inherit that Ctrl-C is ignored, and rightly go on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_leaves_a_clean_store_and_says_how_to_go_on(phantom, tmp_path):
     study = tmp_path / "study.yaml"
     study.write_text(STUDY % phantom)
-    process = subprocess.Popen(command(study, tmp_path / "results"), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(study, tmp_path / "results"), stdout=subprocess.PIPE, text=True, preexec_fn=listen_to_ctrl_c
+    )
     store = Store(tmp_path / "results")
     while len(store.record_keys()) < 3:
         time.sleep(0.02)
