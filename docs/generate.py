@@ -49,7 +49,7 @@ def protocols() -> str:
         if key == "name":
             continue
         values = [_value(getattr(preset, key)) for preset in presets.values()]
-        lines.append(f"| `{key}` | {' | '.join(values)} | {field.description} |")
+        lines.append(f"| `{key}` | {' | '.join(values)} | {_one_line(field.description)} |")
     return "\n".join(lines)
 
 
@@ -130,6 +130,8 @@ def _value(value: Any) -> str:
         return ""
     if isinstance(value, BaseModel):
         return "; ".join(f"{key}: {_value(inner)}" for key, inner in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_value(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(item) for item in value)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,6 +12,7 @@ models: [dinov2_s]
 strategies: [lp]
 validation: {kfold: {folds: 5}}
 """
+RATES = "{base: quick, adapter_learning_rate: {default: 0.001, %s: 0.01}}"
 
 
 def study(tmp_path, text, *overrides):
@@ -57,6 +58,12 @@ def test_weights_can_be_chosen(tmp_path):
         ("name: s", "name: ../s", "row 1: 'name' does not fit"),
         ("name: s", "name: s\nprotocol: standrad", "Did you mean 'standard'"),
         ("name: s", "name: s\nprotocol: {base: quick, epoch: 3}", "Did you mean 'epochs'"),
+        (
+            "name: s",
+            "name: s\nprotocol: " + RATES % "vira",
+            "names 'vira', which is no strategy with adapters. Did you me",
+        ),
+        ("name: s", "name: s\nprotocol: " + RATES % "fft", "names 'fft', which is no strategy with adapters"),
         ("name: s", "name: s\nregimes: [ful]", "Did you mean 'full'"),
         ("name: s", "name: s\ncontrols: [majorty]", "Did you mean 'majority'"),
         ("name: s", "name: s\nseeds: [a]", "'seeds.0' does not fit"),

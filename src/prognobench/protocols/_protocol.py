@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from prognobench.frame import Document, canonical_json, nearest, parse_document
 
@@ -48,8 +48,8 @@ class Protocol(Document):
     """`adamw`."""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """AdamW's decoupled weight decay, on matrices; vectors (norms, biases) have none."""
-    adapter_learning_rate: Positive
-    """Peak learning rate of adapters (`lora`)."""
+    adapter_learning_rate: Positive | dict[str, Positive]
+    """Peak learning rate of adapters: one number, or one for each strategy named and a `default` for the others."""
     backbone_learning_rate: Positive
     """Peak learning rate of the backbone where all of it trains (`fft`)."""
     head_learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)]
@@ -67,8 +67,20 @@ class Protocol(Document):
     probe: Probe
     """How `lp` is solved."""
 
-    def what_matters(self, kind: str) -> dict[str, Any]:
-        """Return the settings that can change the result of one kind of strategy, for the job key.
+    @field_validator("adapter_learning_rate")
+    @classmethod
+    def _has_a_default(cls, rates: float | dict[str, float]) -> float | dict[str, float]:
+        if isinstance(rates, dict) and "default" not in rates:
+            raise ValueError("learning rates by strategy lack a default. Write {default: 0.001, vera: 0.01}")
+        return rates
+
+    def adapter_rate(self, strategy: str) -> float:
+        """Return the peak learning rate of one strategy's adapters."""
+        rates = self.adapter_learning_rate
+        return rates.get(strategy, rates["default"]) if isinstance(rates, dict) else rates
+
+    def what_matters(self, kind: str, strategy: str = "") -> dict[str, Any]:
+        """Return the settings that can change the result of one strategy, for the job key.
 
         What the head reads stands in the key by itself.
 
@@ -76,6 +88,8 @@ class Protocol(Document):
         ----------
         kind
             `probe` (solved on frozen features), `adapter` or `backbone` (what gradient steps train), `control`.
+        strategy
+            The strategy's name, which chooses among learning rates.
         """
         everything = self.model_dump(mode="json", exclude={"name", "head"})
         if kind == "control":
@@ -83,6 +97,7 @@ class Protocol(Document):
         if kind == "probe":
             return {"probe": everything["probe"], "class_weights": everything["class_weights"]}
         other = "backbone_learning_rate" if kind == "adapter" else "adapter_learning_rate"
+        everything["adapter_learning_rate"] = self.adapter_rate(strategy)
         # The precision stands in the key as the plan resolved it, not as `auto`.
         return {key: value for key, value in everything.items() if key not in ("probe", "precision", other)}
 
@@ -124,8 +139,11 @@ def resolve_protocol(setting: str | Mapping[str, Any]) -> Protocol:
     try:
         return Protocol.model_validate(merged)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(step) for step in first["loc"])
+        # Of the alternatives of a setting, the one that the value came furthest into is meant.
+        first = max(error.errors(include_url=False), key=lambda found: len(found["loc"]))
+        if first["type"] == "value_error":
+            raise ValueError(str(first["ctx"]["error"])) from None
+        place = ".".join(str(step) for step in first["loc"] if str(step).isidentifier() or isinstance(step, int))
         raise ValueError(f"protocol setting '{place}' does not fit: {first['msg']}. See docs/protocols.md") from None
 
 

@@ -62,7 +62,7 @@ class Ia3(AdapterStrategy):
     def parameter_groups(self, module: nn.Module, protocol: Protocol) -> list[dict[str, Any]]:
         """Return one group without decay: factors start at 1, and peft keeps them as matrices of one row."""
         trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        return [{"params": trainable, "lr": protocol.adapter_learning_rate, "weight_decay": 0.0}]
+        return [{"params": trainable, "lr": protocol.adapter_rate(self.card.name), "weight_decay": 0.0}]
 
     def peft_config(self, plan: InjectionPlan, seed: int) -> Any:
         """Return peft's IA³; what is scaled at its input it calls feed-forward."""

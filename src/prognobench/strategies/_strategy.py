@@ -135,7 +135,8 @@ class Strategy(ABC):
 
     def parameter_groups(self, module: nn.Module, protocol: Protocol) -> list[dict[str, Any]]:
         """Return optimizer groups of the trainable parameters: matrices decay, vectors do not."""
-        rate = protocol.backbone_learning_rate if self.card.kind == "backbone" else protocol.adapter_learning_rate
+        adapts = self.card.kind != "backbone"
+        rate = protocol.adapter_rate(self.card.name) if adapts else protocol.backbone_learning_rate
         trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
         matrices = [parameter for parameter in trainable if parameter.ndim >= 2]
         vectors = [parameter for parameter in trainable if parameter.ndim < 2]

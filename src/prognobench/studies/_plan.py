@@ -217,7 +217,7 @@ class _JobMaker:
             },
             "strategy": strategy.resolved(),
             "head": self.block.protocol.head.model_dump(),
-            "protocol": self.block.protocol.what_matters(kind),
+            "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
             # Frozen features are always float32; see Protocol.precision.
             "precision": "fp32" if kind == "probe" else self.precision,
             "seed": seed,

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from prognobench.frame import Document, document_lines, nearest, parse_document, read_text
 from prognobench.protocols import Protocol, Regime, Validation, parse_regimes, resolve_protocol
-from prognobench.strategies import Strategy, parse_strategies
+from prognobench.strategies import Strategy, parse_strategies, strategy_cards
 
 CONTROLS = ("majority",)
 
@@ -105,6 +105,17 @@ class Block(Document):
     @classmethod
     def _read_protocol(cls, value: Any) -> Any:
         return resolve_protocol(value) if isinstance(value, str | dict) else value
+
+    @field_validator("protocol")
+    @classmethod
+    def _name_known_strategies(cls, protocol: Protocol) -> Protocol:
+        rates = protocol.adapter_learning_rate
+        adapters = sorted(name for name, card in strategy_cards().items() if card.kind == "adapter")
+        for name in rates if isinstance(rates, dict) else ():
+            if name not in ("default", *adapters):
+                what = f"'adapter_learning_rate' names '{name}', which is no strategy with adapters"
+                raise ValueError(f"{what}. {nearest(name, adapters)}")
+        return protocol
 
     @field_validator("controls", mode="before")
     @classmethod
