@@ -35,7 +35,12 @@ app.add_typer(features_app, name="features")
 app.add_typer(weights_app, name="weights")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
-StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file, such as study.yaml.")]
+StudyArgument = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="The study file, such as study.yaml, or a named study: paper/car.")
+]
+CohortsOption = Annotated[
+    list[str] | None, typer.Option("--cohort", metavar="NAME=DIR", help="Where a cohort lies that is given by name.")
+]
 OverridesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Laid over the file, such as protocol=quick.")
 ]
@@ -230,13 +235,18 @@ def weights_add(
 
 
 @app.command()
-def plan(study: StudyArgument, overrides: OverridesArgument = None, as_json: JsonOption = False) -> None:
+def plan(
+    study: StudyArgument,
+    overrides: OverridesArgument = None,
+    cohorts: CohortsOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check a study and print its jobs, what is left out and why, and an estimate of the time."""
     from prognobench.reporting import print_plan
     from prognobench.studies import estimate
 
     with _plain_errors() as console:
-        planned = _planned(study, overrides, console)
+        planned = _planned(study, overrides, cohorts, console, outline=True)
         guess = estimate(planned)
         if as_json:
             typer.echo(json.dumps(planned.to_json() | {"estimate": vars(guess)}, indent=1))
@@ -245,10 +255,22 @@ def plan(study: StudyArgument, overrides: OverridesArgument = None, as_json: Jso
 
 
 @app.command()
+def presets(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them: print it as a study file.")] = None,
+) -> None:
+    """List the named studies, or print one as a study file to keep and change."""
+    from prognobench.studies import preset_names, preset_text
+
+    with _plain_errors():
+        typer.echo("\n".join(preset_names()) if name is None else preset_text(name))
+
+
+@app.command()
 def run(
     study: StudyArgument,
     results: Annotated[Path, typer.Option("--results", metavar="DIR", help="Where the records go.")],
     overrides: OverridesArgument = None,
+    cohorts: CohortsOption = None,
     workers: Annotated[int, typer.Option(help="Processes that do jobs side by side.")] = 1,
     threads: Annotated[int | None, typer.Option(help="Threads of each; the cores are shared out by default.")] = None,
     checkpoint_minutes: Annotated[float, typer.Option(help="How often a long job keeps its state.")] = 10.0,
@@ -258,7 +280,7 @@ def run(
     from prognobench.studies import estimate, run_plan
 
     with _plain_errors() as console:
-        planned = _planned(study, overrides, console)
+        planned = _planned(study, overrides, cohorts, console)
         print_plan(planned, estimate(planned), console)
         watcher = RunProgress(console)
         try:
@@ -284,13 +306,14 @@ def features_export(
     study: StudyArgument,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder for the Parquet files.")],
     overrides: OverridesArgument = None,
+    cohorts: CohortsOption = None,
 ) -> None:
     """Write each model's frozen features with image, patient, label and splits, for a classifier of your own."""
     from prognobench.reporting import plain
     from prognobench.studies import export_features
 
     with _plain_errors() as console:
-        planned = _planned(study, overrides, console)
+        planned = _planned(study, overrides, cohorts, console)
         export_features(planned, out, lambda path: console.print(plain(path), highlight=False, soft_wrap=True))
 
 
@@ -327,12 +350,14 @@ def report(
             make_report(results, folder if len(studies) == 1 else folder / study, console, study)
 
 
-def _planned(study: Path, overrides: list[str] | None, console: Console) -> Plan:
+def _planned(
+    study: Path, overrides: list[str] | None, cohorts: list[str] | None, console: Console, outline: bool = False
+) -> Plan:
     from prognobench.reporting import film_progress
     from prognobench.studies import plan_study, read_study
 
     with film_progress(console) as progress:
-        return plan_study(read_study(study, overrides or ()), progress)
+        return plan_study(read_study(study, overrides or (), cohorts or ()), progress, outline=outline)
 
 
 def _show_weights(rows: Any, as_json: bool) -> None:

@@ -1,22 +1,32 @@
 """Stage 1: raw images and tables become a checked cohort with an image cache."""
 
+from ._cards import CohortCard, PublishedTask
 from ._cohort import Cohort, load_cohort, open_pixels
 from ._describe import describe
 from ._packs import Pixels
 from ._phantom import make_phantom
 from ._preprocessing import Preprocessing
+from ._published import cohort_cards, cohort_places, places_file, published_cohort, published_notes, task_names
 from ._spec import CohortSpec, TaskSpec
 from ._tasks import Task
 
 __all__ = [
     "Cohort",
+    "CohortCard",
     "CohortSpec",
     "Pixels",
     "Preprocessing",
+    "PublishedTask",
     "Task",
     "TaskSpec",
+    "cohort_cards",
+    "cohort_places",
     "describe",
     "load_cohort",
     "make_phantom",
     "open_pixels",
+    "places_file",
+    "published_cohort",
+    "published_notes",
+    "task_names",
 ]

@@ -56,6 +56,8 @@ class Cohort:
         The rows that were left out: `row`, `image`, `reason`.
     tasks
         Every task by its name.
+    stand_in
+        Whether it holds no film but only published counts, to plan with.
     """
 
     path: Path
@@ -65,6 +67,7 @@ class Cohort:
     table: pd.DataFrame
     excluded: pd.DataFrame
     tasks: Mapping[str, Task]
+    stand_in: bool = False
 
     def task(self, name: str) -> Task:
         """Return a task by its name.

@@ -113,7 +113,10 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
             console.print(told, highlight=False)
     for pair in plan.left_out:
         place = f"{pair.cohort} · {pair.task} · {pair.model} · {pair.strategy}"
-        console.print(f"[yellow]left out[/yellow] {plain(place)}: {plain(pair.reason)}", highlight=False)
+        told = f"[yellow]left out[/yellow] {plain(place)} ({pair.jobs} jobs): {plain(pair.reason)}"
+        console.print(told, highlight=False)
+    for outline in plan.outlines:
+        console.print(f"[yellow]outline[/yellow] {plain(outline)}", highlight=False)
     precisions = sorted({job.details["precision"] for job in plan.jobs if job.kind in ("adapter", "backbone")})
     trained = f" Training computes in {' and '.join(precisions)}." if precisions else ""
     protocols = " and ".join(dict.fromkeys(job.protocol for job in plan.jobs))

@@ -5,6 +5,7 @@ from ._estimate import Estimate, estimate
 from ._features import export_features
 from ._job import Job, job_key
 from ._plan import LeftOut, Plan, plan_study
+from ._presets import preset_names, preset_text
 from ._results import StudyStatus, read_results, study_names, study_status
 from ._run import RunSummary, Watcher, run_plan
 from ._spec import Study, StudySpec, read_study
@@ -28,6 +29,8 @@ __all__ = [
     "export_features",
     "job_key",
     "plan_study",
+    "preset_names",
+    "preset_text",
     "read_results",
     "read_study",
     "run_plan",

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from prognobench.frame import canonical_json, sha256_json
+from prognobench.frame import canonical_json, sha256_bytes, sha256_json
 
 # Raised whenever the same identity would give another result; older records stay readable.
 SCHEMA = 1
@@ -56,11 +56,11 @@ class Job:
     @cached_property
     def key(self) -> str:
         """The name of the job's record: the SHA-256 of its identity."""
-        return job_key(self.details)
+        return sha256_bytes(self.identity.encode("ascii"))
 
-    @cached_property
+    @property
     def details(self) -> dict[str, Any]:
-        """The identity as a mapping."""
+        """The identity as a mapping; read anew each time, since a hundred thousand of them would fill the memory."""
         details: dict[str, Any] = json.loads(self.identity)
         return details
 

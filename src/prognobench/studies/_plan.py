@@ -6,13 +6,21 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from prognobench.cohorts import Cohort, Preprocessing, Task, load_cohort
-from prognobench.frame import InputError, Problems, canonical_json, sha256_json
+from prognobench.cohorts import (
+    Cohort,
+    Preprocessing,
+    Task,
+    load_cohort,
+    places_file,
+    published_cohort,
+    published_notes,
+    task_names,
+)
+from prognobench.frame import InputError, Problem, Problems, canonical_json, sha256_json
 from prognobench.models import ModelCard, Weights, find_weights, model_card, refuses_readout
 from prognobench.protocols import Protocol, Regime, Split
 
@@ -21,6 +29,8 @@ from ._spec import Block, CohortEntry, ModelEntry, Study
 
 if TYPE_CHECKING:
     from prognobench.strategies import Strategy
+
+ABSENT = "absent"  # weights that an outline does without
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,8 @@ class Plan:
         What cannot work, why, and how many jobs that would have been.
     cohorts, backbones, strategies, protocols, splits
         What the jobs name, by name, label or hash.
+    outlines
+        What stands in for cohorts and weights that are not here, in sentences; a plan with any cannot be run.
     """
 
     study: Study
@@ -68,6 +80,7 @@ class Plan:
     strategies: Mapping[str, Strategy]
     protocols: Mapping[str, Protocol]
     splits: Mapping[str, Split]
+    outlines: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what the results folder keeps of the plan: each job's words and key, and what was left out."""
@@ -77,10 +90,11 @@ class Plan:
             "weights": {name: backbone.weights.id for name, backbone in self.backbones.items()},
             "jobs": [job.to_json() for job in self.jobs],
             "left_out": [vars(pair) for pair in self.left_out],
+            **({"outlines": list(self.outlines)} if self.outlines else {}),
         }
 
 
-def plan_study(study: Study, progress: Callable[[int, int], None] | None = None) -> Plan:
+def plan_study(study: Study, progress: Callable[[int, int], None] | None = None, *, outline: bool = False) -> Plan:
     """Check all that a study names and list its jobs.
 
     Every film is read once here, and the pixel cache is filled in the same pass; nothing is trained.
@@ -91,6 +105,9 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None)
         What `read_study` returned.
     progress
         Called with films done and films in all.
+    outline
+        Whether a cohort given by name whose place nobody knows may be planned by its published counts, and, in a
+        named study of the package, a model whose weights are not here. Such a plan counts jobs and cannot be run.
 
     Raises
     ------
@@ -98,9 +115,10 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None)
         With every problem of the cohorts, models and splits in one message.
     """
     problems = Problems()
-    backbones = _backbones(study, problems)
-    cohorts = _cohorts(study, backbones, progress, problems)
-    grids = _grids(study, cohorts, backbones, problems)
+    backbones = _backbones(study, problems, outline and study.preset)
+    by_place = _cohorts(study, backbones, progress, problems, outline)
+    cohorts = {cohort.name: cohort for cohort in by_place.values()}
+    grids = _grids(study, by_place, backbones, problems)
     problems.raise_if_any()
     jobs, left_out = _jobs(grids, cohorts)
     jobs = _each_once(study, jobs)
@@ -113,7 +131,15 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None)
         {strategy.label: strategy for block in study.blocks for strategy in block.strategies},
         {block.protocol.name: block.protocol for block in study.blocks},
         {split.sha256: split for grid in grids for parts in grid.splits.values() for split in parts},
+        (*published_notes(cohorts), *_absent_notes(backbones)),
     )
+
+
+def _absent_notes(backbones: Mapping[ModelEntry, Backbone]) -> list[str]:
+    absent = [backbone.name for backbone in backbones.values() if backbone.weights.id == ABSENT]
+    if not absent:
+        return []
+    return [f"Weights that are not here yet: {', '.join(absent)}. `prognobench weights list` says where they are had."]
 
 
 def _each_once(study: Study, jobs: list[Job]) -> list[Job]:
@@ -190,6 +216,7 @@ class _JobMaker:
 
     def __init__(self, block: Block, cohorts: Mapping[str, Cohort], rows_sha256: dict[tuple[str, str], str]) -> None:
         self.block, self.cohorts, self.rows_sha256 = block, cohorts, rows_sha256
+        self.part_sizes: dict[str, Counter[str]] = {}
         self.precision = _usable_precision(block.protocol.precision)
 
     def control(self, cohort: str, task: str, control: str, regime: Regime, split: Split) -> Job:
@@ -251,7 +278,9 @@ class _JobMaker:
         seed: int,
         identity: dict[str, Any],
     ) -> Job:
-        parts = split.table["part"].value_counts()
+        if split.sha256 not in self.part_sizes:
+            self.part_sizes[split.sha256] = Counter(split.table["part"])
+        parts = self.part_sizes[split.sha256]
         return Job(
             cohort=cohort,
             task=task,
@@ -269,21 +298,28 @@ class _JobMaker:
             protocol=self.block.protocol.name,
             kind=kind,
             weights=weights,
-            n_train=int(parts["train"]),
-            n_val=int(parts["val"]),
-            n_test=int(parts["test"]),
+            n_train=parts["train"],
+            n_val=parts["val"],
+            n_test=parts["test"],
             identity=canonical_json(identity),
         )
 
 
-def _backbones(study: Study, problems: Problems) -> dict[ModelEntry, Backbone]:
+def _backbones(study: Study, problems: Problems, outline: bool) -> dict[ModelEntry, Backbone]:
     chosen: dict[ModelEntry, tuple[ModelCard, Weights]] = {}
     for entry in dict.fromkeys(entry for block in study.blocks for entry in block.models):
         try:
             card = model_card(entry.name)
-            chosen[entry] = (card, find_weights(card, entry.weights))
         except InputError as error:
             problems.extend(error)
+            continue
+        try:
+            chosen[entry] = (card, find_weights(card, entry.weights))
+        except InputError as error:
+            if outline:
+                chosen[entry] = (card, Weights(ABSENT, card.id, None, ABSENT, card.source, card.license))
+            else:
+                problems.extend(error)
     weights_of: dict[str, set[str]] = {}
     for card, weights in chosen.values():
         weights_of.setdefault(card.id, set()).add(weights.id)
@@ -305,43 +341,74 @@ def _cohorts(
     backbones: Mapping[ModelEntry, Backbone],
     progress: Callable[[int, int], None] | None,
     problems: Problems,
+    outline: bool,
 ) -> dict[str, Cohort]:
     """Load each cohort once, with all that any block asks of it."""
-    entries: dict[Path, list[tuple[Block, CohortEntry]]] = {}
+    entries: dict[str, list[tuple[Block, CohortEntry]]] = {}
     for block in study.blocks:
         for entry in block.cohorts:
-            entries.setdefault((study.path.parent / entry.path).resolve(), []).append((block, entry))
+            entries.setdefault(_place(study, entry), []).append((block, entry))
     cohorts: dict[str, Cohort] = {}
-    for asked in entries.values():
-        path = study.path.parent / asked[0][1].path
+    for place, asked in entries.items():
         recipes = dict.fromkeys(
             Preprocessing(name=block.preprocessing, size=backbones[entry].card.input_size)
             for block, _ in asked
             for entry in block.models
             if entry in backbones
         )
-        every = any(entry.tasks is None for _, entry in asked)
-        tasks = None if every else list(dict.fromkeys(task for _, entry in asked for task in entry.tasks or ()))
         try:
-            cohort = load_cohort(path, sorted(recipes, key=lambda r: r.size), tasks=tasks, progress=progress)
+            cohort = _load(study, asked, sorted(recipes, key=lambda recipe: recipe.size), progress, outline)
         except InputError as error:
             problems.extend(error)
             continue
         if any(count > 1 for count in Counter(id(block) for block, _ in asked).values()):
             problems.add(study.path, f"the cohort '{cohort.name}' is listed twice", "List it once, with all its tasks")
-        if cohort.name in cohorts:
+        if cohort.name in {other.name for other in cohorts.values()}:
             what, remedy = f"two cohorts are called '{cohort.name}'", "Give one another `name` in its cohort.yaml"
             problems.add(study.path, what, remedy)
-        cohorts[cohort.name] = cohort
+        cohorts[place] = cohort
     return cohorts
 
 
+def _load(
+    study: Study,
+    asked: Sequence[tuple[Block, CohortEntry]],
+    recipes: Sequence[Preprocessing],
+    progress: Callable[[int, int], None] | None,
+    outline: bool,
+) -> Cohort:
+    entry = asked[0][1]
+    path = study.cohort_path(entry)
+    every = any(entry.tasks is None for _, entry in asked)
+    tasks = None if every else list(dict.fromkeys(task for _, entry in asked for task in _asked_tasks(entry)))
+    if path is not None:
+        return load_cohort(path, recipes, tasks=tasks, progress=progress)
+    name = entry.name or ""
+    if not outline:
+        what = f"nobody has said where the cohort '{name}' lies"
+        remedy = f"Give --cohort {name}=DIR, or write `{name}: DIR` into {places_file()}"
+        raise InputError([Problem(str(study.path), what, remedy)])
+    stand_in = published_cohort(name)
+    for task in tasks or ():
+        stand_in.task(task)
+    return stand_in
+
+
+def _asked_tasks(entry: CohortEntry) -> list[str]:
+    """Return the tasks of an entry; a named cohort's also by the names of its card."""
+    return list(entry.tasks or ()) if entry.name is None else task_names(entry.name, entry.tasks or ())
+
+
+def _place(study: Study, entry: CohortEntry) -> str:
+    path = study.cohort_path(entry)
+    return f"the cohort {entry.name}" if path is None else str(path.resolve())
+
+
 def _tasks(study: Study, block: Block, cohorts: Mapping[str, Cohort]) -> Iterator[tuple[Cohort, Task]]:
-    by_path = {cohort.path.resolve(): cohort for cohort in cohorts.values()}
     for entry in block.cohorts:
-        cohort = by_path.get((study.path.parent / entry.path).resolve())
+        cohort = cohorts.get(_place(study, entry))
         if cohort is not None:
-            for task in dict.fromkeys(cohort.tasks if entry.tasks is None else entry.tasks):
+            for task in dict.fromkeys(cohort.tasks if entry.tasks is None else _asked_tasks(entry)):
                 yield cohort, cohort.task(task)
 
 

@@ -100,6 +100,10 @@ def run_plan(
     if workers < 1 or (threads is not None and threads < 1):
         what = f"{workers} workers with {threads} threads cannot work"
         raise InputError([Problem("arguments --workers and --threads", what, "Give whole numbers from 1 on")])
+    if plan.outlines:
+        raise InputError(
+            [Problem(str(plan.study.path), outline, "Plan it again with all at hand") for outline in plan.outlines]
+        )
     store = Store(results)
     pending = _prepare(store, plan)
     summary = RunSummary(len(plan.jobs), len(plan.jobs) - len(pending))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from prognobench.cohorts import cohort_places
 from prognobench.frame import Document, document_lines, nearest, parse_document, read_text
 from prognobench.protocols import Protocol, Regime, Validation, parse_regimes, resolve_protocol
 from prognobench.strategies import Strategy, parse_strategies, strategy_cards
+
+from ._presets import preset_names, preset_text
 
 CONTROLS = ("majority",)
 
@@ -19,8 +22,10 @@ CONTROLS = ("majority",)
 class CohortEntry(Document):
     """One cohort of a study."""
 
-    path: str
+    path: str | None = None
     """Its `cohort.yaml`, relative to the study file."""
+    name: str | None = None
+    """Instead of a path: a name whose folder `--cohort NAME=DIR` or the user's `cohorts.yaml` gives."""
     tasks: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names of the tasks to study; all by default."""
 
@@ -28,6 +33,12 @@ class CohortEntry(Document):
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_found_one_way(self) -> CohortEntry:
+        if (self.path is None) == (self.name is None):
+            raise ValueError("a cohort has either a path or a name. Write {path: cohort.yaml} or {name: covid19ar}")
+        return self
 
 
 class ModelEntry(Document):
@@ -172,6 +183,10 @@ class Study:
         `predictions` or `weights`.
     overrides
         What the command line laid over it.
+    places
+        Where cohorts that are given by name lie: the `cohort.yaml` of each.
+    preset
+        Whether it is one of the package's named studies and not a file.
     """
 
     path: Path
@@ -179,25 +194,40 @@ class Study:
     blocks: tuple[Block, ...]
     save: Saved = "predictions"
     overrides: tuple[str, ...] = ()
+    places: Mapping[str, Path] = field(default_factory=dict)
+    preset: bool = False
+
+    def cohort_path(self, entry: CohortEntry) -> Path | None:
+        """Return the `cohort.yaml` of an entry, or None where a name has no place."""
+        if entry.path is not None:
+            return self.path.parent / entry.path
+        return self.places.get(entry.name or "")
 
 
-def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
+def read_study(path: Path, overrides: Sequence[str] = (), cohorts: Sequence[str] = ()) -> Study:
     """Read a study file.
 
     Parameters
     ----------
     path
-        The YAML file.
+        The YAML file, or the name of a study of the package such as `paper/car` (see `preset_names`).
     overrides
         `key=value` texts laid over it, such as `protocol=quick` or `models=[dinov2_s]`; where the file has blocks,
         over each of them.
+    cohorts
+        `NAME=DIR` texts that say where cohorts lie which the study gives by name; the user's own list of places
+        (see `prognobench.cohorts.cohort_places`) is read as well.
 
     Raises
     ------
     InputError
         With every problem of the file.
     """
-    return parse_study(read_text(path), path, overrides)
+    places = cohort_places(cohorts)
+    name = path.as_posix()
+    if not path.exists() and name.split("/")[0] in {preset.split("/")[0] for preset in preset_names()}:
+        return replace(parse_study(preset_text(name), Path(name), overrides), places=places, preset=True)
+    return replace(parse_study(read_text(path), path, overrides), places=places)
 
 
 def parse_study(text: str, path: Path, overrides: Sequence[str] = ()) -> Study:

@@ -1,0 +1,1 @@
+"""Cards of published cohorts, one module a cohort."""
