@@ -13,7 +13,7 @@ from typing import Literal
 
 import pandas as pd
 
-from prognobench.frame import Problems, nearest
+from prognobench.frame import InputError, Problems, nearest, read_text
 
 from ._dealing import groups_of, share_of
 from ._splits import PARTS, Split, lack_of_class, refuse_altered, split_of
@@ -146,15 +146,11 @@ def _lines(path: Path, problems: Problems) -> tuple[list[str], list[tuple[int, M
     """Return the header and each row with its line in the file, or None where the file is no table."""
     before = len(problems)
     try:
-        content = path.read_bytes()
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        problems.add(path, f"the split file cannot be read ({error.strerror})", "Give the path of a CSV")
+        text = read_text(path)
+    except InputError as error:
+        problems.extend(error)
         return None
-    except UnicodeDecodeError:
-        problems.add(path, "the split file is not UTF-8 text", "Save it as UTF-8 (in Excel: CSV UTF-8)")
-        return None
-    refuse_altered(path, content, problems)
+    refuse_altered(path, path.read_bytes(), problems)
     first = text.split("\n", 1)[0]
     separator = next((sign for sign in (",", "\t", ";") if sign in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
