@@ -138,6 +138,13 @@ def test_the_parts_have_the_sizes_that_were_asked_for(setting, sizes):
         assert tuple(len(films_of(split, part)) for part in ("train", "val", "test")) == sizes
 
 
+def test_the_paper_s_folds_of_a_cohort_that_names_no_center_are_those_of_one_center():
+    unnamed, named = (cut(simple(centers=(name,)).assign(group=range(20)), "5fold", 3) for name in ("", "x"))
+    paper = cut(simple(centers=("",)).assign(group=range(20)), {"kfold": {"variant": "paper"}}, 3)
+    assert [part_of(split) for split in paper] == [part_of(split) for split in unnamed]
+    assert [part_of(split) for split in paper] == [part_of(split) for split in named]
+
+
 @pytest.mark.parametrize(
     ("setting", "label"),
     [
@@ -182,7 +189,8 @@ def test_settings_that_cannot_work_are_refused(setting, expected):
         (simple(centers=("a",)), "loco", "at least 2 centers, there is 'a' alone"),
         (simple(centers=("",)), "loco", "needs centers, and the cohort names none"),
         (simple(centers=("a", "")), "loco", "20 films have none"),
-        (simple(centers=("",)), {"kfold": {"variant": "paper"}}, "needs centers"),
+        (simple(centers=("",)), {"kfold": {"stratify": ["class", "center"]}}, "needs centers"),
+        (simple(centers=("a", "")), {"kfold": {"variant": "paper"}}, "20 films have none"),
         (
             simple(centers="abc").query("center != 'c' or label == 0"),
             "loco",

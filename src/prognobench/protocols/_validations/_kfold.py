@@ -35,7 +35,7 @@ class KFold(ValidationKind):
     stratify: Stratify = ("class",)
     """What each fold holds its share of: `[class]` or `[class, center]`."""
     variant: Variant = "standard"
-    """`paper`: strata are class × center; 5 folds cut 3/1/1, 10 folds 7/2/1."""
+    """`paper`: strata are class × center (a cohort that names no center is of one); 5 folds cut 3/1/1, 10 folds 7/2/1."""
 
     @classmethod
     def _paper(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -61,11 +61,13 @@ class KFold(ValidationKind):
 
     def splits(self, rows: pd.DataFrame, seed: int, source: Source | None = None) -> list[Split]:
         """Cut the films of a task; see `kfold_splits`."""
-        settings = {"val_folds": self.val_folds, "stratify": self.stratify}
+        # The paper's cut is for cohorts of one center as well, which seldom name it.
+        nowhere = "center" not in rows or not (rows["center"] != "").any()
+        stratify = ("class",) if self.variant == "paper" and nowhere else self.stratify
         return [
             split
             for repeat in range(self.repeats)
-            for split in kfold_splits(rows, self.folds, seed, repeat, **settings)  # type: ignore[arg-type]
+            for split in kfold_splits(rows, self.folds, seed, repeat, val_folds=self.val_folds, stratify=stratify)
         ]
 
 
