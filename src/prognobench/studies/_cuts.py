@@ -91,7 +91,7 @@ class Cutter:
     ) -> tuple[tuple[Split, ...], list[Short]]:
         splits: list[Split] = []
         short: list[Short] = []
-        largest = 0
+        fewest: list[TooFew] = []
         for split in whole:
             place = (cohort.name, task.name, split.sha256, split.repeat, split.fold, block.split_seed, regime)
             try:
@@ -105,11 +105,14 @@ class Cutter:
                 splits.append(found)
             else:
                 short.append(Short(regime, split, f"in {told(split)} {found.reason}"))
-                largest = max(largest, found.largest)
+                fewest.append(found)
         if not splits and not regime.draw:
             where = f"nothing is left of task '{task.name}' of cohort '{cohort.name}' under the regime {words(regime)}"
-            remedy = f"Use at most {largest}" if largest else "Use another regime, or another validation"
-            self.problems.add(self.study.path, f"{where}: {short[0].reason}", remedy)
+            largest = max(found.largest for found in fewest)
+            ways = [f"use at most {largest}"] if largest else []
+            ways += dict.fromkeys(found.other_way for found in fewest if found.other_way)
+            remedy = ", or ".join(ways or ["use another regime, or another validation"])
+            self.problems.add(self.study.path, f"{where}: {short[0].reason}", remedy[0].upper() + remedy[1:])
         return tuple(splits), short
 
     def _reduced(self, block: Block, task: Task, regime: Regime, split: Split) -> Split | TooFew:
@@ -133,7 +136,8 @@ def manifest_of(cohort: Cohort) -> Path:
 
 def words(regime: Regime) -> str:
     """Return what a person calls a regime."""
-    return regime.name + ("" if regime.shots is None else f" with {regime.shots} shots")
+    shots = "" if regime.shots is None else f" with {regime.shots} shot{'s' if regime.shots > 1 else ''}"
+    return regime.name + shots
 
 
 def told(split: Split) -> str:

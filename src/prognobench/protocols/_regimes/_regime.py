@@ -67,11 +67,13 @@ class TooFew(ValueError):
         Which part has how many of which class, and how many were asked for.
     largest
         The largest number that this fold has films for; 0 where there is none.
+    other_way
+        What else would do, such as a setting.
     """
 
-    def __init__(self, reason: str, largest: int) -> None:
+    def __init__(self, reason: str, largest: int, other_way: str = "") -> None:
         super().__init__(reason)
-        self.reason, self.largest = reason, largest
+        self.reason, self.largest, self.other_way = reason, largest, other_way
 
 
 class RegimeFamily(Document):
@@ -136,7 +138,7 @@ def draw_shots(
     """
     wanted = sorted(set(cells.values()))
     chosen: set[str] = set()
-    short: list[tuple[int, str]] = []
+    short: list[tuple[int, str, str]] = []
     for part in parts:
         in_part = split.table[split.table["part"] == part]
         films: dict[Cell, list[tuple[str, str]]] = defaultdict(list)
@@ -147,10 +149,12 @@ def draw_shots(
             if len(films[cell]) < shots:
                 center = f" in the center '{cell[1]}'" if len(cell) > 1 else ""
                 has = f"its {part} part has {len(films[cell])} films of class {cell[0]}{center}"
-                short.append((len(films[cell]), f"{has}, and {shots} are asked for"))
+                reason = f"{has}, and {shots} {'is' if shots == 1 else 'are'} asked for"
+                short.append((len(films[cell]), reason, "set `val: full`" if part == "val" else ""))
             chosen.update(_by_patient(films[cell], f"{salt}:{part}")[:shots])
     if short:
-        raise TooFew(min(short)[1], min(short)[0])
+        largest, reason, other_way = min(short)
+        raise TooFew(reason, largest, other_way)
     return keep(split, chosen, parts)
 
 
