@@ -169,7 +169,7 @@ def _type(annotation: Any) -> str:
         return f"list of {_type(parts[0])}"
     if origin is dict:
         return f"mapping of names to {_type(parts[1])}"
-    words = {str: "text", int: "whole number", float: "number"}
+    words = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}
     return words.get(annotation, "see below" if isinstance(annotation, type) and annotation.__module__ else "")
 
 
