@@ -82,7 +82,7 @@ class Cutter:
                 self.problems.extend(error)
                 self.whole[place] = None
             except ValueError as error:
-                self._note(f"task '{task.name}' of cohort '{cohort.name}' cannot be split", error)
+                self._note(f"task '{task.name}' of cohort '{cohort.name}' cannot be split", *_parted(error))
                 self.whole[place] = None
         return self.whole[place]
 
@@ -98,7 +98,7 @@ class Cutter:
                 if place not in self.reduced:
                     self.reduced[place] = self._reduced(block, task, regime, split)
             except ValueError as error:
-                self._note(f"task '{task.name}' of cohort '{cohort.name}' cannot be reduced", error)
+                self._note(f"task '{task.name}' of cohort '{cohort.name}' cannot be reduced", *_parted(error))
                 return (), []
             found = self.reduced[place]
             if isinstance(found, Split):
@@ -106,13 +106,14 @@ class Cutter:
             else:
                 short.append(Short(regime, split, f"in {told(split)} {found.reason}"))
                 fewest.append(found)
-        if not splits and not regime.draw:
+        # A named study asks one list of shots of cohorts of all sizes; there the reason is enough.
+        if not splits and not self.study.preset:
             where = f"nothing is left of task '{task.name}' of cohort '{cohort.name}' under the regime {words(regime)}"
             largest = max(found.largest for found in fewest)
             ways = [f"use at most {largest}"] if largest else []
             ways += dict.fromkeys(found.other_way for found in fewest if found.other_way)
             remedy = ", or ".join(ways or ["use another regime, or another validation"])
-            self.problems.add(self.study.path, f"{where}: {short[0].reason}", remedy[0].upper() + remedy[1:])
+            self._note(where, short[0].reason, remedy[0].upper() + remedy[1:])
         return tuple(splits), short
 
     def _reduced(self, block: Block, task: Task, regime: Regime, split: Split) -> Split | TooFew:
@@ -121,12 +122,16 @@ class Cutter:
         except TooFew as error:
             return error
 
-    def _note(self, where: str, error: ValueError) -> None:
-        what, _, remedy = str(error).partition(". ")
-        # Every number of shots and every draw would say the same again.
+    def _note(self, where: str, what: str, remedy: str) -> None:
+        # Every draw, and every grid of the same task, would say the same again.
         if (where, what) not in self.noted:
             self.noted.add((where, what))
             self.problems.add(self.study.path, f"{where}: {what}", remedy)
+
+
+def _parted(error: ValueError) -> tuple[str, str]:
+    what, _, remedy = str(error).partition(". ")
+    return what, remedy
 
 
 def manifest_of(cohort: Cohort) -> Path:

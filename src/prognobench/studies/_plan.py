@@ -213,7 +213,8 @@ def _jobs(grids: Sequence[_Grid], cohorts: Mapping[str, Cohort]) -> tuple[list[J
                 for regime, seed in itertools.product(block.regimes, block.seeds):
                     for split in cut.splits[regime]:
                         jobs.append(maker.learned(cut, backbone, strategy, regime, split, seed))
-            left_out += [LeftOut(cohort, task, "", words(s.regime), s.reason, pairs) for s in cut.short]
+            short = Counter((words(lacking.regime), lacking.reason) for lacking in cut.short)
+            left_out += [LeftOut(cohort, task, "", *told, pairs * draws) for told, draws in short.items()]
     return jobs, left_out
 
 

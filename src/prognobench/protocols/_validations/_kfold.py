@@ -35,7 +35,7 @@ class KFold(ValidationKind):
     stratify: Stratify = ("class",)
     """What each fold holds its share of: `[class]` or `[class, center]`."""
     variant: Variant = "standard"
-    """`paper`: strata are class × center (one center where the cohort names none); 5 folds cut 3/1/1, 10 folds 7/2/1."""
+    """`paper`: strata are class × center (of one center where none is named); 5 folds cut 3/1/1, 10 folds 7/2/1."""
 
     @classmethod
     def _paper(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
