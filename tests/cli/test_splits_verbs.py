@@ -62,6 +62,13 @@ def test_people_see_counts_and_no_names(place):
     assert "phantom · icu · loco · full" in output
     assert "north" in output
     assert "p0001" not in output
+    shutil.copytree(place / "cohort", place / "other")
+    for path in (place / "other" / "images").iterdir():
+        path.write_bytes(path.read_bytes() + b"another file")
+    text = (place / "other" / "cohort.yaml").read_text()
+    (place / "other" / "cohort.yaml").write_text(text.replace("name: phantom", "name: other"))
+    external = "validation={external: {test: other/cohort.yaml}}"
+    assert "external · tested on other · full" in call("splits", "show", place / "study.yaml", external)
 
 
 def test_exported_splits_name_nobody_and_are_read_back_by_who_has_the_films(place):

@@ -23,7 +23,10 @@ def print_splits(splits: Sequence[StudySplit], console: Console) -> None:
     """Print films / patients / positive films of each part, one block a task, validation and regime."""
     blocks: dict[tuple[str, ...], list[StudySplit]] = {}
     for one in splits:
-        blocks.setdefault((one.cohort.name, one.task.name, one.validation, one.regime.name), []).append(one)
+        others = [name for name in one.tested if name != one.cohort.name]
+        tested = [f"tested on {', '.join(others)}"] if others else []
+        title = (one.cohort.name, one.task.name, one.validation, *tested, one.regime.name)
+        blocks.setdefault(title, []).append(one)
     for title, block in blocks.items():
         console.print(f"[bold]{plain(' · '.join(title))}[/bold]", highlight=False)
         table = Table(box=box.SIMPLE_HEAD, header_style="bold")

@@ -70,7 +70,7 @@ class Job:
     def title(self) -> str:
         """What a person calls the job."""
         who = f"control {self.strategy}" if self.kind == "control" else f"{self.model} · {self.strategy}"
-        shots = "" if self.shots is None else f" {self.shots} shots"
+        shots = "" if self.shots is None else f" {self.shots} shot{'s' if self.shots > 1 else ''}"
         draw = f" draw {self.draw}" if self.draw else ""
         tested = "" if self.test_cohorts == (self.cohort,) else f" → {', '.join(self.test_cohorts)}"
         repeat = f" of repeat {self.repeat}" if self.repeat else ""

@@ -33,6 +33,8 @@ class StudySplit:
         The regime that reduced it.
     split
         The split.
+    tested
+        The cohorts that are tested; another one than the split's own where it has no test part.
     """
 
     cohort: Cohort
@@ -40,6 +42,7 @@ class StudySplit:
     validation: str
     regime: Regime
     split: Split
+    tested: tuple[str, ...]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return films, patients and positive films of each part; multi-class tasks count all classes but the first."""
@@ -98,7 +101,7 @@ def study_splits(study: Study, progress: Progress | None = None) -> list[StudySp
         for cut in cutter.cuts(block):
             for regime, splits in cut.splits.items():
                 for split in splits:
-                    one = StudySplit(cut.cohort, cut.task, block.validation.label, regime, split)
+                    one = StudySplit(cut.cohort, cut.task, block.validation.label, regime, split, cut.tested)
                     found.setdefault((*one.words().values(), split.sha256), one)
     problems.raise_if_any()
     return list(found.values())
@@ -161,7 +164,7 @@ def check_split(path: Path, cohort: Path, task: str, progress: Progress | None =
     loaded = load_cohort(cohort, tasks=[task], progress=progress)
     found = loaded.task(task)
     split = check_split_file(path, found.rows, loaded.films)
-    return StudySplit(loaded, found, "predefined", Full(), split)
+    return StudySplit(loaded, found, "predefined", Full(), split, (loaded.name,))
 
 
 def _for_others(one: StudySplit) -> bytes:
