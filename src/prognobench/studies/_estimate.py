@@ -42,12 +42,13 @@ def estimate(plan: Plan) -> Estimate:
     speed: dict[str, float] = {}
     frozen: set[tuple[str, str]] = set()
     for job in plan.jobs:
-        if job.kind == "control" or (job.kind == "probe" and (job.cohort, job.model) in frozen):
+        if job.kind == "control":
             continue
         card = plan.backbones[job.model].card
         if job.kind == "probe":
-            frozen.add((job.cohort, job.model))
-            work = card.gflops * plan.cohorts[job.cohort].films["sha256"].nunique()
+            places = {(cohort, job.model) for cohort in (job.cohort, *job.test_cohorts)} - frozen
+            frozen |= places
+            work = card.gflops * sum(plan.cohorts[cohort].films["sha256"].nunique() for cohort, _ in places)
         else:
             epochs = plan.protocols[job.protocol].epochs
             work = card.gflops * (epochs * (3 * job.n_train + job.n_val) + job.n_val + job.n_test)
