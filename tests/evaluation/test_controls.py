@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import matthews_corrcoef
 
 from prognobench.evaluation import _controls, compare_with_controls, fold_metrics, summarize
-from prognobench.frame import InputError
 
 JOB = {
     "cohort": "c", "task": "icu", "test_cohort": "c", "regime": "full", "shots": None, "draw": None,
@@ -202,18 +201,22 @@ def test_a_fold_of_one_class_counts_for_neither():
     assert found["mcc"] == pytest.approx(summary.loc["lp", "mcc_mean"], abs=1e-12)
 
 
-def test_a_control_on_other_folds_is_no_control():
+def test_a_control_on_other_folds_or_films_is_no_control():
     predictions, jobs = study(CELLS[:2])
-    jobs.loc[jobs["strategy"] == "majority", "fold"] += 10
-    assert only(compare_with_controls(predictions, jobs))["undefined"] == (
-        "the control majority was planned on other folds"
-    )
+    expected = "the control majority was tested on other films"
+    other_folds = jobs.assign(fold=jobs["fold"] + 10 * (jobs["strategy"] == "majority"))
+    assert only(compare_with_controls(predictions, other_folds))["undefined"] == expected
+    assert only(compare_with_controls(predictions.iloc[1:], jobs))["undefined"] == expected
 
 
-def test_jobs_of_a_fold_that_test_different_films_are_refused():
-    predictions, jobs = study(CELLS[:2])
-    with pytest.raises(InputError, match="tested on other films"):
-        compare_with_controls(predictions.iloc[1:], jobs)
+def test_a_control_of_another_protocol_stands_in_and_one_of_its_own_goes_first():
+    predictions, jobs = study(CELLS)
+    jobs.loc[jobs["strategy"] == "lp", "protocol"] = "standard"
+    assert only(compare_with_controls(predictions, jobs))["control"] == "random"
+    weaker, own = study([("m", "random", -2.0)], seed=3)
+    jobs = pd.concat([jobs, own.assign(job=own["job"] + "/own", protocol="standard")])
+    predictions = pd.concat([predictions, weaker.assign(job=weaker["job"] + "/own")])
+    assert only(compare_with_controls(predictions, jobs))["control"] != "random"
 
 
 def test_controls_alone_give_an_empty_table():

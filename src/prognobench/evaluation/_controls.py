@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from prognobench.frame import InputError, Problem, sha256_json
+from prognobench.frame import sha256_json
 
 from ._folds import TestedFilms, by_patient, film_parts
 from ._tables import BLOCK_KEYS, CELL_KEYS, FOLD_KEYS, check_predictions, planned_jobs
@@ -61,8 +61,8 @@ def compare_with_controls(
         - `level`: `film` or `patient`;
         - `n_folds`: test folds with both classes, on which everything here rests;
         - `mcc`: mean over folds of the mean over seeds and draws, at 0.5;
-        - `control`, `control_mcc`: the control of the block with the highest such mean, `random` being that of the
-          model's own architecture;
+        - `control`, `control_mcc`: the control with the highest such mean, `random` being that of the model's own
+          architecture. A control that was not planned under the cell's protocol is taken from another one;
         - `difference` = `mcc` − `control_mcc`, with `ci_low` and `ci_high`;
         - `n_resamples` that held both classes in at least one fold;
         - `above_controls`: whether `ci_low` is above 0; missing where it is not known;
@@ -71,7 +71,7 @@ def compare_with_controls(
     Raises
     ------
     InputError
-        When the tables do not fit each other, or two jobs of a fold were tested on different films.
+        When the tables do not fit each other.
 
     Notes
     -----
@@ -97,7 +97,7 @@ def compare_with_controls(
         cohort = str(block["test_cohort"].iloc[0])
         at = ("patient" if cohort in several else "film") if level == "auto" else level
         rows += _compare_block(block, tested, at, resamples, confidence)
-    return _typed(pd.DataFrame(rows, columns=_COLUMNS))
+    return _typed(pd.DataFrame(rows, columns=_COLUMNS), planned)
 
 
 def _architectures(planned: pd.DataFrame, jobs: pd.DataFrame) -> pd.Series[Any]:
@@ -107,13 +107,13 @@ def _architectures(planned: pd.DataFrame, jobs: pd.DataFrame) -> pd.Series[Any]:
     return planned["job"].map(told).astype("string").fillna(planned["model"])
 
 
-def _typed(rows: pd.DataFrame) -> pd.DataFrame:
-    numbers = ["mcc", "control_mcc", "difference", "ci_low", "ci_high"]
-    words = [*(key for key in CELL_KEYS if key != "shots"), "protocol", "level", "control", "undefined"]
-    types = dict.fromkeys(numbers, "float64") | dict.fromkeys(words, "string")
-    types |= {"shots": "Int64", "n_folds": "int64", "n_resamples": "int64", "above_controls": "boolean"}
-    table = rows.astype(types)
-    return table.sort_values([*CELL_KEYS, "protocol"], kind="stable", na_position="first", ignore_index=True)
+def _typed(rows: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
+    keys = [*CELL_KEYS, "protocol"]
+    types: dict[Any, Any] = planned[keys].dtypes.to_dict()
+    types |= dict.fromkeys(["mcc", "control_mcc", "difference", "ci_low", "ci_high"], "float64")
+    types |= dict.fromkeys(["level", "control", "undefined"], "string")
+    types |= {"n_folds": "int64", "n_resamples": "int64", "above_controls": "boolean"}
+    return rows.astype(types).sort_values(keys, kind="stable", na_position="first", ignore_index=True)
 
 
 @dataclass
@@ -123,9 +123,10 @@ class _Cell:
     model: str
     strategy: str
     architecture: str
+    protocol: str
     planned: int = 0
     done: int = 0
-    folds: set[tuple[Any, ...]] = field(default_factory=set)
+    folds: set[int] = field(default_factory=set)
     place: int = -1  # among the cells that are computed
 
     @property
@@ -139,8 +140,14 @@ class _Cell:
             return ""
         return f"{self.planned - self.done} of {self.planned} jobs are not done"
 
-    def has_control(self, other: _Cell) -> bool:
-        return other.is_control and (other.strategy != "random" or other.model == self.architecture)
+    def controls(self, cells: Sequence[_Cell]) -> list[_Cell]:
+        """Choose the controls of this cell, those of its own protocol where they are there."""
+        found: dict[str, list[_Cell]] = {}
+        for other in cells:
+            if other.is_control and (other.strategy != "random" or other.model == self.architecture):
+                found.setdefault(other.strategy, []).append(other)
+        own = {name: [other for other in others if other.protocol == self.protocol] for name, others in found.items()}
+        return [other for name, others in found.items() for other in own[name] or others]
 
 
 def _compare_block(
@@ -150,7 +157,7 @@ def _compare_block(
     complete = [cell for cell in cells.values() if not cell.lack]
     for place, cell in enumerate(complete):
         cell.place = place
-    jobs = block[[cells[key].place >= 0 for key in zip(block["model"], block["strategy"], strict=True)]]
+    jobs = block[[cells[key].place >= 0 for key in block[_CELL].itertuples(index=False, name=None)]]
     folds = _folds(jobs, cells, tested, level)
     mcc = _means(folds, len(complete), [np.ones((1, _patients(folds)))])[0]
     # Only where something is to be compared is the work done.
@@ -159,7 +166,7 @@ def _compare_block(
     common = {key: block[key].iloc[0] for key in BLOCK_KEYS} | {"level": level}
     return [
         common
-        | {"model": cell.model, "strategy": cell.strategy}
+        | {"model": cell.model, "strategy": cell.strategy, "protocol": cell.protocol}
         | {"n_folds": sum(fold.has_both_classes and cell.place in fold.cell for fold in folds)}
         | _compare(cell, list(cells.values()), mcc, drawn, confidence)
         for cell in cells.values()
@@ -167,19 +174,21 @@ def _compare_block(
     ]
 
 
-def _cells(block: pd.DataFrame) -> dict[tuple[str, str], _Cell]:
-    cells: dict[tuple[str, str], _Cell] = {}
-    columns = ["model", "strategy", "architecture", "state", *FOLD_KEYS]
-    for model, strategy, architecture, state, *fold in block[columns].astype(object).itertuples(index=False):
-        cell = cells.setdefault((model, strategy), _Cell(model, strategy, architecture))
+_CELL = ["model", "strategy", "protocol"]
+
+
+def _cells(block: pd.DataFrame) -> dict[tuple[Any, ...], _Cell]:
+    cells: dict[tuple[Any, ...], _Cell] = {}
+    for *key, architecture, state in block[[*_CELL, "architecture", "state"]].itertuples(index=False, name=None):
+        model, strategy, protocol = key
+        cell = cells.setdefault(tuple(key), _Cell(model, strategy, architecture, protocol))
         cell.planned += 1
-        cell.folds.add(tuple(None if pd.isna(word) else word for word in fold))
         cell.done += state == "done"
     return cells
 
 
 def _compare(cell: _Cell, cells: list[_Cell], mcc: Floats, drawn: Floats, confidence: float) -> dict[str, Any]:
-    controls = [other for other in cells if cell.has_control(other)]
+    controls = cell.controls(cells)
     known: dict[str, Any] = {"n_resamples": 0, "above_controls": None, "undefined": ""}
     if not cell.lack:
         known["mcc"] = mcc[cell.place]
@@ -193,7 +202,7 @@ def _compare(cell: _Cell, cells: list[_Cell], mcc: Floats, drawn: Floats, confid
         return known | {"undefined": "; ".join(lacking)}
     others = [other.strategy for other in controls if other.folds != cell.folds]
     if others:
-        return known | {"undefined": f"the control {others[0]} was planned on other folds"}
+        return known | {"undefined": f"the control {others[0]} was tested on other films"}
     if np.isnan(mcc[cell.place]):
         return known | {"undefined": "no test fold holds both classes"}
     best = max(controls, key=lambda other: (mcc[other.place], other.strategy))
@@ -234,25 +243,29 @@ class _Fold:
 
 def _folds(
     jobs: pd.DataFrame,
-    cells: Mapping[tuple[str, str], _Cell],
+    cells: Mapping[tuple[Any, ...], _Cell],
     tested: Mapping[tuple[str, str], TestedFilms],
     level: str,
 ) -> list[_Fold]:
-    gathered = []
+    """Gather the jobs of each fold, and tell the cells which folds they have."""
+    gathered: list[_Fold] = []
     for _, fold in jobs.groupby(FOLD_KEYS, dropna=False):
-        first: TestedFilms | None = None
-        called: list[tuple[Floats, Floats]] = []
-        for job, cohort in zip(fold["job"], fold["test_cohort"], strict=True):
-            films = tested[job, cohort]
-            first = films if first is None else first
-            if not (np.array_equal(films[0], first[0]) and np.array_equal(films[2], first[2])):
-                what = "it was tested on other films than a job of the same fold"
-                raise InputError([Problem(f"the predictions of job {job}", what, "Run the study anew")])
-            patients, positives, negatives, true, false = _counts(films, level)
-            called.append((true, false))
-        places = np.array([cells[key].place for key in zip(fold["model"], fold["strategy"], strict=True)])
-        true, false = (np.stack(columns, axis=1) for columns in zip(*called, strict=True))
-        gathered.append(_Fold(patients, positives, negatives, true, false, places))
+        # Two splits of one name, as two grids of a study may make them, are two folds.
+        alike: dict[bytes, list[tuple[int, TestedFilms]]] = {}
+        for job, cohort, *key in fold[["job", "test_cohort", *_CELL]].itertuples(index=False, name=None):
+            films, cell = tested[job, cohort], cells[tuple(key)]
+            alike.setdefault(films[0].tobytes() + films[2].tobytes(), []).append((cell.place, films))
+        for same in alike.values():
+            places = {place for place, _ in same}
+            for cell in cells.values():
+                if cell.place in places:
+                    cell.folds.add(len(gathered))
+            counted = [_counts(films, level) for _, films in same]
+            patients, positives, negatives, _, _ = counted[0]
+            true, false = (
+                np.stack([counts[which] for counts in counted], axis=1, dtype=np.float64) for which in (3, 4)
+            )
+            gathered.append(_Fold(patients, positives, negatives, true, false, np.array([place for place, _ in same])))
     names = np.unique(np.concatenate([fold.patients for fold in gathered])) if gathered else np.empty(0, np.int64)
     return [
         _Fold(np.searchsorted(names, f.patients), f.positives, f.negatives, f.true, f.false, f.cell) for f in gathered

@@ -42,11 +42,11 @@ def estimate(plan: Plan) -> Estimate:
     speed: dict[str, float] = {}
     frozen: set[tuple[str, str]] = set()
     for job in plan.jobs:
-        if job.kind == "control" or (job.kind == "probe" and (job.cohort, job.model) in frozen):
+        if job.weights is None or (job.reads_features and job.features_place in frozen):
             continue
-        card = plan.backbones[job.model].card
-        if job.kind == "probe":
-            frozen.add((job.cohort, job.model))
+        card = plan.backbone(job).card
+        if job.reads_features:
+            frozen.add(job.features_place)
             work = card.gflops * plan.cohorts[job.cohort].films["sha256"].nunique()
         else:
             epochs = plan.protocols[job.protocol].epochs

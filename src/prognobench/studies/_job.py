@@ -21,11 +21,14 @@ class Job:
     Attributes
     ----------
     cohort, task, test_cohort, model, strategy, regime, shots, draw, validation, repeat, fold, test_center, seed
-        The words in tables, with `protocol`; `None` where a key does not apply. Controls have the model `none`.
+        The words in tables, with `protocol`; `None` where a key does not apply. Controls that look at no image have the
+        model `none`, those of random weights the architecture.
     kind
         `probe`, `adapter`, `backbone` or `control`.
     weights
-        Id of the weights, `None` for controls.
+        Id of the weights, `None` where there are none.
+    architecture
+        The model of the control `random` that belongs to this job's model.
     n_train, n_val, n_test
         Films in each part.
     identity
@@ -48,6 +51,7 @@ class Job:
     protocol: str
     kind: str
     weights: str | None
+    architecture: str | None
     n_train: int
     n_val: int
     n_test: int
@@ -67,11 +71,23 @@ class Job:
     @property
     def title(self) -> str:
         """What a person calls the job."""
-        who = f"control {self.strategy}" if self.kind == "control" else f"{self.model} · {self.strategy}"
+        who = f"{self.model} · {self.strategy}"
+        if self.kind == "control":
+            who = f"control {self.strategy}" if self.weights is None else f"control {self.strategy} of {self.model}"
         shots = "" if self.shots is None else f" {self.shots} shots"
         repeat = f" of repeat {self.repeat}" if self.repeat else ""
         seed = "" if self.seed == _USUAL_SEED else f" · seed {self.seed}"
         return f"{self.cohort} · {self.task} · {who} · {self.regime}{shots} · fold {self.fold}{repeat}{seed}"
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether its head reads the features of a frozen backbone, which jobs share."""
+        return self.kind == "probe" or (self.kind == "control" and self.weights is not None)
+
+    @cached_property
+    def features_place(self) -> tuple[str, str]:
+        """Which features it reads: of which films and model, by which preprocessing and readout."""
+        return self.cohort, canonical_json([self.details[key] for key in ("model", "preprocessing", "head")])
 
     def to_json(self) -> dict[str, Any]:
         """Return what `job.json` holds: key, words and identity."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from prognobench.cohorts import (
     Cohort,
     Preprocessing,
     Task,
+    film_metadata,
     load_cohort,
     places_file,
     published_cohort,
@@ -21,7 +22,7 @@ from prognobench.cohorts import (
     task_names,
 )
 from prognobench.frame import InputError, Problem, Problems, canonical_json, sha256_json
-from prognobench.models import ModelCard, Weights, find_weights, model_card, refuses_readout
+from prognobench.models import RANDOM, ModelCard, Weights, find_weights, model_card, refuses_readout
 from prognobench.protocols import Protocol, Regime, Split
 
 from ._job import SCHEMA, Job
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from prognobench.strategies import Strategy
 
 ABSENT = "absent"  # weights that an outline does without
+_RANDOM_SEEDS = (0, 1, 2)  # of the weights of the control `random`; one alone may be lucky
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Plan:
         What cannot work, why, and how many jobs that would have been.
     cohorts, backbones, strategies, protocols, splits
         What the jobs name, by name, label or hash.
+    architectures
+        The cards that the controls of random weights name.
     outlines
         What stands in for cohorts and weights that are not here, in sentences; a plan with any cannot be run.
     """
@@ -80,7 +84,15 @@ class Plan:
     strategies: Mapping[str, Strategy]
     protocols: Mapping[str, Protocol]
     splits: Mapping[str, Split]
+    architectures: Mapping[str, ModelCard]
     outlines: tuple[str, ...] = ()
+
+    def backbone(self, job: Job) -> Backbone:
+        """Return the model that a job adapts or reads, with its weights."""
+        if job.kind != "control":
+            return self.backbones[job.model]
+        card = self.architectures[job.model]
+        return Backbone(f"{job.model}@{job.weights}", card, find_weights(card, job.weights))
 
     def to_json(self) -> dict[str, Any]:
         """Return what the results folder keeps of the plan: each job's words and key, and what was left out."""
@@ -120,7 +132,8 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
     cohorts = {cohort.name: cohort for cohort in by_place.values()}
     grids = _grids(study, by_place, backbones, problems)
     problems.raise_if_any()
-    jobs, left_out = _jobs(grids, cohorts)
+    architectures = _architectures(backbones.values())
+    jobs, left_out = _jobs(grids, cohorts, architectures)
     jobs = _each_once(study, jobs)
     return Plan(
         study,
@@ -131,6 +144,7 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
         {strategy.label: strategy for block in study.blocks for strategy in block.strategies},
         {block.protocol.name: block.protocol for block in study.blocks},
         {split.sha256: split for grid in grids for parts in grid.splits.values() for split in parts},
+        {card.id: card for card in architectures.values()},
         (*published_notes(cohorts), *_absent_notes(backbones)),
     )
 
@@ -148,8 +162,9 @@ def _each_once(study: Study, jobs: list[Job]) -> list[Job]:
     first: dict[str, Job] = {}
     for job in jobs:
         twin = first.setdefault(job.key, job)
-        # A control that no setting of a protocol can change belongs to every grid of its task.
-        if twin != replace(job, protocol=twin.protocol):
+        # A control that no setting of a grid can change belongs to every grid of its task.
+        same = replace(job, protocol=twin.protocol, seed=twin.seed if job.kind == "control" else job.seed)
+        if twin != same:
             problems.add(study.path, f"'{job.title}' is the same as '{twin.title}'", "Keep one of the two")
     if not jobs:
         problems.add(study.path, "no job is left: every pair was left out", "Choose other models or strategies")
@@ -188,18 +203,49 @@ def _grids(
     return grids
 
 
-def _jobs(grids: Sequence[_Grid], cohorts: Mapping[str, Cohort]) -> tuple[list[Job], list[LeftOut]]:
+def _architectures(backbones: Collection[Backbone]) -> dict[str, ModelCard]:
+    """Return the card whose random weights stand beside each backbone; models that differ in weights share one."""
+    first: dict[str, ModelCard] = {}
+    for backbone in backbones:
+        first.setdefault(canonical_json(_network(backbone.card)), backbone.card)
+    return {backbone.name: first[canonical_json(_network(backbone.card))] for backbone in backbones}
+
+
+def _network(card: ModelCard) -> dict[str, Any]:
+    """Return what changes the features of a model besides its weights."""
+    return {
+        "architecture": card.architecture,
+        "build": card.build,
+        "mean": card.mean,
+        "std": card.std,
+        "positions": card.positions,
+    }
+
+
+def _jobs(
+    grids: Sequence[_Grid], cohorts: Mapping[str, Cohort], architectures: Mapping[str, ModelCard]
+) -> tuple[list[Job], list[LeftOut]]:
     """Go through the grids in the order in which the study file spells them, controls first."""
     jobs: list[Job] = []
     left_out: list[LeftOut] = []
-    rows_sha256: dict[tuple[str, str], str] = {}
+    hashes: dict[tuple[str, ...], str] = {}
     for grid in grids:
-        block, maker = grid.block, _JobMaker(grid.block, cohorts, rows_sha256)
+        block, maker = grid.block, _JobMaker(grid.block, cohorts, architectures, hashes)
+        head = block.protocol.head
         for (cohort, task), parts in grid.splits.items():
-            for regime, control, split in itertools.product(block.regimes, block.controls, parts):
+            sights = [control for control in block.controls if control != "random"]
+            for regime, control, split in itertools.product(block.regimes, sights, parts):
                 jobs.append(maker.control(cohort, task, control, regime, split))
+            untrained = {architectures[backbone.name].id: architectures[backbone.name] for backbone in grid.backbones}
+            for card in untrained.values() if "random" in block.controls else ():
+                reason = refuses_readout(card, head.blocks, head.patch_mean)
+                if reason is not None:
+                    lost = len(block.regimes) * len(_RANDOM_SEEDS) * len(parts)
+                    left_out.append(LeftOut(cohort, task, card.id, "random", reason, lost))
+                    continue
+                for seed, regime, split in itertools.product(_RANDOM_SEEDS, block.regimes, parts):
+                    jobs.append(maker.random(cohort, task, card, regime, split, seed))
             for backbone, strategy in itertools.product(grid.backbones, block.strategies):
-                head = block.protocol.head
                 unread = refuses_readout(backbone.card, head.blocks, head.patch_mean)
                 reason = unread or strategy.refuses(backbone.card)
                 if reason is not None:
@@ -214,53 +260,89 @@ def _jobs(grids: Sequence[_Grid], cohorts: Mapping[str, Cohort]) -> tuple[list[J
 class _JobMaker:
     """Puts a job's words and identity together."""
 
-    def __init__(self, block: Block, cohorts: Mapping[str, Cohort], rows_sha256: dict[tuple[str, str], str]) -> None:
-        self.block, self.cohorts, self.rows_sha256 = block, cohorts, rows_sha256
+    def __init__(
+        self,
+        block: Block,
+        cohorts: Mapping[str, Cohort],
+        architectures: Mapping[str, ModelCard],
+        hashes: dict[tuple[str, ...], str],
+    ) -> None:
+        self.block, self.cohorts, self.architectures, self.hashes = block, cohorts, architectures, hashes
         self.part_sizes: dict[str, Counter[str]] = {}
         self.precision = _usable_precision(block.protocol.precision)
 
     def control(self, cohort: str, task: str, control: str, regime: Regime, split: Split) -> Job:
         identity = {**self._data(cohort, task, regime, split), "strategy": {"name": control}, "protocol": {}}
-        return self._job(cohort, task, "none", control, "control", None, regime, split, self.block.seeds[0], identity)
+        if control == "metadata":
+            identity |= {"protocol": self._solved(), "metadata": self._metadata_sha256(cohort, task)}
+        words = ("none", control, "control", None, "none")
+        return self._job(cohort, task, words, regime, split, self.block.seeds[0], identity)
+
+    def random(self, cohort: str, task: str, card: ModelCard, regime: Regime, split: Split, seed: int) -> Job:
+        weights = find_weights(card, f"{RANDOM}:{seed}")
+        identity = {
+            **self._data(cohort, task, regime, split),
+            **self._read(card, weights, "probe"),
+            "strategy": {"name": "random"},
+            "protocol": self._solved(),
+            "seed": seed,
+        }
+        words = (card.id, "random", "control", weights.id, card.id)
+        return self._job(cohort, task, words, regime, split, seed, identity)
 
     def learned(
         self, cohort: str, task: str, backbone: Backbone, strategy: Strategy, regime: Regime, split: Split, seed: int
     ) -> Job:
-        card, kind = backbone.card, strategy.card.kind
-        preprocessing = Preprocessing(name=self.block.preprocessing, size=card.input_size)
+        kind = strategy.card.kind
         identity = {
             **self._data(cohort, task, regime, split),
-            "preprocessing": preprocessing.spec(),
+            **self._read(backbone.card, backbone.weights, kind),
+            "strategy": strategy.resolved(),
+            "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
+            "seed": seed,
+        }
+        words = (backbone.name, strategy.label, kind, backbone.weights.id, self.architectures[backbone.name].id)
+        return self._job(cohort, task, words, regime, split, seed, identity)
+
+    def _read(self, card: ModelCard, weights: Weights, kind: str) -> dict[str, Any]:
+        """Return what is read of a model: its pixels, its weights, and by which head."""
+        return {
+            "preprocessing": Preprocessing(name=self.block.preprocessing, size=card.input_size).spec(),
             "model": {
-                "architecture": card.architecture,
-                "build": card.build,
-                "mean": card.mean,
-                "std": card.std,
-                "positions": card.positions,
+                **_network(card),
                 # Where a strategy finds its modules; a probe changes none.
                 "roles": None if kind == "probe" else card.roles,
                 "fused": None if kind == "probe" else card.fused,
-                "weights": backbone.weights.sha256,
+                "weights": weights.sha256,
             },
-            "strategy": strategy.resolved(),
             "head": self.block.protocol.head.model_dump(),
-            "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
             # Frozen features are always float32; see Protocol.precision.
             "precision": "fp32" if kind == "probe" else self.precision,
-            "seed": seed,
         }
-        weights = backbone.weights.id
-        return self._job(cohort, task, backbone.name, strategy.label, kind, weights, regime, split, seed, identity)
+
+    def _solved(self) -> dict[str, Any]:
+        """Return the settings of a control that is a logistic regression, whatever the protocol makes of `lp`."""
+        protocol = self.block.protocol
+        return {"probe": protocol.probe.model_dump(mode="json"), "class_weights": protocol.class_weights}
+
+    def _metadata_sha256(self, cohort: str, task: str) -> str:
+        """Hash the cells that the control `metadata` reads, in the order in which jobs use the rows."""
+        place = (cohort, task, "metadata")
+        if place not in self.hashes:
+            cells = film_metadata(self.cohorts[cohort])
+            used = cells.loc[self.cohorts[cohort].task(task).rows.sort_values("image")["film"]]
+            self.hashes[place] = sha256_json([list(cells), used.to_numpy().tolist()])
+        return self.hashes[place]
 
     def _data(self, cohort: str, task: str, regime: Regime, split: Split) -> dict[str, Any]:
         found = self.cohorts[cohort].task(task)
-        if (cohort, task) not in self.rows_sha256:
-            self.rows_sha256[cohort, task] = _rows_sha256(found.rows)
+        if (cohort, task) not in self.hashes:
+            self.hashes[cohort, task] = _rows_sha256(found.rows)
         return {
             "schema": SCHEMA,
             "cohort": cohort,
             "task": {"name": task, "classes": list(found.classes)},
-            "rows": self.rows_sha256[cohort, task],
+            "rows": self.hashes[cohort, task],
             "split": split.sha256,
             "regime": {"name": regime.name, "shots": regime.shots, "draw": regime.draw},
         }
@@ -269,15 +351,13 @@ class _JobMaker:
         self,
         cohort: str,
         task: str,
-        model: str,
-        strategy: str,
-        kind: str,
-        weights: str | None,
+        words: tuple[str, str, str, str | None, str],
         regime: Regime,
         split: Split,
         seed: int,
         identity: dict[str, Any],
     ) -> Job:
+        model, strategy, kind, weights, architecture = words
         if split.sha256 not in self.part_sizes:
             self.part_sizes[split.sha256] = Counter(split.table["part"])
         parts = self.part_sizes[split.sha256]
@@ -298,6 +378,7 @@ class _JobMaker:
             protocol=self.block.protocol.name,
             kind=kind,
             weights=weights,
+            architecture=architecture,
             n_train=parts["train"],
             n_val=parts["val"],
             n_test=parts["test"],

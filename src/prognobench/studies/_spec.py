@@ -10,13 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from prognobench.cohorts import cohort_places
+from prognobench.evaluation import CONTROLS
 from prognobench.frame import Document, document_lines, nearest, parse_document, read_text
 from prognobench.protocols import Protocol, Regime, Validation, parse_regimes, resolve_protocol
 from prognobench.strategies import Strategy, parse_strategies, strategy_cards
 
 from ._presets import preset_names, preset_text
-
-CONTROLS = ("majority",)
 
 
 class CohortEntry(Document):

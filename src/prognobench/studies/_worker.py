@@ -21,8 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from prognobench.cohorts import Pixels, Preprocessing, open_pixels
-from prognobench.frame import canonical_json
+from prognobench.cohorts import Pixels, Preprocessing, film_metadata, open_pixels
 
 from ._job import Job
 from ._plan import Backbone, Plan
@@ -89,9 +88,9 @@ class Bench:
         use_threads(settings.threads)
         self.plan, self.store, self.settings = plan, store, settings
         self.pixels: dict[tuple[str, str], Pixels] = {}
-        self.features: dict[tuple[str, str, str], FrozenFeatures] = {}
+        self.features: dict[tuple[str, str], FrozenFeatures] = {}
         self.loaded: tuple[str, nn.Module] | None = None
-        self.sharers = Counter(_features_place(job) for job in plan.jobs if job.kind == "probe")
+        self.sharers = Counter(job.features_place for job in plan.jobs if job.reads_features)
 
     def run(self, job: Job) -> Record:
         """Do one job and return its record."""
@@ -133,21 +132,32 @@ class Bench:
         return self.store.tmp / f"{job.key}.checkpoint"
 
     def _train(self, films: pd.DataFrame, job: Job) -> _Trained:
+        if job.reads_features:
+            return self._probe(films, job)
         if job.kind == "control":
-            return self._control(films, job)
-        return self._probe(films, job) if job.kind == "probe" else self._fine_tune(films, job)
+            return self._metadata(films, job) if job.strategy == "metadata" else self._majority(films, job)
+        return self._fine_tune(films, job)
 
-    def _control(self, films: pd.DataFrame, job: Job) -> _Trained:
+    def _majority(self, films: pd.DataFrame, job: Job) -> _Trained:
         from prognobench.training import fit_majority
 
         parts = _Parts(films, np.zeros((len(films), 0), dtype=np.float32), np.arange(len(films)))
         classes = self._classes(job)
         return _Trained(fit_majority(parts.films("train"), parts.films("val"), len(classes)), parts, classes, 0)
 
+    def _metadata(self, films: pd.DataFrame, job: Job) -> _Trained:
+        from prognobench.training import fit_metadata
+
+        cells = film_metadata(self.plan.cohorts[job.cohort]).to_numpy(dtype=object)
+        parts, classes = _Parts(films, cells, films["film"].to_numpy(dtype=np.int64)), self._classes(job)
+        protocol = self.plan.protocols[job.protocol]
+        outcome = fit_metadata(parts.films("train"), parts.films("val"), len(classes), protocol)
+        return _Trained(outcome, parts, classes, outcome.trainable_parameters)
+
     def _probe(self, films: pd.DataFrame, job: Job) -> _Trained:
         from prognobench.training import fit_probe
 
-        backbone, classes = self.plan.backbones[job.model], self._classes(job)
+        backbone, classes = self.plan.backbone(job), self._classes(job)
         positions = self._pixels(job).positions(films["sha256"].tolist())
         parts = _Parts(films, self._features(job).array, positions)
         protocol = self.plan.protocols[job.protocol]
@@ -209,9 +219,9 @@ class Bench:
     def _features(self, job: Job) -> FrozenFeatures:
         from prognobench.training import frozen_features
 
-        place = _features_place(job)
+        place = job.features_place
         if place not in self.features:
-            backbone = self.plan.backbones[job.model]
+            backbone = self.plan.backbone(job)
             pixels = self._pixels(job)
             module = self._backbone(backbone)
             head = self.plan.protocols[job.protocol].head
@@ -220,10 +230,10 @@ class Bench:
 
     def _shared_work(self, job: Job) -> dict[str, Any]:
         """Compute the frozen features if they are not there, and say what share of that work is this job's."""
-        if job.kind != "probe":
+        if not job.reads_features:
             return {}
         began = time.perf_counter()
-        place = _features_place(job)
+        place = job.features_place
         first = place not in self.features
         features = self._features(job)
         sharers = self.sharers[place]
@@ -239,16 +249,16 @@ class Bench:
 
     def _gflops(self, job: Job, outcome: Outcome, shared: dict[str, Any]) -> float:
         """Return 10⁹ floating-point operations by the card's count: a backward pass counts as two forward ones."""
-        if job.kind == "control":
+        if job.weights is None:
             return 0.0
         passes = outcome.film_passes
         forward = passes.get("forward", 0) + (shared["films"] / shared["jobs"] if shared else 0)
-        return float(self.plan.backbones[job.model].card.gflops * (forward + 2 * passes.get("backward", 0)))
+        return float(self.plan.backbone(job).card.gflops * (forward + 2 * passes.get("backward", 0)))
 
     def _environment(self, job: Job) -> dict[str, Any]:
         from prognobench.training import describe_device
 
-        weights = None if job.weights is None else self.plan.backbones[job.model].weights
+        weights = None if job.weights is None else self.plan.backbone(job).weights
         return {
             "versions": {"python": sys.version.split()[0], **{name: version(name) for name in _PACKAGES}},
             "device": describe_device(),
@@ -257,11 +267,6 @@ class Bench:
             "rows_sha256": job.details["rows"],
             "split_sha256": job.details["split"],
         }
-
-
-def _features_place(job: Job) -> tuple[str, str, str]:
-    """Tell which features a job reads: of which films and model, by which preprocessing and readout."""
-    return job.cohort, job.model, canonical_json([job.details["preprocessing"], job.details["head"]])
 
 
 def _films(plan: Plan, job: Job) -> pd.DataFrame:
