@@ -233,7 +233,7 @@ def test_blocks_are_compared_apart():
     both = compare_with_controls(predictions, jobs, resamples=100)
     assert both["control"].tolist() == ["metadata", "random"]
     alone = compare_with_controls(*full, resamples=100)
-    pd.testing.assert_frame_equal(both[both["regime"] == "full"].reset_index(drop=True), alone)
+    pd.testing.assert_frame_equal(both[both["regime"] == "full"].reset_index(drop=True), alone, check_dtype=False)
 
 
 @given(seed=st.integers(0, 2**32 - 1), most_films=st.integers(1, 3))

@@ -161,7 +161,7 @@ class TestPrinted:
             next(row for row in rows if row.startswith("dinov2_s lora_r8 100.0 ± 0.0 100.0 ± 0.0 +80.0 [+"))
         )
         assert rows[at + 1] == "best"
-        at = rows.index(next(row for row in rows if row.startswith("resnet18 lp 0.0 ± 0.0 50.0 ± 0.0 +0.0 [-")))
+        at = rows.index(next(row for row in rows if row.startswith("resnet18 lp 0.0 ± 0.0 50.0 ± 0.0 +0.0 [+0.0")))
         assert rows[at + 1] == "not above majority"
         assert any(row.startswith("majority 0.0 ± 0.0 50.0") and row.endswith("control") for row in rows)
         assert "std over 2 test folds" in text
