@@ -37,15 +37,18 @@ def results(hannover, pretrained, tmp_path_factory, monkeypatch_module):
     made = CliRunner().invoke(app, ["report", str(folder / "results"), "--out", str(folder / "report")])
     assert made.exit_code == 0, made.output
     print(made.output)
+    (folder / "printed.txt").write_text(made.output, encoding="utf-8")
     return folder
 
 
 def test_every_job_is_done_and_tested_on_every_film(results):
     predictions, jobs = read_results(results / "results")
-    assert len(jobs) == 2 * (3 + 2 * 3 * 3)
+    controls = 3 + 3 + 2 * 3 * 3
+    assert len(jobs) == 2 * (controls + 2 * 3 * 3)
     assert jobs["state"].eq("done").all()
-    tested = predictions[predictions["split"] == "test"].merge(jobs[["job", "task", "model", "strategy"]], on="job")
-    films = tested.groupby(["task", "model", "strategy"])["image"].agg(["size", "nunique"])
+    words = ["task", "model", "strategy", "seed"]
+    tested = predictions[predictions["split"] == "test"].merge(jobs[["job", *words]], on="job")
+    films = tested.groupby(words)["image"].agg(["size", "nunique"])
     assert (films["size"] == films["nunique"]).all()
     assert set(films.loc["icu", "size"]) == {243}
     assert set(films.loc["icu_early", "size"]) == {104}
@@ -67,6 +70,26 @@ def test_real_films_are_predicted_far_better_than_by_chance(results):
     summary = pd.read_csv(results / "report" / "summary.csv").set_index(["task", "model", "strategy"])
     assert summary.loc[("icu", "dinov2_s", "lp"), "mcc_mean"] > 0.4
     assert summary.loc[("icu", "none", "majority"), "mcc_mean"] == 0
+
+
+def test_that_result_is_not_above_what_needs_no_learned_image_content(results):
+    """AP or PA alone tells much of who goes to intensive care, and the view can be read off the film."""
+    compared = pd.read_csv(results / "report" / "controls.csv").set_index(["task", "model", "strategy"])
+    row = compared.loc[("icu", "dinov2_s", "lp")]
+    assert not row["above_controls"]
+    assert row["control_mcc"] > 0.6
+    summary = pd.read_csv(results / "report" / "summary.csv").set_index(["task", "model", "strategy"])
+    assert summary.loc[("icu", "none", "metadata"), "mcc_patient_mean"] > 0.6
+    assert summary.loc[("icu", "dinov2_s", "random"), "mcc_patient_mean"] > 0.5
+    block = (results / "printed.txt").read_text(encoding="utf-8").partition("hannover · icu_early")[0]
+    lines = [line.split() for line in block.splitlines() if line.strip()]
+    at = next(place for place, words in enumerate(lines) if "lp" in words and place > lines_of(lines, "dinov2_s"))
+    assert lines[at + 1][:2] == ["not", "above"]
+    assert {"majority", "metadata", "random"} <= {words[0] for words in lines} | {words[1] for words in lines[3:]}
+
+
+def lines_of(lines, model):
+    return next(place for place, words in enumerate(lines) if words[0] == model)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -102,7 +125,7 @@ def test_the_tables_are_scikit_learn_s_on_the_stored_predictions(results):
     predictions, _ = read_results(results / "results")
     tested = predictions[predictions["split"] == "test"]
     folds = pd.read_csv(results / "report" / "fold_metrics.csv")
-    assert len(folds) == 42
+    assert len(folds) == 84
     for row in folds.itertuples():
         job = tested[tested["job"] == row.job]
         assert row.mcc == pytest.approx(matthews_corrcoef(job["y_true"], job["y_score"] >= 0.5), abs=1e-12)

@@ -70,7 +70,7 @@ class Block(Document):
     preprocessing: Literal["standard"] = "standard"
     """How films become pixels: `standard`."""
     controls: tuple[str, ...] = CONTROLS
-    """What needs no learned image content, shown beside every result; `[]` switches them off."""
+    """What needs no learned image content, shown beside every result (docs/controls.md); `[]` switches them off."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)] = (42,)
     """Of training, one job for each."""
     split_seed: Annotated[int, Field(ge=0)] = 42
