@@ -23,7 +23,7 @@ from prognobench.cohorts import (
 )
 from prognobench.frame import InputError, Problem, Problems, canonical_json, sha256_json
 from prognobench.models import RANDOM, ModelCard, Weights, find_weights, model_card, refuses_readout
-from prognobench.protocols import Protocol, Regime, Split
+from prognobench.protocols import Head, Protocol, Regime, Split
 
 from ._job import SCHEMA, Job
 from ._spec import Block, CohortEntry, ModelEntry, Study
@@ -231,21 +231,16 @@ def _jobs(
     hashes: dict[tuple[str, ...], str] = {}
     for grid in grids:
         block, maker = grid.block, _JobMaker(grid.block, cohorts, architectures, hashes)
-        head = block.protocol.head
         for (cohort, task), parts in grid.splits.items():
             sights = [control for control in block.controls if control != "random"]
             for regime, control, split in itertools.product(block.regimes, sights, parts):
                 jobs.append(maker.control(cohort, task, control, regime, split))
             untrained = {architectures[backbone.name].id: architectures[backbone.name] for backbone in grid.backbones}
-            for card in untrained.values() if "random" in block.controls else ():
-                reason = refuses_readout(card, head.blocks, head.patch_mean)
-                if reason is not None:
-                    lost = len(block.regimes) * len(_RANDOM_SEEDS) * len(parts)
-                    left_out.append(LeftOut(cohort, task, card.id, "random", reason, lost))
-                    continue
-                for seed, regime, split in itertools.product(_RANDOM_SEEDS, block.regimes, parts):
-                    jobs.append(maker.random(cohort, task, card, regime, split, seed))
+            cards = untrained.values() if "random" in block.controls else ()
+            for card, seed, regime, split in itertools.product(cards, _RANDOM_SEEDS, block.regimes, parts):
+                jobs.append(maker.random(cohort, task, card, regime, split, seed))
             for backbone, strategy in itertools.product(grid.backbones, block.strategies):
+                head = block.protocol.head
                 unread = refuses_readout(backbone.card, head.blocks, head.patch_mean)
                 reason = unread or strategy.refuses(backbone.card)
                 if reason is not None:
@@ -283,6 +278,7 @@ class _JobMaker:
         identity = {
             **self._data(cohort, task, regime, split),
             **self._read(card, weights, "probe"),
+            "head": Head().model_dump(),
             "strategy": {"name": "random"},
             "protocol": self._solved(),
             "seed": seed,

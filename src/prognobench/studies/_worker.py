@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from prognobench.cohorts import Pixels, Preprocessing, film_metadata, open_pixels
+from prognobench.protocols import Head
 
 from ._job import Job
 from ._plan import Backbone, Plan
@@ -224,7 +225,8 @@ class Bench:
             backbone = self.plan.backbone(job)
             pixels = self._pixels(job)
             module = self._backbone(backbone)
-            head = self.plan.protocols[job.protocol].head
+            # A control reads the class token, whatever else the heads of the protocol read.
+            head = Head() if job.kind == "control" else self.plan.protocols[job.protocol].head
             self.features[place] = frozen_features(module, backbone.card, backbone.weights, pixels, head)
         return self.features[place]
 
