@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from prognobench.cohorts import make_phantom
 from prognobench.evaluation import compare_with_controls
 from prognobench.studies import Store, plan_study, read_results, read_study, run_plan
 
 pytestmark = pytest.mark.torch
 STUDY = """\
 name: controls
-cohorts: [{path: %s, tasks: [icu]}]
+cohorts: [{path: cohort/cohort.yaml, tasks: [icu]}]
 models: [{"timm:test_vit": {weights: "random:2"}}]
 strategies: [lp]
 validation: {kfold: {folds: 3}}
@@ -21,11 +22,11 @@ protocol: quick
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, phantom):
-    """A copy of the cohort that a test may change, with the study beside it."""
+def place(tmp_path_factory):
+    """A study beside films of its own, so that no other test has computed their features."""
     folder = tmp_path_factory.mktemp("controls")
-    shutil.copytree(phantom.parent, folder / "cohort")
-    (folder / "study.yaml").write_text(STUDY % "cohort/cohort.yaml")
+    make_phantom(folder / "cohort", 24, 9, size=96)
+    (folder / "study.yaml").write_text(STUDY)
     return folder
 
 
@@ -108,8 +109,8 @@ def test_random_weights_predict_as_lp_on_the_same_weights(records):
                 assert record.environment["weights"] == {"id": f"random:{seed}", "sha256": f"random:{seed}"}
 
 
-def test_random_weights_look_at_each_film_once_a_seed(records, phantom):
-    films = sum(1 for _ in (phantom.parent / "images").iterdir())
+def test_random_weights_look_at_each_film_once_a_seed(records, place):
+    films = sum(1 for _ in (place / "cohort" / "images").iterdir())
     shared = [r.cost["shared"] for r in records if r.job.strategy in ("random", "lp")]
     # Of seeds 0, 1 and 2; the study's model is that of seed 2 and reads its features.
     assert sum(cost["forwards_here"] for cost in shared) == 3 * films
@@ -137,11 +138,8 @@ def test_every_result_is_compared_with_the_best_of_them(place, records):
 
 
 def test_blocks_of_several_protocols_and_seeds_share_the_controls_that_neither_changes(place):
-    lines = [line for line in STUDY.splitlines() if not line.startswith(("protocol", "cohorts"))]
-    text = "\n".join([*lines, "cohorts: [{path: cohort/cohort.yaml, tasks: [icu]}]"])
-    blocks = (
-        "\nblocks:\n  - {protocol: quick}\n  - {protocol: {base: quick, epochs: 3}, strategies: [fft], seeds: [7]}\n"
-    )
+    text = STUDY.replace("protocol: quick\n", "")
+    blocks = "blocks:\n  - {protocol: quick}\n  - {protocol: {base: quick, epochs: 3}, strategies: [fft], seeds: [7]}\n"
     (place / "blocks.yaml").write_text(text + blocks)
     jobs = plan_study(read_study(place / "blocks.yaml")).jobs
     assert sorted({job.strategy for job in jobs}) == ["fft", "lp", "majority", "metadata", "random"]
