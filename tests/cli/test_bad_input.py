@@ -17,6 +17,7 @@ models: [{"timm:test_vit": {weights: random}}]
 strategies: [lp]
 validation: {kfold: {folds: 3}}
 protocol: quick
+controls: [majority]
 """
 
 

@@ -26,6 +26,7 @@ def done(tmp_path_factory):
     (folder / "study.yaml").write_text(
         'name: mine\ncohorts: [cohort/cohort.yaml]\nmodels: [{"timm:test_vit": {weights: random}}]\n'
         "strategies: [lp, lora]\nvalidation: {kfold: {folds: 3}}\nprotocol: {base: quick, epochs: 1}\n"
+        "controls: [majority]\n"
     )
     output = call("run", folder / "study.yaml", "strategies=[lp]", "--results", folder / "results", "--threads", 1)
     assert "6 of 6 jobs have a record" in " ".join(output.split())

@@ -25,6 +25,7 @@ models: [{tiny_vit: {weights: random}}]
 strategies: [norms]
 validation: {kfold: {folds: 3}}
 protocol: {base: quick, epochs: 1}
+controls: [majority]
 """
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from prognobench.evaluation import fold_metrics, summarize
+from prognobench.evaluation import compare_with_controls, fold_metrics, summarize
 from prognobench.reporting import print_table, report, result_table, write_tables
 from prognobench.reporting._csv import csv_text
 
@@ -69,7 +69,8 @@ CELLS = [
 
 
 def table_of(predictions: pd.DataFrame, jobs: pd.DataFrame, **options) -> pd.DataFrame:
-    return result_table(summarize(fold_metrics(predictions, jobs), jobs), **options)
+    summary = summarize(fold_metrics(predictions, jobs), jobs)
+    return result_table(summary, compare_with_controls(predictions, jobs, **options), **options)
 
 
 def printed(table: pd.DataFrame, width: int = 80, encoding: str = "utf-8") -> str:
@@ -88,13 +89,32 @@ class TestResultTable:
     def test_the_best_learned_cell_is_marked_and_what_is_not_above_its_controls_too(self):
         table = table_of(*study(CELLS)).set_index(["model", "strategy"])
         assert table.index[table["best"]].tolist() == [("dinov2_s", "lora_r8")]
-        # `random` has an MCC of 0.2 and is the stronger control.
-        assert table["not_above"][table["not_above"] != ""].to_dict() == {("resnet18", "lp"): "random"}
+        # `random` has an MCC of 0.2 and is the stronger control, but of its own architecture alone.
+        assert table["best_control"].dropna().to_dict() == {
+            ("dinov2_s", "lora_r8"): "random",
+            ("dinov2_s", "lp"): "random",
+            ("resnet18", "lp"): "majority",
+        }
+        assert table["above_controls"].dropna().to_dict() == {
+            ("dinov2_s", "lora_r8"): True,
+            ("dinov2_s", "lp"): True,
+            ("resnet18", "lp"): False,
+        }
+        assert table.loc[("dinov2_s", "lora_r8"), "difference"] == pytest.approx(1.0 - 0.2)
+
+    def test_a_control_that_another_protocol_has_is_shown_with_this_one_too(self):
+        first, second = study(CELLS), study([("dinov2_s", "fft", GOOD)], protocol="standard")
+        table = table_of(pd.concat([first[0], second[0]]), pd.concat([first[1], second[1]]))
+        other = table[table["protocol"] == "standard"]
+        assert list(other["strategy"]) == ["fft", "majority", "random"]
+        assert other["best_control"].dropna().tolist() == ["random"]
+        assert len(table) == 8
 
     def test_a_control_is_never_the_best(self):
         table = table_of(*study([("m", "fft", CHANCE), ("m", "lp", 6), ("m", "random", PERFECT)]))
         assert list(table["best"]) == [False, True, False]
-        assert list(table["not_above"]) == ["random", "random", ""]
+        assert list(table["above_controls"][:2]) == [False, False]
+        assert pd.isna(table["above_controls"][2])
 
     def test_of_a_single_result_there_is_no_best(self):
         table = table_of(*study([("m", "lp", GOOD), ("none", "majority", CHANCE)]))
@@ -137,10 +157,24 @@ class TestPrinted:
         text = printed(table_of(*study(CELLS)))
         assert "hannover · icu · full · kfold · quick · film level" in text
         rows = [" ".join(line.split()) for line in text.splitlines()]
-        assert "dinov2_s lora_r8 100.0 ± 0.0 100.0 ± 0.0 2/2 best" in rows
-        assert any(row.startswith("resnet18 lp 0.0 ± 0.0 50.0 ± 0.0 2/2 ≤ random") for row in rows)
+        at = rows.index(
+            next(row for row in rows if row.startswith("dinov2_s lora_r8 100.0 ± 0.0 100.0 ± 0.0 +80.0 [+"))
+        )
+        assert rows[at + 1] == "best"
+        at = rows.index(next(row for row in rows if row.startswith("resnet18 lp 0.0 ± 0.0 50.0 ± 0.0 +0.0 [+0.0")))
+        assert rows[at + 1] == "not above majority"
         assert any(row.startswith("majority 0.0 ± 0.0 50.0") and row.endswith("control") for row in rows)
-        assert "std over test folds" in text
+        assert "std over 2 test folds" in text
+        assert "the interval is not above 0" in text
+
+    def test_a_wide_terminal_gets_one_line_a_result(self):
+        rows = [" ".join(line.split()) for line in printed(table_of(*study(CELLS)), 120).splitlines()]
+        assert any(row.startswith("resnet18 lp 0.0") and row.endswith("] not above majority") for row in rows)
+        assert any(row.startswith("dinov2_s lora_r8 100.0") and row.endswith("] best") for row in rows)
+
+    def test_a_result_that_cannot_be_compared_says_why(self):
+        text = " ".join(printed(table_of(*study([("m", "lp", GOOD), ("none", "majority", (GOOD, None))]))).split())
+        assert "Not compared: m lp: of the control majority 1 of 2 jobs are not done." in text
 
     def test_few_shots_external_tests_and_patients_are_said_in_the_title(self):
         few = study([("m", "lp", GOOD)], regime="few_shot", shots=4, films_of_a_patient=2, test_cohort="brixia")
@@ -186,17 +220,19 @@ class TestFiles:
         predictions["y_score"] = pd.util.hash_pandas_object(predictions["image"] + predictions["job"]) / 2**64
         files = write_tables(predictions, jobs, tmp_path / "new" / "out")
         folds = fold_metrics(predictions, jobs)
-        for name, table in {"fold_metrics": folds, "summary": summarize(folds, jobs)}.items():
+        compared = compare_with_controls(predictions, jobs)
+        tables = {"fold_metrics": folds, "summary": summarize(folds, jobs), "controls": compared}
+        for name, table in tables.items():
             assert files[name] == tmp_path / "new" / "out" / f"{name}.csv"
             back = pd.read_csv(files[name], dtype=str, keep_default_na=False)
             assert list(back.columns) == list(table.columns)
             numbers = table.select_dtypes("number").columns
-            assert len(numbers) > 20
+            assert len(numbers) > 5
             for column in numbers:
                 read = [float(cell) if cell else None for cell in back[column]]
                 assert read == [None if pd.isna(number) else number for number in table[column]]
             for column in table.columns.difference(numbers):
-                assert list(back[column]) == list(table[column].astype(object).fillna(""))
+                assert list(back[column]) == [str(cell) for cell in table[column].astype(object).fillna("")]
         assert b"\r" not in files["summary"].read_bytes()
 
     def test_no_file_names_a_patient_or_a_film(self, tmp_path: Path):
@@ -248,7 +284,7 @@ def test_report_recomputes_everything_from_the_records(tmp_path: Path, monkeypat
     stream = io.StringIO()
     made = report(tmp_path / "results", tmp_path / "out", Console(file=stream, width=80))
     assert read_from == [tmp_path / "results"]
-    assert set(made.files) == {"fold_metrics", "summary"}
+    assert set(made.files) == {"fold_metrics", "summary", "controls"}
     assert len(pd.read_csv(made.files["fold_metrics"])) == 10
     pd.testing.assert_frame_equal(made.table, table_of(*study(CELLS)))
     assert "hannover · icu" in stream.getvalue()

@@ -11,6 +11,7 @@ models: [{"timm:test_vit": {weights: random}}]
 strategies: [lp, {lora: {rank: 2}}]
 validation: {kfold: {folds: 3}}
 protocol: {base: quick, epochs: 1, batch_size: 32}
+controls: [majority]
 """
 
 

@@ -22,6 +22,7 @@ models: [{"timm:test_vit": {weights: random}}, {"timm:test_efficientnet": {weigh
 strategies: [lp, fft, {lora: {rank: [2, 4]}}]
 validation: {kfold: {folds: 5}}
 protocol: {base: quick, epochs: 3, batch_size: 8}
+controls: [majority]
 """
 KILLS = 20
 

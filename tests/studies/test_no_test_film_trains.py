@@ -31,7 +31,7 @@ def spied(monkeypatch):
             [one for one in (*arguments, *settings.values()) if isinstance(one, training.Films | training.Rows)]
         )
 
-    for name in ("fit_majority", "fit_probe", "fine_tune"):
+    for name in ("fit_majority", "fit_metadata", "fit_probe", "fine_tune"):
         monkeypatch.setattr(training, name, spy)
 
 
@@ -65,7 +65,7 @@ def test_training_sees_the_films_of_train_and_val_and_no_other(place, spied, val
     )
     plan = plan_study(read_study(study))
     jobs = [job for job in plan.jobs if job.fold == 0]
-    assert {job.strategy.split("_")[0] for job in jobs} >= {"majority", *STRATEGIES}
+    assert {job.strategy.split("_")[0] for job in jobs} >= {"majority", "metadata", "random", *STRATEGIES}
     bench = Bench(plan, Store(place / "results"), WorkerSettings(place / "results", 1, 600.0))
     for job in jobs:
         with pytest.raises(Handed) as caught:
@@ -77,7 +77,9 @@ def test_training_sees_the_films_of_train_and_val_and_no_other(place, spied, val
         assert len(handed) == 2
         for films, part in zip(handed, ("train", "val"), strict=True):
             expected = rows[rows["part"] == part]
-            if job.kind == "control":
+            if job.strategy == "metadata":
+                assert list(films.rows.positions) == list(expected["film"])
+            elif job.strategy == "majority":
                 found = rows["image"].to_numpy()[films.rows.positions]
                 assert list(found) == list(expected["image"])
             else:

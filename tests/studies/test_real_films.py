@@ -1,5 +1,7 @@
 """The main job on real chest X-rays with real outcomes, and its numbers against an independent way to them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,15 +39,18 @@ def results(hannover, pretrained, tmp_path_factory, monkeypatch_module):
     made = CliRunner().invoke(app, ["report", str(folder / "results"), "--out", str(folder / "report")])
     assert made.exit_code == 0, made.output
     print(made.output)
+    (folder / "printed.txt").write_text(made.output, encoding="utf-8")
     return folder
 
 
 def test_every_job_is_done_and_tested_on_every_film(results):
     predictions, jobs = read_results(results / "results")
-    assert len(jobs) == 2 * (3 + 2 * 3 * 3)
+    controls = 3 + 3 + 2 * 3 * 3
+    assert len(jobs) == 2 * (controls + 2 * 3 * 3)
     assert jobs["state"].eq("done").all()
-    tested = predictions[predictions["split"] == "test"].merge(jobs[["job", "task", "model", "strategy"]], on="job")
-    films = tested.groupby(["task", "model", "strategy"])["image"].agg(["size", "nunique"])
+    words = ["task", "model", "strategy", "seed"]
+    tested = predictions[predictions["split"] == "test"].merge(jobs[["job", *words]], on="job")
+    films = tested.groupby(words)["image"].agg(["size", "nunique"])
     assert (films["size"] == films["nunique"]).all()
     assert set(films.loc["icu", "size"]) == {243}
     assert set(films.loc["icu_early", "size"]) == {104}
@@ -67,6 +72,23 @@ def test_real_films_are_predicted_far_better_than_by_chance(results):
     summary = pd.read_csv(results / "report" / "summary.csv").set_index(["task", "model", "strategy"])
     assert summary.loc[("icu", "dinov2_s", "lp"), "mcc_mean"] > 0.4
     assert summary.loc[("icu", "none", "majority"), "mcc_mean"] == 0
+
+
+def test_that_result_is_not_above_what_needs_no_learned_image_content(results):
+    """AP or PA alone tells much of who goes to intensive care, and the view can be read off the film."""
+    compared = pd.read_csv(results / "report" / "controls.csv").set_index(["task", "model", "strategy"])
+    row = compared.loc[("icu", "dinov2_s", "lp")]
+    assert not row["above_controls"]
+    assert row["control_mcc"] > 0.6
+    summary = pd.read_csv(results / "report" / "summary.csv").set_index(["task", "model", "strategy"])
+    assert summary.loc[("icu", "none", "metadata"), "mcc_patient_mean"] > 0.6
+    assert summary.loc[("icu", "dinov2_s", "random"), "mcc_patient_mean"] > 0.5
+    block = (results / "printed.txt").read_text(encoding="utf-8").partition("hannover · icu_early")[0]
+    # The first probe of the block is that of dinov2_s; its mark stands below it, behind `best` where it is that, too.
+    _, _, below = block[block.index("dinov2_s") :].partition(" lp ")
+    assert f"not above {row['control']}" in " ".join(" ".join(below.splitlines()[1:3]).split())
+    assert re.search(r"^ +metadata +\d.* control +$", block, re.MULTILINE)
+    assert re.search(r"^ +dinov2_s +random +\d.* control +$", block, re.MULTILINE)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -102,7 +124,7 @@ def test_the_tables_are_scikit_learn_s_on_the_stored_predictions(results):
     predictions, _ = read_results(results / "results")
     tested = predictions[predictions["split"] == "test"]
     folds = pd.read_csv(results / "report" / "fold_metrics.csv")
-    assert len(folds) == 42
+    assert len(folds) == 84
     for row in folds.itertuples():
         job = tested[tested["job"] == row.job]
         assert row.mcc == pytest.approx(matthews_corrcoef(job["y_true"], job["y_score"] >= 0.5), abs=1e-12)

@@ -26,7 +26,7 @@ def test_what_is_not_said_has_the_documented_default(tmp_path):
     spec = study(tmp_path, GOOD)
     assert [regime.name for regime in spec.regimes] == ["full"]
     assert spec.protocol.name == "standard"
-    assert spec.controls == ("majority",)
+    assert spec.controls == ("majority", "metadata", "random")
     assert (spec.seeds, spec.split_seed, spec.save) == ((42,), 42, "predictions")
     assert spec.cohorts[0].tasks is None
 

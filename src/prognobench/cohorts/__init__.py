@@ -3,6 +3,7 @@
 from ._cards import CohortCard, PublishedTask
 from ._cohort import Cohort, load_cohort, open_pixels
 from ._describe import describe
+from ._metadata import film_metadata
 from ._packs import Pixels
 from ._phantom import make_phantom
 from ._preprocessing import Preprocessing
@@ -22,6 +23,7 @@ __all__ = [
     "cohort_cards",
     "cohort_places",
     "describe",
+    "film_metadata",
     "load_cohort",
     "make_phantom",
     "open_pixels",

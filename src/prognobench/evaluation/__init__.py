@@ -1,8 +1,21 @@
 """From stored predictions to numbers: tables in, tables out, without torch."""
 
+from ._controls import CONTROLS, compare_with_controls
 from ._folds import fold_metrics
 from ._summary import METRIC_COLUMNS, summarize
+from ._tables import BLOCK_KEYS
 from ._threshold import best_threshold
 from .metrics import METRICS, Metric, Sample
 
-__all__ = ["METRICS", "METRIC_COLUMNS", "Metric", "Sample", "best_threshold", "fold_metrics", "summarize"]
+__all__ = [
+    "BLOCK_KEYS",
+    "CONTROLS",
+    "METRICS",
+    "METRIC_COLUMNS",
+    "Metric",
+    "Sample",
+    "best_threshold",
+    "compare_with_controls",
+    "fold_metrics",
+    "summarize",
+]

@@ -69,7 +69,7 @@ def fold_metrics(predictions: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     done = planned[planned["state"] == "done"]
     predictions = predictions[predictions["job"].isin(done["job"])]
     check_predictions(predictions, done)
-    parts = _parts(predictions)
+    parts = film_parts(predictions)
     numbers = [
         _numbers(parts.get((job, "val", _WHOLE_COHORT), _NO_FILMS), parts[job, "test", cohort])
         for job, cohort in zip(done["job"], done["test_cohort"], strict=True)
@@ -92,11 +92,12 @@ _NUMBERS = [
     "n_test_patients",
     "undefined",
 ]
-_Films = tuple[np.ndarray, np.ndarray, np.ndarray]
-_NO_FILMS: _Films = (np.empty(0, bool), np.empty(0, np.float64), np.empty(0, np.int64))
+# True class (positive or not), score and patient of each film.
+TestedFilms = tuple[np.ndarray, np.ndarray, np.ndarray]
+_NO_FILMS: TestedFilms = (np.empty(0, bool), np.empty(0, np.float64), np.empty(0, np.int64))
 
 
-def _parts(predictions: pd.DataFrame) -> Mapping[tuple[str, str, str], _Films]:
+def film_parts(predictions: pd.DataFrame) -> Mapping[tuple[str, str, str], TestedFilms]:
     """Cut the predictions into (class, score, patient) arrays, one set a job, part and tested cohort.
 
     Films are put in the order of their names, so that a mean does not depend on the order of the rows.
@@ -123,9 +124,9 @@ def _parts(predictions: pd.DataFrame) -> Mapping[tuple[str, str, str], _Films]:
     }
 
 
-def _numbers(validation: _Films, test: _Films) -> dict[str, float | int | str]:
+def _numbers(validation: TestedFilms, test: TestedFilms) -> dict[str, float | int | str]:
     films = Sample(test[0], test[1])
-    patients = _by_patient(*test)
+    patients = by_patient(*test)
     threshold = best_threshold(Sample(validation[0], validation[1]))
     at_val = Sample(test[0], test[1], threshold)
     result: dict[str, float | int | str] = {
@@ -144,7 +145,7 @@ def _numbers(validation: _Films, test: _Films) -> dict[str, float | int | str]:
     return result
 
 
-def _by_patient(positive: np.ndarray, score: np.ndarray, patient: np.ndarray) -> Sample:
+def by_patient(positive: np.ndarray, score: np.ndarray, patient: np.ndarray) -> Sample:
     """Return patients with the mean of their films' scores.
 
     Rounding must not rank patients who are equal: a sum of equal scores over their number is often not that score

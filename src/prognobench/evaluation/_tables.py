@@ -8,6 +8,8 @@ import pandas as pd
 from prognobench.frame import Problems
 
 CELL_KEYS = ["cohort", "task", "test_cohort", "model", "strategy", "regime", "shots", "validation"]
+# What cells share that may be compared in one table; the protocol besides.
+BLOCK_KEYS = ["cohort", "task", "test_cohort", "regime", "shots", "validation"]
 FOLD_KEYS = ["repeat", "fold", "test_center"]
 # Everything that tells one planned job from another, in the order of the columns of fold_metrics.csv.
 KEYS = [*CELL_KEYS[:-1], "draw", "validation", *FOLD_KEYS, "seed", "protocol"]

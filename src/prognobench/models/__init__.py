@@ -8,9 +8,10 @@ from ._cards import ModelCard, WeightsSource
 from ._fetch import add_weights, fetch_weights
 from ._readout import read_out, readout_width, refuses_readout
 from ._registry import model_card, model_cards
-from ._weights import Weights, WeightsRow, find_weights, list_weights, verify_weights
+from ._weights import RANDOM, Weights, WeightsRow, find_weights, list_weights, verify_weights
 
 __all__ = [
+    "RANDOM",
     "ModelCard",
     "Weights",
     "WeightsRow",

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from prognobench.models import ModelCard, WeightsRow
 from prognobench.strategies import StrategyCard, matrix_lines
-from prognobench.studies import Estimate, Finding, Plan, RunSummary, StudyStatus
+from prognobench.studies import Estimate, Finding, Job, Plan, RunSummary, StudyStatus
 
 from ._safe import plain
 
@@ -94,7 +94,7 @@ def print_cohort(described: Mapping[str, Any], console: Console) -> None:
 
 def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
     """Print the jobs of a plan by group, what is left out and why, and the estimate of the time."""
-    counts = Counter((job.cohort, job.task, job.model, job.strategy) for job in plan.jobs)
+    counts = Counter((job.cohort, job.task, *_line(job)) for job in plan.jobs)
     by_place: dict[tuple[str, str, str], dict[str, int]] = {}
     for (cohort, task, model, strategy), count in counts.items():
         by_place.setdefault((cohort, task, model), {})[strategy] = count
@@ -102,7 +102,7 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
     for (cohort, task, model), strategies in by_place.items():
         weights = plan.backbones[model].weights.id if model in plan.backbones else ""
         listed = ", ".join(f"{strategy} ({count})" for strategy, count in strategies.items())
-        table.add_row(plain(cohort), plain(task), "control" if model == "none" else model, listed, weights)
+        table.add_row(plain(cohort), plain(task), model, listed, weights)
     console.print(table)
     for found in plan.cohorts.values():
         if len(found.excluded):
@@ -125,6 +125,13 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
         f"{_duration(guess.seconds)} if nothing else runs (from {guess.gflops / 1e3:,.1f} TFLOP, not measured).",
         highlight=False,
     )
+
+
+def _line(job: Job) -> tuple[str, str]:
+    """Return the line of a plan that a job stands in, and what it is called there."""
+    if job.kind != "control":
+        return job.model, job.strategy
+    return "control", job.strategy if job.weights is None else f"{job.strategy} of {job.model}"
 
 
 def print_run(summary: RunSummary, results: Path, console: Console) -> None:

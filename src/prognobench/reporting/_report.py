@@ -9,7 +9,7 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from prognobench.evaluation import fold_metrics, summarize
+from prognobench.evaluation import compare_with_controls, fold_metrics, summarize
 from prognobench.frame import write_in_one_step
 
 from ._csv import csv_text
@@ -54,8 +54,8 @@ def report(results: Path, out: Path, console: Console | None = None, study: str 
     from prognobench.studies import read_results
 
     predictions, jobs = read_results(results, study)
-    folds, summary = _tables(predictions, jobs)
-    made = Report(_write(folds, summary, out), result_table(summary))
+    tables = _tables(predictions, jobs)
+    made = Report(_write(tables, out), result_table(tables["summary"], tables["controls"]))
     if console is not None:
         print_table(made.table, console)
         console.print()
@@ -65,7 +65,7 @@ def report(results: Path, out: Path, console: Console | None = None, study: str 
 
 
 def write_tables(predictions: pd.DataFrame, jobs: pd.DataFrame, out: Path) -> dict[str, Path]:
-    """Write `fold_metrics.csv` and `summary.csv` into `out`; they hold no patient's or film's name.
+    """Write `fold_metrics.csv`, `summary.csv` and `controls.csv`; they hold no patient's or film's name.
 
     Parameters
     ----------
@@ -77,19 +77,23 @@ def write_tables(predictions: pd.DataFrame, jobs: pd.DataFrame, out: Path) -> di
     Returns
     -------
     dict
-        The two paths, by the names `fold_metrics` and `summary`.
+        The three paths, by the names `fold_metrics`, `summary` and `controls`.
     """
-    return _write(*_tables(predictions, jobs), out)
+    return _write(_tables(predictions, jobs), out)
 
 
-def _tables(predictions: pd.DataFrame, jobs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _tables(predictions: pd.DataFrame, jobs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     folds = fold_metrics(predictions, jobs)
-    return folds, summarize(folds, jobs)
+    return {
+        "fold_metrics": folds,
+        "summary": summarize(folds, jobs),
+        "controls": compare_with_controls(predictions, jobs),
+    }
 
 
-def _write(folds: pd.DataFrame, summary: pd.DataFrame, out: Path) -> dict[str, Path]:
+def _write(tables: dict[str, pd.DataFrame], out: Path) -> dict[str, Path]:
     files = {}
-    for name, table in {"fold_metrics": folds, "summary": summary}.items():
+    for name, table in tables.items():
         files[name] = out / f"{name}.csv"
         write_in_one_step(files[name], csv_text(table))
     return files

@@ -12,22 +12,29 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from prognobench.evaluation import BLOCK_KEYS, CONTROLS
+
 from ._safe import printable
 
-# From the weakest on; a strategy of these names needs no learned image content.
-CONTROLS = ("majority", "metadata", "random")
-_BLOCK = ["cohort", "task", "test_cohort", "regime", "shots", "validation", "protocol"]
+_BLOCK = [*BLOCK_KEYS, "protocol"]
+_COMPARED = ["difference", "ci_low", "ci_high", "above_controls", "undefined"]
 # Means of equal predictions may differ in the last bits.
 _TIE = 1e-12
+# From this width on a result and its marks stand on one line.
+_WIDE = 100
 
 
-def result_table(summary: pd.DataFrame, level: Literal["auto", "film", "patient"] = "auto") -> pd.DataFrame:
-    """Choose from a summary what people read first: MCC and PR-AUC of every model and strategy.
+def result_table(
+    summary: pd.DataFrame, compared: pd.DataFrame, level: Literal["auto", "film", "patient"] = "auto"
+) -> pd.DataFrame:
+    """Choose what people read first: MCC and PR-AUC of every model and strategy, and whether it is above its controls.
 
     Parameters
     ----------
     summary
         What `prognobench.evaluation.summarize` returns.
+    compared
+        What `prognobench.evaluation.compare_with_controls` returns for the same jobs and level.
     level
         `film`, `patient`, or `auto`: patients where patients have several test films, else films.
 
@@ -35,15 +42,16 @@ def result_table(summary: pd.DataFrame, level: Literal["auto", "film", "patient"
     -------
     pandas.DataFrame
         One row a cell, in blocks of one `cohort, task, test_cohort, regime, shots, validation, protocol`; within
-        a block by model and strategy, the controls last:
+        a block by model and strategy, the controls last. A control that was not planned under the protocol of a
+        block is shown there as it was under another:
 
         - `model, strategy, control` (whether it is one) and `level` (`film` or `patient`);
         - `mcc_mean, mcc_std, pr_auc_mean, pr_auc_std` at that level;
         - `folds`, on which MCC and PR-AUC rest, of `n_folds` planned; `n_missing`, the planned jobs not done;
         - `best`: the highest mean MCC of the block's learned cells; of no cell while jobs of the block are
           missing, for then the means rest on different folds;
-        - `not_above`: the control with the highest mean MCC where the cell's mean is not above it, else blank. It
-          compares means and is no test: without the mark a model is not proved to be above its controls.
+        - `best_control, difference, ci_low, ci_high, above_controls, undefined`: how the cell's mean MCC differs from
+          that of its best control; missing for controls and where it is not known.
     """
     rows = summary[[*_BLOCK, "model", "strategy", "n_folds", "n_missing"]].copy()
     rows["level"] = summary["headline"] if level == "auto" else level
@@ -56,22 +64,30 @@ def result_table(summary: pd.DataFrame, level: Literal["auto", "film", "patient"
     place = rows["strategy"].map({name: place for place, name in enumerate(CONTROLS, start=1)}).fillna(0).astype(int)
     rows["control"] = place > 0
     rows["_place"] = place
+    keys = [*_BLOCK, "model", "strategy"]
+    found = compared[[*keys, "control", *_COMPARED]].rename(columns={"control": "best_control"})
+    rows = rows.merge(found, "left", keys)
+    rows = pd.concat([rows, _shared_controls(rows)], ignore_index=True)
     rows = rows.sort_values([*_BLOCK, "_place", "model", "strategy"], kind="stable", na_position="first")
-    rows["best"], rows["not_above"] = False, ""
+    rows["best"] = False
     for _, block in rows.groupby(_BLOCK, dropna=False):
-        _mark(rows, block)
+        learned = block[~block["control"]]
+        # Of a single result there is no best.
+        if learned["mcc_mean"].notna().sum() > 1 and not block["n_missing"].any():
+            rows.loc[learned.index[learned["mcc_mean"] >= learned["mcc_mean"].max() - _TIE], "best"] = True
     return rows.drop(columns="_place").reset_index(drop=True)
 
 
-def _mark(rows: pd.DataFrame, block: pd.DataFrame) -> None:
-    learned, controls = block[~block["control"]], block[block["control"]].dropna(subset="mcc_mean")
-    # Of a single result there is no best.
-    if learned["mcc_mean"].notna().sum() > 1 and not block["n_missing"].any():
-        rows.loc[learned.index[learned["mcc_mean"] >= learned["mcc_mean"].max() - _TIE], "best"] = True
-    if len(controls):
-        best_control = controls.nlargest(1, "mcc_mean").iloc[0]
-        not_above = learned["mcc_mean"] <= best_control["mcc_mean"] + _TIE
-        rows.loc[learned.index[not_above], "not_above"] = best_control["strategy"]
+def _shared_controls(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the controls that protocols lack and another protocol of the same films has."""
+    missing = []
+    for _, block in rows.groupby(BLOCK_KEYS, dropna=False):
+        controls = block[block["control"]]
+        for protocol in block.loc[~block["control"], "protocol"].unique():
+            own = set(controls.loc[controls["protocol"] == protocol, "strategy"])
+            others = controls[(controls["protocol"] != protocol) & ~controls["strategy"].isin(own)]
+            missing.append(others.drop_duplicates(["model", "strategy"]).assign(protocol=protocol))
+    return pd.concat(missing) if missing else rows.iloc[:0]
 
 
 def print_table(table: pd.DataFrame, console: Console) -> None:
@@ -103,26 +119,33 @@ def _rows(block: pd.DataFrame, console: Console) -> Table:
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, header_style="bold")
     table.add_column("model", overflow="fold")
     table.add_column("strategy", overflow="fold")
-    for heading in ("MCC × 100", "PR-AUC × 100", "folds"):
+    holes, wide = _has_holes(block), console.width >= _WIDE
+    for heading in ("MCC × 100", "PR-AUC × 100", *(["folds"] if holes else []), "over best control"):
         table.add_column(_text(console, heading), justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
+    if wide:
+        table.add_column("", overflow="fold")
     previous = None
     for _, row in block.iterrows():
         if row["control"] and previous is not None and not previous["control"]:
             table.add_section()
         same = previous is not None and previous["control"] == row["control"] and _name(previous) == _name(row)
+        told, marks = _difference(row), _marks(row)
         cells = [
             "" if same else _name(row),
             row["strategy"],
             _mean_and_std(row["mcc_mean"], row["mcc_std"]),
             _mean_and_std(row["pr_auc_mean"], row["pr_auc_std"]),
-            f"{row['folds']}/{row['n_folds']}",
-            _mark_of(row),
+            *([f"{row['folds']}/{row['n_folds']}"] if holes else []),
+            *([told, ", ".join(marks)] if wide else ["\n".join(filter(None, [told, *marks]))]),
         ]
-        style = "italic" if row["control"] else "yellow" if row["not_above"] else "bold green" if row["best"] else ""
+        style = "italic" if row["control"] else "yellow" if _not_above(row) else "bold green" if row["best"] else ""
         table.add_row(*(_text(console, cell, style) for cell in cells))
         previous = row
     return table
+
+
+def _has_holes(block: pd.DataFrame) -> bool:
+    return bool((block["folds"] < block["n_folds"]).any() or block["n_folds"].nunique() > 1)
 
 
 def _name(row: pd.Series[Any]) -> str:
@@ -137,19 +160,48 @@ def _mean_and_std(mean: float, std: float) -> str:
     return f"{100 * mean:.1f} ± " + (f"{100 * std:4.1f}" if not np.isnan(std) else "   –")
 
 
-def _mark_of(row: pd.Series[Any]) -> str:
+def _difference(row: pd.Series[Any]) -> str:
+    if pd.isna(row["difference"]):
+        return ""
+    shown = (f"{100 * row[name]:+.1f}" for name in ("difference", "ci_low", "ci_high"))
+    return "{} [{}, {}]".format(*shown)
+
+
+def _not_above(row: pd.Series[Any]) -> bool:
+    return not pd.isna(row["above_controls"]) and not row["above_controls"]
+
+
+def _marks(row: pd.Series[Any]) -> list[str]:
     if row["control"]:
-        return "control"
-    return "; ".join(filter(None, ["best" if row["best"] else "", f"≤ {row['not_above']}" if row["not_above"] else ""]))
+        return ["control"]
+    marks = ["best"] if row["best"] else []
+    if _not_above(row):
+        marks.append(f"not above {row['best_control']}")
+    elif pd.isna(row["above_controls"]):
+        marks.append("not compared")
+    return marks
 
 
 def _notes(block: pd.DataFrame) -> list[str]:
     unit = "a patient's mean score" if block["level"].iloc[0] == "patient" else "each film"
-    notes = [f"Mean ± std over test folds; MCC of {unit} at 0.5. Differences are not tested."]
+    folds = "test folds" if _has_holes(block) else f"{block['n_folds'].iloc[0]} test folds"
+    notes = [f"Mean ± std over {folds}; MCC of {unit} at 0.5. Models are not compared with one another."]
+    learned = block[~block["control"]]
     if not block["control"].any():
         notes.append("No control was run: nothing here shows that the models read the images.")
-    elif (block["not_above"] != "").any():
-        notes.append("≤ name: mean MCC is not above that of this control, which needs no learned image content.")
+    elif learned["difference"].notna().any():
+        notes.append(
+            "Over best control: difference of MCC × 100 to the best control with its 95 % interval, a paired bootstrap "
+            "over patients."
+        )
+    if any(_not_above(row) for _, row in learned.iterrows()):
+        notes.append(
+            "Not above: the interval is not above 0. What needs no learned image content may do as well as this model."
+        )
+    if block["control"].any():
+        for why, rows in learned[learned["above_controls"].isna()].groupby("undefined"):
+            named = ", ".join(f"{row['model']} {row['strategy']}" for _, row in rows.iterrows())
+            notes.append(f"Not compared: {named}: {why}.")
     missing = int(block["n_missing"].sum())
     if missing:
         notes.append(f"{missing} planned {'job is' if missing == 1 else 'jobs are'} not done; no best is named.")
@@ -160,9 +212,9 @@ def _notes(block: pd.DataFrame) -> list[str]:
 
 def _text(console: Console, text: str, style: str = "") -> Text:
     """Make text safe to print: no control codes, and no sign that the terminal's encoding lacks."""
-    shown = printable(text)
+    shown = "\n".join(printable(line) for line in text.split("\n"))
     if console.options.ascii_only:
-        for sign, plain in {"±": "+/-", "×": "x", "·": "-", "–": "-", "≤": "<="}.items():
+        for sign, plain in {"±": "+/-", "×": "x", "·": "-", "–": "-"}.items():
             shown = shown.replace(sign, plain)
         shown = shown.encode("ascii", "replace").decode("ascii")
     return Text(shown, style)

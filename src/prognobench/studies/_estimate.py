@@ -42,13 +42,13 @@ def estimate(plan: Plan) -> Estimate:
     speed: dict[str, float] = {}
     frozen: set[tuple[str, str]] = set()
     for job in plan.jobs:
-        if job.kind == "control":
+        if job.weights is None:
             continue
-        card = plan.backbones[job.model].card
-        if job.kind == "probe":
-            places = {(cohort, job.model) for cohort in (job.cohort, *job.test_cohorts)} - frozen
-            frozen |= places
-            work = card.gflops * sum(plan.cohorts[cohort].films["sha256"].nunique() for cohort, _ in places)
+        card = plan.backbone(job).card
+        if job.reads_features:
+            fresh = {(cohort, job.features_place[1]) for cohort in (job.cohort, *job.test_cohorts)} - frozen
+            frozen |= fresh
+            work = card.gflops * sum(plan.cohorts[cohort].films["sha256"].nunique() for cohort, _ in fresh)
         else:
             epochs = plan.protocols[job.protocol].epochs
             work = card.gflops * (epochs * (3 * job.n_train + job.n_val) + job.n_val + job.n_test)

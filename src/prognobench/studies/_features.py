@@ -48,7 +48,9 @@ def export_features(plan: Plan, out: Path, progress: Callable[[Path], None] | No
         for name, split in _parts_of(plan, cohort, task).items():
             part = plan.splits[split].table.set_index("image")["part"]
             table = table.assign(**{name: rows["image"].map(part)})
-        readers = {job.model: job for job in plan.jobs if (job.cohort, job.task) == (cohort, task) and job.weights}
+        readers = {
+            job.model: job for job in plan.jobs if (job.cohort, job.task) == (cohort, task) and job.kind != "control"
+        }
         for model, job in readers.items():
             path = out / f"{_file_name(cohort)}-{_file_name(task)}-{_file_name(model)}.parquet"
             if path in written:

@@ -21,13 +21,16 @@ class Job:
     Attributes
     ----------
     cohort, task, model, strategy, regime, shots, draw, validation, repeat, fold, test_center, seed
-        The words in tables, with `protocol`; `None` where a key does not apply. Controls have the model `none`.
+        The words in tables, with `protocol`; `None` where a key does not apply. Controls that look at no image have the
+        model `none`, those of random weights the architecture.
     test_cohorts
         The cohorts whose films are tested, each a row of `fold_metrics.csv` as `test_cohort`.
     kind
         `probe`, `adapter`, `backbone` or `control`.
     weights
-        Id of the weights, `None` for controls.
+        Id of the weights, `None` where there are none.
+    architecture
+        The model of the control `random` that belongs to this job's model.
     n_train, n_val, n_test
         Films in each part.
     identity
@@ -50,6 +53,7 @@ class Job:
     protocol: str
     kind: str
     weights: str | None
+    architecture: str | None
     n_train: int
     n_val: int
     n_test: int
@@ -69,7 +73,9 @@ class Job:
     @property
     def title(self) -> str:
         """What a person calls the job."""
-        who = f"control {self.strategy}" if self.kind == "control" else f"{self.model} · {self.strategy}"
+        who = f"{self.model} · {self.strategy}"
+        if self.kind == "control":
+            who = f"control {self.strategy}" if self.weights is None else f"control {self.strategy} of {self.model}"
         shots = "" if self.shots is None else f" {self.shots} shot{'s' if self.shots > 1 else ''}"
         draw = f" draw {self.draw}" if self.draw else ""
         tested = "" if self.test_cohorts == (self.cohort,) else f" → {', '.join(self.test_cohorts)}"
@@ -77,6 +83,16 @@ class Job:
         seed = "" if self.seed == _USUAL_SEED else f" · seed {self.seed}"
         fold = f"fold {self.fold}{repeat}{seed}"
         return f"{self.cohort}{tested} · {self.task} · {who} · {self.regime}{shots}{draw} · {fold}"
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether its head reads the features of a frozen backbone, which jobs share."""
+        return self.kind == "probe" or (self.kind == "control" and self.weights is not None)
+
+    @cached_property
+    def features_place(self) -> tuple[str, str]:
+        """Which features it reads: of which films and model, by which preprocessing and readout."""
+        return self.cohort, sha256_json([self.details[key] for key in ("model", "preprocessing", "head")])
 
     def to_json(self) -> dict[str, Any]:
         """Return what `job.json` holds: key, words and identity."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from prognobench.cohorts import Cohort, Preprocessing, published_notes
+from prognobench.cohorts import Cohort, Preprocessing, film_metadata, published_notes
 from prognobench.frame import InputError, Problems, canonical_json, sha256_json
-from prognobench.models import ModelCard, Weights, find_weights, model_card, refuses_readout
-from prognobench.protocols import Protocol, Regime, Split
+from prognobench.models import RANDOM, ModelCard, Weights, find_weights, model_card, refuses_readout
+from prognobench.protocols import Head, Protocol, Regime, Split
 
 from ._cohorts import load_cohorts
 from ._cuts import Cut, Cutter, words
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prognobench.strategies import Strategy
 
 ABSENT = "absent"  # weights that an outline does without
+_RANDOM_SEEDS = (0, 1, 2)  # of the weights of the control `random`; one alone may be lucky
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Plan:
         What cannot work, why, and how many jobs that would have been.
     cohorts, backbones, strategies, protocols, splits
         What the jobs name, by name, label or hash.
+    architectures
+        The cards that the controls of random weights name.
     outlines
         What stands in for cohorts and weights that are not here, in sentences; a plan with any cannot be run.
     """
@@ -83,7 +86,15 @@ class Plan:
     strategies: Mapping[str, Strategy]
     protocols: Mapping[str, Protocol]
     splits: Mapping[str, Split]
+    architectures: Mapping[str, ModelCard]
     outlines: tuple[str, ...] = ()
+
+    def backbone(self, job: Job) -> Backbone:
+        """Return the model that a job adapts or reads, with its weights."""
+        if job.kind != "control":
+            return self.backbones[job.model]
+        card = self.architectures[job.model]
+        return Backbone(f"{job.model}@{job.weights}", card, find_weights(card, job.weights))
 
     def to_json(self) -> dict[str, Any]:
         """Return what the results folder keeps of the plan: each job's words and key, and what was left out."""
@@ -123,7 +134,8 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
     cohorts = {cohort.name: cohort for cohort in by_place.values()}
     grids = _grids(study, by_place, backbones, problems)
     problems.raise_if_any()
-    jobs, left_out = _jobs(grids, cohorts)
+    architectures = _architectures(backbones.values())
+    jobs, left_out = _jobs(grids, cohorts, architectures)
     jobs = _each_once(study, jobs)
     return Plan(
         study,
@@ -140,6 +152,7 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
             for splits in cut.splits.values()
             for split in splits
         },
+        {card.id: card for card in architectures.values()},
         (*published_notes(cohorts), *_absent_notes(backbones)),
     )
 
@@ -157,8 +170,9 @@ def _each_once(study: Study, jobs: list[Job]) -> list[Job]:
     first: dict[str, Job] = {}
     for job in jobs:
         twin = first.setdefault(job.key, job)
-        # A control that no setting of a protocol can change belongs to every grid of its task.
-        if twin != replace(job, protocol=twin.protocol):
+        # A control that no setting of a grid can change belongs to every grid of its task.
+        same = replace(job, protocol=twin.protocol, seed=twin.seed if job.kind == "control" else job.seed)
+        if twin != same:
             problems.add(study.path, f"'{job.title}' is the same as '{twin.title}'", "Keep one of the two")
     if not jobs:
         problems.add(study.path, "no job is left: every pair was left out", "Choose other models or strategies")
@@ -189,18 +203,44 @@ def _grids(
     ]
 
 
-def _jobs(grids: Sequence[_Grid], cohorts: Mapping[str, Cohort]) -> tuple[list[Job], list[LeftOut]]:
+def _architectures(backbones: Collection[Backbone]) -> dict[str, ModelCard]:
+    """Return the card whose random weights stand beside each backbone; models that differ in weights share one."""
+    first: dict[str, ModelCard] = {}
+    for backbone in backbones:
+        first.setdefault(canonical_json(_network(backbone.card)), backbone.card)
+    return {backbone.name: first[canonical_json(_network(backbone.card))] for backbone in backbones}
+
+
+def _network(card: ModelCard) -> dict[str, Any]:
+    """Return what changes the features of a model besides its weights."""
+    return {
+        "architecture": card.architecture,
+        "build": card.build,
+        "mean": card.mean,
+        "std": card.std,
+        "positions": card.positions,
+    }
+
+
+def _jobs(
+    grids: Sequence[_Grid], cohorts: Mapping[str, Cohort], architectures: Mapping[str, ModelCard]
+) -> tuple[list[Job], list[LeftOut]]:
     """Go through the grids in the order in which the study file spells them, controls first."""
     jobs: list[Job] = []
     left_out: list[LeftOut] = []
-    rows_sha256: dict[tuple[str, str], str] = {}
+    hashes: dict[tuple[str, ...], str] = {}
     for grid in grids:
-        block, maker = grid.block, _JobMaker(grid.block, cohorts, rows_sha256)
+        block, maker = grid.block, _JobMaker(grid.block, cohorts, architectures, hashes)
+        untrained = {architectures[backbone.name].id: architectures[backbone.name] for backbone in grid.backbones}
+        cards = tuple(untrained.values()) if "random" in block.controls else ()
+        sights = [control for control in block.controls if control != "random"]
         for cut in grid.cuts:
             cohort, task = cut.cohort.name, cut.task.name
-            for regime, control in itertools.product(block.regimes, block.controls):
+            for regime, control in itertools.product(block.regimes, sights):
                 jobs += [maker.control(cut, control, regime, split) for split in cut.splits[regime]]
-            pairs = len(block.controls)
+            for card, seed, regime in itertools.product(cards, _RANDOM_SEEDS, block.regimes):
+                jobs += [maker.random(cut, card, regime, split, seed) for split in cut.splits[regime]]
+            pairs = len(sights) + len(cards) * len(_RANDOM_SEEDS)
             for backbone, strategy in itertools.product(grid.backbones, block.strategies):
                 head = block.protocol.head
                 unread = refuses_readout(backbone.card, head.blocks, head.patch_mean)
@@ -221,43 +261,87 @@ def _jobs(grids: Sequence[_Grid], cohorts: Mapping[str, Cohort]) -> tuple[list[J
 class _JobMaker:
     """Puts a job's words and identity together."""
 
-    def __init__(self, block: Block, cohorts: Mapping[str, Cohort], rows_sha256: dict[tuple[str, str], str]) -> None:
-        self.block, self.cohorts, self.rows_sha256 = block, cohorts, rows_sha256
+    def __init__(
+        self,
+        block: Block,
+        cohorts: Mapping[str, Cohort],
+        architectures: Mapping[str, ModelCard],
+        hashes: dict[tuple[str, ...], str],
+    ) -> None:
+        self.block, self.cohorts, self.architectures, self.hashes = block, cohorts, architectures, hashes
         self.part_sizes: dict[str, Counter[str]] = {}
         self.precision = _usable_precision(block.protocol.precision)
 
     def control(self, cut: Cut, control: str, regime: Regime, split: Split) -> Job:
         identity = {**self._data(cut, regime, split), "strategy": {"name": control}, "protocol": {}}
-        return self._job(cut, "none", control, "control", None, regime, split, self.block.seeds[0], identity)
+        if control == "metadata":
+            identity |= {"protocol": self._solved(), "metadata": self._metadata(cut)}
+        words = ("none", control, "control", None, "none")
+        return self._job(cut, words, regime, split, self.block.seeds[0], identity)
 
-    def learned(self, cut: Cut, backbone: Backbone, strategy: Strategy, regime: Regime, split: Split, seed: int) -> Job:
-        card, kind = backbone.card, strategy.card.kind
-        preprocessing = Preprocessing(name=self.block.preprocessing, size=card.input_size)
+    def random(self, cut: Cut, card: ModelCard, regime: Regime, split: Split, seed: int) -> Job:
+        weights = find_weights(card, f"{RANDOM}:{seed}")
         identity = {
             **self._data(cut, regime, split),
-            "preprocessing": preprocessing.spec(),
+            **self._read(card, weights, "probe"),
+            "head": Head().model_dump(),
+            "strategy": {"name": "random"},
+            "protocol": self._solved(),
+            "seed": seed,
+        }
+        words = (card.id, "random", "control", weights.id, card.id)
+        return self._job(cut, words, regime, split, seed, identity)
+
+    def learned(self, cut: Cut, backbone: Backbone, strategy: Strategy, regime: Regime, split: Split, seed: int) -> Job:
+        kind = strategy.card.kind
+        identity = {
+            **self._data(cut, regime, split),
+            **self._read(backbone.card, backbone.weights, kind),
+            "strategy": strategy.resolved(),
+            "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
+            "seed": seed,
+        }
+        words = (backbone.name, strategy.label, kind, backbone.weights.id, self.architectures[backbone.name].id)
+        return self._job(cut, words, regime, split, seed, identity)
+
+    def _read(self, card: ModelCard, weights: Weights, kind: str) -> dict[str, Any]:
+        """Return what is read of a model: its pixels, its weights, and by which head."""
+        return {
+            "preprocessing": Preprocessing(name=self.block.preprocessing, size=card.input_size).spec(),
             "model": {
-                "architecture": card.architecture,
-                "build": card.build,
-                "mean": card.mean,
-                "std": card.std,
-                "positions": card.positions,
+                **_network(card),
                 # Where a strategy finds its modules; a probe changes none.
                 "roles": None if kind == "probe" else card.roles,
                 "fused": None if kind == "probe" else card.fused,
-                "weights": backbone.weights.sha256,
+                "weights": weights.sha256,
             },
-            "strategy": strategy.resolved(),
             "head": self.block.protocol.head.model_dump(),
-            "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
             # Frozen features are always float32; see Protocol.precision.
             "precision": "fp32" if kind == "probe" else self.precision,
-            "seed": seed,
         }
-        weights = backbone.weights.id
-        return self._job(cut, backbone.name, strategy.label, kind, weights, regime, split, seed, identity)
+
+    def _solved(self) -> dict[str, Any]:
+        """Return the settings of a control that is a logistic regression, whatever the protocol makes of `lp`."""
+        protocol = self.block.protocol
+        return {"probe": protocol.probe.model_dump(mode="json"), "class_weights": protocol.class_weights}
+
+    def _metadata(self, cut: Cut) -> str | dict[str, str]:
+        """Return a hash of the cells that the control `metadata` reads; one for each cohort where others are tested."""
+        own = self._metadata_sha256(cut.cohort.name, cut.task.name)
+        others = {name: self._metadata_sha256(name, cut.task.name) for name in self._elsewhere(cut)}
+        return {cut.cohort.name: own, **others} if others else own
+
+    def _metadata_sha256(self, cohort: str, task: str) -> str:
+        """Hash the cells in the order in which jobs use the rows."""
+        place = (cohort, task, "metadata")
+        if place not in self.hashes:
+            cells = film_metadata(self.cohorts[cohort])
+            used = cells.loc[self.cohorts[cohort].task(task).rows.sort_values("image")["film"]]
+            self.hashes[place] = sha256_json([list(cells), used.to_numpy().tolist()])
+        return self.hashes[place]
 
     def _data(self, cut: Cut, regime: Regime, split: Split) -> dict[str, Any]:
+        tested = {name: self._rows(name, cut.task.name) for name in self._elsewhere(cut)}
         return {
             "schema": SCHEMA,
             "cohort": cut.cohort.name,
@@ -266,33 +350,31 @@ class _JobMaker:
             "split": split.sha256,
             "regime": {"name": regime.name, "shots": regime.shots, "draw": regime.draw},
             # What is tested goes without saying where a cohort tests itself.
-            **({"tested": tested} if (tested := self._tested(cut)) else {}),
+            **({"tested": tested} if tested else {}),
         }
 
-    def _tested(self, cut: Cut) -> dict[str, str]:
-        return {name: self._rows(name, cut.task.name) for name in cut.tested if name != cut.cohort.name}
+    def _elsewhere(self, cut: Cut) -> list[str]:
+        return [name for name in cut.tested if name != cut.cohort.name]
 
     def _rows(self, cohort: str, task: str) -> str:
-        if (cohort, task) not in self.rows_sha256:
-            self.rows_sha256[cohort, task] = _rows_sha256(self.cohorts[cohort].task(task).rows)
-        return self.rows_sha256[cohort, task]
+        if (cohort, task) not in self.hashes:
+            self.hashes[cohort, task] = _rows_sha256(self.cohorts[cohort].task(task).rows)
+        return self.hashes[cohort, task]
 
     def _job(
         self,
         cut: Cut,
-        model: str,
-        strategy: str,
-        kind: str,
-        weights: str | None,
+        words: tuple[str, str, str, str | None, str],
         regime: Regime,
         split: Split,
         seed: int,
         identity: dict[str, Any],
     ) -> Job:
+        model, strategy, kind, weights, architecture = words
         if split.sha256 not in self.part_sizes:
             self.part_sizes[split.sha256] = Counter(split.table["part"])
         parts = self.part_sizes[split.sha256]
-        elsewhere = (name for name in cut.tested if name != cut.cohort.name)
+        tested = sum(len(self.cohorts[name].task(cut.task.name).rows) for name in self._elsewhere(cut))
         return Job(
             cohort=cut.cohort.name,
             task=cut.task.name,
@@ -310,9 +392,10 @@ class _JobMaker:
             protocol=self.block.protocol.name,
             kind=kind,
             weights=weights,
+            architecture=architecture,
             n_train=parts["train"],
             n_val=parts["val"],
-            n_test=parts["test"] + sum(len(self.cohorts[name].task(cut.task.name).rows) for name in elsewhere),
+            n_test=parts["test"] + tested,
             identity=canonical_json(identity),
         )
 

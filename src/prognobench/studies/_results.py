@@ -15,7 +15,7 @@ from ._store import Store, read_plans
 
 _WORDS = (
     "cohort", "task", "model", "strategy", "regime", "shots", "draw", "validation", "repeat", "fold",
-    "test_center", "seed", "protocol", "n_train",
+    "test_center", "seed", "protocol", "n_train", "architecture",
 )  # fmt: skip
 
 

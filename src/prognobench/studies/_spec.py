@@ -10,13 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from prognobench.cohorts import cohort_places
+from prognobench.evaluation import CONTROLS
 from prognobench.frame import Document, document_lines, nearest, parse_document, read_text
 from prognobench.protocols import Protocol, Regime, Validation, parse_regimes, resolve_protocol
 from prognobench.strategies import Strategy, parse_strategies, strategy_cards
 
 from ._presets import preset_names, preset_text
-
-CONTROLS = ("majority",)
 
 
 class CohortEntry(Document):
@@ -71,7 +70,7 @@ class Block(Document):
     preprocessing: Literal["standard"] = "standard"
     """How films become pixels: `standard`."""
     controls: tuple[str, ...] = CONTROLS
-    """What needs no learned image content, shown beside every result; `[]` switches them off."""
+    """What needs no learned image content, shown beside every result (docs/controls.md); `[]` switches them off."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)] = (42,)
     """Of training, one job for each."""
     split_seed: Annotated[int, Field(ge=0)] = 42

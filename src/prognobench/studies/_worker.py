@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from prognobench.cohorts import Pixels, Preprocessing, open_pixels
-from prognobench.frame import canonical_json
+from prognobench.cohorts import Pixels, Preprocessing, film_metadata, open_pixels
+from prognobench.protocols import Head
 
 from ._job import Job
 from ._plan import Backbone, Plan
@@ -89,10 +89,10 @@ class Bench:
         use_threads(settings.threads)
         self.plan, self.store, self.settings = plan, store, settings
         self.pixels: dict[tuple[str, str], Pixels] = {}
-        self.features: dict[tuple[str, str, str], FrozenFeatures] = {}
+        self.features: dict[tuple[str, str], FrozenFeatures] = {}
         self.loaded: tuple[str, nn.Module] | None = None
-        probes = (job for job in plan.jobs if job.kind == "probe")
-        self.sharers = Counter(_features_place(view) for job in probes for view in _views(job))
+        readers = (job for job in plan.jobs if job.reads_features)
+        self.sharers = Counter(view.features_place for job in readers for view in _views(job))
 
     def run(self, job: Job) -> Record:
         """Do one job and return its record."""
@@ -134,11 +134,13 @@ class Bench:
         return self.store.tmp / f"{job.key}.checkpoint"
 
     def _train(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
+        if job.reads_features:
+            return self._probe(films, job)
         if job.kind == "control":
-            return self._control(films, job)
-        return self._probe(films, job) if job.kind == "probe" else self._fine_tune(films, job)
+            return self._metadata(films, job) if job.strategy == "metadata" else self._majority(films, job)
+        return self._fine_tune(films, job)
 
-    def _control(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
+    def _majority(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
         from prognobench.training import fit_majority
 
         parts = {
@@ -148,10 +150,24 @@ class Bench:
         own, classes = parts[job.cohort], self._classes(job)
         return _Trained(fit_majority(own.films("train"), own.films("val"), len(classes)), parts, classes, 0)
 
+    def _metadata(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
+        from prognobench.training import fit_metadata
+
+        columns = list(film_metadata(self.plan.cohorts[job.cohort]))
+        parts = {}
+        for cohort, table in films.items():
+            # A column that a tested cohort does not have is blank there; one that only it has says nothing.
+            cells = film_metadata(self.plan.cohorts[cohort]).reindex(columns=columns, fill_value="")
+            parts[cohort] = _Parts(table, cells.to_numpy(dtype=object), table["film"].to_numpy(dtype=np.int64))
+        own, classes = parts[job.cohort], self._classes(job)
+        protocol = self.plan.protocols[job.protocol]
+        outcome = fit_metadata(own.films("train"), own.films("val"), len(classes), protocol)
+        return _Trained(outcome, parts, classes, outcome.trainable_parameters)
+
     def _probe(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
         from prognobench.training import fit_probe
 
-        backbone, classes = self.plan.backbones[job.model], self._classes(job)
+        backbone, classes = self.plan.backbone(job), self._classes(job)
         parts = {view.cohort: self._parts(view, films, self._features(view).array) for view in _views(job)}
         own, protocol = parts[job.cohort], self.plan.protocols[job.protocol]
         outcome = fit_probe(own.films("train"), own.films("val"), len(classes), protocol)
@@ -215,23 +231,24 @@ class Bench:
     def _features(self, job: Job) -> FrozenFeatures:
         from prognobench.training import frozen_features
 
-        place = _features_place(job)
+        place = job.features_place
         if place not in self.features:
-            backbone = self.plan.backbones[job.model]
+            backbone = self.plan.backbone(job)
             pixels = self._pixels(job)
             module = self._backbone(backbone)
-            head = self.plan.protocols[job.protocol].head
+            # A control reads the class token, whatever else the heads of the protocol read.
+            head = Head() if job.kind == "control" else self.plan.protocols[job.protocol].head
             self.features[place] = frozen_features(module, backbone.card, backbone.weights, pixels, head)
         return self.features[place]
 
     def _shared_work(self, job: Job) -> dict[str, Any]:
         """Compute the frozen features if they are not there, and say what share of that work is this job's."""
-        if job.kind != "probe":
+        if not job.reads_features:
             return {}
         began = time.perf_counter()
         shared = {"forwards_here": 0, "films": 0, "seconds": 0.0, "seconds_share": 0.0, "films_share": 0.0}
         for view in _views(job):
-            place = _features_place(view)
+            place = view.features_place
             first = place not in self.features
             features = self._features(view)
             shared["films"] += features.films
@@ -239,7 +256,7 @@ class Bench:
             shared["seconds"] += features.seconds
             shared["seconds_share"] += features.seconds / self.sharers[place]
             shared["films_share"] += features.films / self.sharers[place]
-        own = _features_place(job)
+        own = job.features_place
         return {
             **shared,
             "features": self.features[own].key,
@@ -249,16 +266,16 @@ class Bench:
 
     def _gflops(self, job: Job, outcome: Outcome, shared: dict[str, Any]) -> float:
         """Return 10⁹ floating-point operations by the card's count: a backward pass counts as two forward ones."""
-        if job.kind == "control":
+        if job.weights is None:
             return 0.0
         passes = outcome.film_passes
         forward = passes.get("forward", 0) + shared.get("films_share", 0)
-        return float(self.plan.backbones[job.model].card.gflops * (forward + 2 * passes.get("backward", 0)))
+        return float(self.plan.backbone(job).card.gflops * (forward + 2 * passes.get("backward", 0)))
 
     def _environment(self, job: Job) -> dict[str, Any]:
         from prognobench.training import describe_device
 
-        weights = None if job.weights is None else self.plan.backbones[job.model].weights
+        weights = None if job.weights is None else self.plan.backbone(job).weights
         return {
             "versions": {"python": sys.version.split()[0], **{name: version(name) for name in _PACKAGES}},
             "device": describe_device(),
@@ -267,11 +284,6 @@ class Bench:
             "rows_sha256": job.details["rows"],
             "split_sha256": job.details["split"],
         }
-
-
-def _features_place(job: Job) -> tuple[str, str, str]:
-    """Tell which features a job reads: of which films and model, by which preprocessing and readout."""
-    return job.cohort, job.model, canonical_json([job.details["preprocessing"], job.details["head"]])
 
 
 def _views(job: Job) -> list[Job]:

@@ -1,6 +1,6 @@
 """One job: training and validation films in, a scorer of any films out."""
 
-from ._controls import fit_majority
+from ._controls import fit_majority, fit_metadata
 from ._device import describe_device, device_name, gflops_a_second, usable_precision, use_threads
 from ._features import FrozenFeatures, frozen_features
 from ._films import Films, Outcome, Rows
@@ -17,6 +17,7 @@ __all__ = [
     "device_name",
     "fine_tune",
     "fit_majority",
+    "fit_metadata",
     "fit_probe",
     "frozen_features",
     "gflops_a_second",

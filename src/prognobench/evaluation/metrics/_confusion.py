@@ -7,7 +7,9 @@ import numpy as np
 from ._metric import Floats, Metric, Sample
 
 
-def mcc_of_counts(true_positives: Floats, false_positives: Floats, positives: float, negatives: float) -> Floats:
+def mcc_of_counts(
+    true_positives: Floats, false_positives: Floats, positives: float | Floats, negatives: float | Floats
+) -> Floats:
     """Return Matthews' correlation coefficient for each pair of counts, 0 where all predictions are alike.
 
     Notes
