@@ -202,12 +202,66 @@ def a_path_that_is_too_long(place):
     return "File name too long"
 
 
+def more_shots_than_a_class_has(place):
+    place.replace(place.study, "protocol: quick", "protocol: quick\nregimes: [{few_shot: {shots: 99, val: full}}]")
+    return "nothing is left of task 'icu' of cohort 'phantom' under the regime few_shot_full_val with 99 shots"
+
+
+def one_center(place):
+    place.replace(place.study, "{kfold: {folds: 3}}", "loco")
+    for name in ("south", "east"):
+        place.table.write_text(place.table.read_text().replace(f",{name},", ",north,"))
+    return "at least 2 centers, there is 'north' alone"
+
+
+def with_a_column_of_parts(place, *parts):
+    place.replace(place.study, "{kfold: {folds: 3}}", "{predefined: {column: part}}")
+    header, *rows = place.rows
+    told = [f"{row},{parts[number % len(parts)]}" for number, row in enumerate(rows)]
+    place.write_rows([f"{header},part", *told])
+
+
+def a_patient_in_two_parts(place):
+    with_a_column_of_parts(place, "train", "val", "test")
+    return "stands in"
+
+
+def a_fourth_part(place):
+    with_a_column_of_parts(place, "train", "dev")
+    return "labels.csv, row 3: the part is 'dev'. Use train, val, test"
+
+
+def with_a_split_file(place, *lines):
+    place.replace(place.study, "{kfold: {folds: 3}}", "{predefined: {files: mine.csv}}")
+    (place.folder / "mine.csv").write_text("\n".join(["image,part", *lines]) + "\n")
+
+
+def a_split_file_with_an_unknown_image(place):
+    with_a_split_file(place, f"{place.film(2).name},train", "else.png,test")
+    return "mine.csv, row 3: the cohort has no film 'else.png'"
+
+
+def a_split_file_with_an_overlap(place):
+    with_a_split_file(place, f"{place.film(2).name},train", f"{place.film(2).name},test")
+    return "mine.csv, row 3: the image"
+
+
+def an_external_cohort_without_the_task(place):
+    shutil.copytree(place.folder / "cohort", place.folder / "other")
+    other = place.folder / "other" / "cohort.yaml"
+    place.replace(other, "  icu:", "  ward:")
+    place.replace(place.study, "{kfold: {folds: 3}}", "{external: {test: other/cohort.yaml}}")
+    return "there is no task 'icu'. "
+
+
 SPOILERS = [
     unknown_key_in_study, unknown_key_in_cohort, unknown_model, unknown_strategy, missing_column, missing_image,
     truncated_image, unreadable_image, path_out_of_the_root, link_out_of_the_root, one_image_twice, one_class,
     fewer_groups_than_folds, too_few_of_a_class, empty_table, undecodable_table, python_object_in_study,
     python_object_in_cohort, missing_cohort, unknown_task, one_model_under_two_names, one_cohort_twice,
     one_patient_in_two_unicode_forms, a_line_break_in_a_patient, a_path_that_is_too_long,
+    more_shots_than_a_class_has, one_center, a_patient_in_two_parts, a_fourth_part, a_split_file_with_an_unknown_image,
+    a_split_file_with_an_overlap, an_external_cohort_without_the_task,
 ]  # fmt: skip
 
 

@@ -6,7 +6,6 @@ from ._split_files import check_split_file
 from ._splits import PARTS, Split, csv_bytes, read_split
 from ._validation import Validation
 from ._validations import VALIDATIONS, Source, ValidationKind
-from ._validations._external import External
 from ._validations._kfold import KFold, kfold_splits
 from ._validations._loco import loco_splits
 
@@ -14,7 +13,6 @@ __all__ = [
     "PARTS",
     "REGIMES",
     "VALIDATIONS",
-    "External",
     "Full",
     "Head",
     "KFold",

@@ -8,7 +8,6 @@ from functools import partial
 
 from prognobench.cohorts import Cohort, Preprocessing, Task, load_cohort, places_file, published_cohort, task_names
 from prognobench.frame import InputError, Problem, Problems
-from prognobench.protocols import External
 
 from ._spec import Block, CohortEntry, Study
 
@@ -61,10 +60,10 @@ def tasks_of(study: Study, block: Block, cohorts: Mapping[str, Cohort]) -> Itera
 
 def tested_cohorts(study: Study, block: Block, trained: Cohort, cohorts: Mapping[str, Cohort]) -> tuple[str, ...]:
     """Return the names of the cohorts that a grid tests: the trained one itself, or those of `external`."""
-    kind = block.validation.kind
-    if not isinstance(kind, External):
+    elsewhere = block.validation.kind.elsewhere
+    if not elsewhere:
         return (trained.name,)
-    places = (_place(study, CohortEntry(path=path)) for path in kind.test)
+    places = (_place(study, CohortEntry(path=path)) for path in elsewhere)
     return tuple(dict.fromkeys(cohorts[place].name for place in places if place in cohorts))
 
 
@@ -72,12 +71,9 @@ def _load_tested(
     study: Study, recipes: Recipes, progress: Progress | None, cohorts: dict[str, Cohort], problems: Problems
 ) -> None:
     for block in study.blocks:
-        kind = block.validation.kind
-        if not isinstance(kind, External):
-            continue
         trained = list(tasks_of(study, block, cohorts))
         tasks = tuple(dict.fromkeys(task.name for _, task in trained))
-        for path in dict.fromkeys(kind.test):
+        for path in dict.fromkeys(block.validation.kind.elsewhere):
             entry = CohortEntry(path=path, tasks=tasks or None)
             place = _place(study, entry)
             if place not in cohorts:

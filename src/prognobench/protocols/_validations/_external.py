@@ -34,6 +34,11 @@ class External(ValidationKind):
         """`external`, with what differs from the default."""
         return self._labelled("external", val="val", stratify="")
 
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """The tested cohorts."""
+        return self.test
+
     def splits(self, rows: pd.DataFrame, seed: int, source: Source | None = None) -> list[Split]:
         """Cut the films of the training cohort into train and val; the tested films are in other cohorts.
 

@@ -84,6 +84,11 @@ class ValidationKind(Document):
         """The validation's word in tables; estimates of different make have different words."""
         raise NotImplementedError
 
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """The `cohort.yaml` of each other cohort that is tested; empty where a cohort tests itself."""
+        return ()
+
     def splits(self, rows: pd.DataFrame, seed: int, source: Source | None = None) -> list[Split]:
         """Cut the films of a task."""
         raise NotImplementedError
