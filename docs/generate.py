@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from prognobench.cohorts import CohortSpec
 from prognobench.models import model_cards
-from prognobench.protocols import Protocol, protocol_names, resolve_protocol
+from prognobench.protocols import REGIMES, VALIDATIONS, Protocol, protocol_names, resolve_protocol
 from prognobench.strategies import matrix_lines, matrix_rows, parse_strategies, strategy_cards
 from prognobench.studies import StudySpec
 
@@ -51,6 +51,19 @@ def protocols() -> str:
         values = [_value(getattr(preset, key)) for preset in presets.values()]
         lines.append(f"| `{key}` | {' | '.join(values)} | {_one_line(field.description)} |")
     return "\n".join(lines)
+
+
+def validations() -> str:
+    """Return the ways to split, each with its other names and its keys."""
+    return "\n".join(
+        _kind(key, kind, kind.aliases and f"Also written {', '.join(f'`{name}`' for name in kind.aliases)}.")
+        for key, kind in VALIDATIONS.items()
+    )
+
+
+def regimes() -> str:
+    """Return the regimes, each with how a study asks for it and its keys."""
+    return "\n".join(_kind(key, family, f"Written `{family.example}`.") for key, family in REGIMES.items())
 
 
 def models() -> str:
@@ -89,12 +102,19 @@ def matrix() -> str:
     return "\n".join(lines)
 
 
+def _kind(key: str, kind: type[BaseModel], written: Any) -> str:
+    summary = _one_line((kind.__doc__ or "").split("\n\n")[0])
+    told = f" {written}" if written else ""
+    table = "\n".join(_table("", kind)) + "\n" if kind.model_fields else ""
+    return f"#### `{key}`\n\n{summary}{told}\n\n{table}"
+
+
 def _documents(schema: type[BaseModel], name: str) -> Iterator[tuple[str, type[BaseModel]]]:
     yield name, schema
     for key, field in schema.model_fields.items():
         for inner in _inside(field.annotation):
-            # A protocol has a page of its own; a regime without settings has nothing to tell.
-            if inner is not Protocol and inner.model_fields:
+            # Protocols and ways to split have pages of their own; a regime without settings has nothing to tell.
+            if inner is not Protocol and inner not in VALIDATIONS.values() and inner.model_fields:
                 yield from _documents(inner, f"{name}.{key}".strip("."))
 
 
@@ -149,7 +169,7 @@ def _type(annotation: Any) -> str:
         return f"list of {_type(parts[0])}"
     if origin is dict:
         return f"mapping of names to {_type(parts[1])}"
-    words = {str: "text", int: "whole number", float: "number"}
+    words = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}
     return words.get(annotation, "see below" if isinstance(annotation, type) and annotation.__module__ else "")
 
 
@@ -161,6 +181,8 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "cohort-keys": lambda: reference(CohortSpec),
     "study-keys": lambda: reference(StudySpec),
     "protocols": protocols,
+    "validations": validations,
+    "regimes": regimes,
     "models": models,
     "strategies": strategies,
     "matrix": matrix,

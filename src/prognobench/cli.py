@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from prognobench.frame import InputError
-    from prognobench.studies import Plan
+    from prognobench.studies import Plan, StudySplit
 
 # Nothing that is slow to import stands above: `prognobench --help` answers in under half a second.
 
@@ -30,8 +30,10 @@ app = typer.Typer(
 cohort_app = typer.Typer(help="Make and check cohorts.", no_args_is_help=True)
 weights_app = typer.Typer(help="Fetch, add and check the weights of models.", no_args_is_help=True)
 features_app = typer.Typer(help="Use the frozen features outside.", no_args_is_help=True)
+splits_app = typer.Typer(help="Write, check, show and pass on the splits of a study.", no_args_is_help=True)
 app.add_typer(cohort_app, name="cohort")
 app.add_typer(features_app, name="features")
+app.add_typer(splits_app, name="splits")
 app.add_typer(weights_app, name="weights")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
@@ -317,6 +319,74 @@ def features_export(
         export_features(planned, out, lambda path: console.print(plain(path), highlight=False, soft_wrap=True))
 
 
+@splits_app.command("make")
+def splits_make(
+    study: StudyArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder for the files.")],
+    overrides: OverridesArgument = None,
+    cohorts: CohortsOption = None,
+) -> None:
+    """Write every split of a study: image, patient, group and part, one file each, and splits.csv."""
+    from prognobench.reporting import film_progress, plain
+    from prognobench.studies import make_splits, read_study
+
+    with _plain_errors() as console:
+        with film_progress(console) as progress:
+            paths = make_splits(read_study(study, overrides or (), cohorts or ()), out, progress)
+        console.print(f"{len(paths)} splits are in {plain(out)}; splits.csv says what each is.", highlight=False)
+
+
+@splits_app.command("check")
+def splits_check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV with the columns image and part.")],
+    cohort: Annotated[Path, typer.Option("--cohort", metavar="COHORT", help="The cohort.yaml of its films.")],
+    task: Annotated[str, typer.Option("--task", help="The task whose films it cuts.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check a split, whoever made it, against a cohort, and print what it holds, or every fault."""
+    from prognobench.reporting import film_progress
+    from prognobench.studies import check_split
+
+    with _plain_errors() as console:
+        with film_progress(console) as progress:
+            checked = check_split(file, cohort, task, progress)
+        _show_splits([checked], console, as_json)
+
+
+@splits_app.command("show")
+def splits_show(
+    study: StudyArgument,
+    overrides: OverridesArgument = None,
+    cohorts: CohortsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print how many films, patients and positive films each part of each fold has."""
+    from prognobench.reporting import film_progress
+    from prognobench.studies import read_study, study_splits
+
+    with _plain_errors() as console:
+        with film_progress(console) as progress:
+            splits = study_splits(read_study(study, overrides or (), cohorts or ()), progress)
+        _show_splits(splits, console, as_json)
+
+
+@splits_app.command("export")
+def splits_export(
+    study: StudyArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder for the files.")],
+    overrides: OverridesArgument = None,
+    cohorts: CohortsOption = None,
+) -> None:
+    """Write every split for others: pseudonyms instead of names, and each film's SHA-256 to read it back."""
+    from prognobench.reporting import film_progress, plain
+    from prognobench.studies import export_splits, read_study
+
+    with _plain_errors() as console:
+        with film_progress(console) as progress:
+            paths = export_splits(read_study(study, overrides or (), cohorts or ()), out, progress)
+        console.print(f"{len(paths)} splits without names are in {plain(out)}.", highlight=False)
+
+
 @app.command()
 def status(results: ResultsArgument, as_json: JsonOption = False) -> None:
     """Say how far the studies of a results folder are, and what failed with which error."""
@@ -358,6 +428,15 @@ def _planned(
 
     with film_progress(console) as progress:
         return plan_study(read_study(study, overrides or (), cohorts or ()), progress, outline=outline)
+
+
+def _show_splits(splits: list[StudySplit], console: Console, as_json: bool) -> None:
+    from prognobench.reporting import print_splits, split_rows
+
+    if as_json:
+        typer.echo(json.dumps(split_rows(splits), indent=1))
+    else:
+        print_splits(splits, console)
 
 
 def _show_weights(rows: Any, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from ._errors import InputError, Problem, Problems, nearest
 from ._files import file_lock, folder_in_one_step, write_in_one_step
 from ._hashing import canonical_json, sha256_bytes, sha256_file, sha256_json
 from ._places import home
+from ._pseudonyms import Pseudonyms, pseudonyms
 
 __all__ = [
     "Document",
@@ -12,6 +13,7 @@ __all__ = [
     "Location",
     "Problem",
     "Problems",
+    "Pseudonyms",
     "apply_overrides",
     "canonical_json",
     "document_lines",
@@ -20,6 +22,7 @@ __all__ = [
     "home",
     "nearest",
     "parse_document",
+    "pseudonyms",
     "read_document",
     "read_text",
     "sha256_bytes",

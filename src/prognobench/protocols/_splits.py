@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from prognobench.frame import Problems, sha256_bytes, write_in_one_step
+
+from ._dealing import groups_of
 
 PARTS = ("train", "val", "test")
 _COLUMNS = ("image", "patient", "group", "part")
@@ -24,7 +26,7 @@ class Split:
     Parameters
     ----------
     table
-        Columns `image`, `patient`, `group`, `part`; sorted by image.
+        Columns `image`, `patient`, `group`, `part`; sorted by image. Films that no part uses are not in it.
     repeat, fold
         Which of the repeats and folds it is, from 0.
     test_center
@@ -42,11 +44,7 @@ class Split:
 
     def to_csv(self) -> bytes:
         r"""Write the table as the bytes that its hash is taken of (UTF-8, `\n`)."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows(self.table[list(_COLUMNS)].itertuples(index=False, name=None))
-        return text.getvalue().encode("utf-8")
+        return csv_bytes([_COLUMNS, *self.table[list(_COLUMNS)].itertuples(index=False, name=None)])
 
     def save(self, folder: Path) -> Path:
         """Write `<sha256>.csv` into `folder`, unless it is there, and return its path.
@@ -64,6 +62,22 @@ class Split:
         return path
 
 
+def split_of(
+    rows: pd.DataFrame, part_of: Mapping[str, str], repeat: int, fold: int, test_center: str | None = None
+) -> Split:
+    """Make the split that gives each image of `rows` its part; images without one are not in it."""
+    used = rows.loc[rows["image"].isin(part_of.keys()), ["image", "patient", "group"]]
+    table = used.assign(part=[part_of[image] for image in used["image"]])
+    return Split(table.sort_values("image", ignore_index=True), repeat, fold, test_center)
+
+
+def csv_bytes(lines: Sequence[Sequence[object]]) -> bytes:
+    r"""Write lines as CSV in UTF-8 with `\n`, the same bytes on every system."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode("utf-8")
+
+
 def read_split(path: Path) -> pd.DataFrame:
     """Read a split file, columns `image, patient, group, part`, all as text.
 
@@ -75,9 +89,8 @@ def read_split(path: Path) -> pd.DataFrame:
     """
     problems = Problems()
     content = path.read_bytes()
-    if len(path.stem) == 64 and sha256_bytes(content) != path.stem:
-        problems.add(path, "the file was altered: its content is not what its name says", "Delete it and run again")
-        problems.raise_if_any()
+    refuse_altered(path, content, problems)
+    problems.raise_if_any()
     try:
         rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
     except (UnicodeDecodeError, csv.Error):
@@ -96,74 +109,31 @@ def read_split(path: Path) -> pd.DataFrame:
     return table
 
 
-def kfold_splits(rows: pd.DataFrame, folds: int, seed: int, repeat: int = 0) -> list[Split]:
-    """Deal groups to folds, stratified; fold f tests, fold f + 1 validates, the others train.
-
-    Parameters
-    ----------
-    rows
-        Films with columns `image`, `patient`, `group`, `label` (int; a group's stratum is its highest label).
-    folds
-        At least 3.
-    seed, repeat
-        The same two numbers deal the same films alike on every platform and in any order of the rows: groups are
-        shuffled by their SHA-256, not by a generator whose stream may change.
-
-    Returns
-    -------
-    list of Split
-        One a fold. Within each stratum the folds' group counts differ by at most one.
-
-    Raises
-    ------
-    ValueError
-        Fewer groups than folds, or a part that would lack a class; with the counts and what to do.
-    """
-    groups = rows.groupby("group").agg(stratum=("label", "max"), films=("image", "size")).reset_index()
-    if len(groups) < folds:
-        raise ValueError(
-            f"{folds} folds need at least {folds} groups of patients, there are {len(groups)}. "
-            f"Use at most {len(groups)} folds or add patients"
-        )
-    groups["shuffle"] = [hashlib.sha256(f"{seed}:{repeat}:{group}".encode()).hexdigest() for group in groups["group"]]
-    fold_of = _deal(groups, folds)
-    fold = rows["group"].map(fold_of)
-    splits: list[Split] = []
-    for test in range(folds):
-        parts = {test: "test", (test + 1) % folds: "val"}
-        table = rows[["image", "patient", "group"]].assign(part=[parts.get(f, "train") for f in fold])
-        splits.append(Split(table.sort_values("image", ignore_index=True), repeat, test))
-    _refuse_missing_classes(rows, splits, groups)
-    return splits
+def refuse_altered(path: Path, content: bytes, problems: Problems) -> None:
+    """Note where a file that is named by its hash holds something else."""
+    if len(path.stem) == 64 and sha256_bytes(content) != path.stem:
+        problems.add(path, "the file was altered: its content is not what its name says", "Delete it and run again")
 
 
-def _deal(groups: pd.DataFrame, folds: int) -> dict[str, int]:
-    """Give each group a fold: even group counts within a stratum first, then even totals, then even film counts."""
-    fold_of: dict[str, int] = {}
-    totals, films = Counter[int](), Counter[int]()
-    for _, stratum in groups.groupby("stratum"):
-        in_stratum, films_in_stratum = Counter[int](), Counter[int]()
-        # Patients with many films are dealt first, while the others can still level them out.
-        ordered = stratum.sort_values(["films", "shuffle"], ascending=[False, True])
-        for group, size in zip(ordered["group"].astype(str), ordered["films"].to_numpy().tolist(), strict=True):
-            fold = min(range(folds), key=lambda f: (in_stratum[f], films_in_stratum[f], totals[f], films[f], f))
-            fold_of[group] = fold
-            for counter, amount in ((in_stratum, 1), (totals, 1), (films, size), (films_in_stratum, size)):
-                counter[fold] += amount
-    return fold_of
-
-
-def _refuse_missing_classes(rows: pd.DataFrame, splits: list[Split], groups: pd.DataFrame) -> None:
-    classes = sorted(rows["label"].unique())
-    per_class = groups.groupby("stratum").size().to_dict()
+def lack_of_class(rows: pd.DataFrame, split: Split, parts: Sequence[str] = PARTS) -> tuple[str, str] | None:
+    """Say which part of a split lacks a class of the task, and how its groups are shared out; None where none does."""
     label_of = dict(zip(rows["image"], rows["label"], strict=True))
+    present = set(zip(split.table["part"], split.table["image"].map(label_of), strict=True))
+    for part in parts:
+        for label in sorted(rows["label"].unique()):
+            if (part, label) not in present:
+                counts = Counter(group.label for group in groups_of(rows))
+                told = ", ".join(f"{n} of class {c}" for c, n in sorted(counts.items()))
+                return f"the {part} part has no film of class {label}", f"groups: {told}"
+    return None
+
+
+def refuse_missing_classes(
+    rows: pd.DataFrame, splits: Sequence[Split], remedy: str, parts: Sequence[str] = PARTS
+) -> None:
+    """Raise ValueError where a part of a split has no film of some class."""
     for split in splits:
-        labels = split.table["image"].map(label_of)
-        for part in PARTS:
-            missing = [c for c in classes if not ((split.table["part"] == part) & (labels == c)).any()]
-            if missing:
-                counts = ", ".join(f"{n} of class {c}" for c, n in per_class.items())
-                raise ValueError(
-                    f"in fold {split.fold} the {part} part has no film of class {missing[0]} (groups: {counts}). "
-                    f"Use fewer folds or add patients of that class"
-                )
+        lack = lack_of_class(rows, split, parts)
+        if lack is not None:
+            center = "" if split.test_center is None else f", which tests the center '{split.test_center}',"
+            raise ValueError(f"in fold {split.fold}{center} {lack[0]} ({lack[1]}). {remedy}")

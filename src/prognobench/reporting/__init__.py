@@ -16,6 +16,7 @@ from ._progress import RunProgress, film_progress
 from ._report import Report, report, write_tables
 from ._results import print_table, result_table
 from ._safe import plain
+from ._splits import print_splits, split_rows
 
 __all__ = [
     "Report",
@@ -28,12 +29,14 @@ __all__ = [
     "print_models",
     "print_plan",
     "print_run",
+    "print_splits",
     "print_status",
     "print_strategies",
     "print_table",
     "print_weights",
     "report",
     "result_table",
+    "split_rows",
     "status_rows",
     "write_tables",
 ]

@@ -112,7 +112,7 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
             told = f"Task {plain(task)} does not use {count} films: {plain(reason)}."
             console.print(told, highlight=False)
     for pair in plan.left_out:
-        place = f"{pair.cohort} · {pair.task} · {pair.model} · {pair.strategy}"
+        place = " · ".join(word for word in (pair.cohort, pair.task, pair.model, pair.strategy) if word)
         told = f"[yellow]left out[/yellow] {plain(place)} ({pair.jobs} jobs): {plain(pair.reason)}"
         console.print(told, highlight=False)
     for outline in plan.outlines:

@@ -9,6 +9,7 @@ from ._presets import preset_names, preset_text
 from ._results import StudyStatus, read_results, study_names, study_status
 from ._run import RunSummary, Watcher, run_plan
 from ._spec import Study, StudySpec, read_study
+from ._splits import StudySplit, check_split, export_splits, make_splits, study_splits
 from ._store import Record, Store
 
 __all__ = [
@@ -22,12 +23,16 @@ __all__ = [
     "Store",
     "Study",
     "StudySpec",
+    "StudySplit",
     "StudyStatus",
     "Watcher",
+    "check_split",
     "estimate",
     "examine",
     "export_features",
+    "export_splits",
     "job_key",
+    "make_splits",
     "plan_study",
     "preset_names",
     "preset_text",
@@ -35,5 +40,6 @@ __all__ = [
     "read_study",
     "run_plan",
     "study_names",
+    "study_splits",
     "study_status",
 ]

@@ -40,14 +40,15 @@ def estimate(plan: Plan) -> Estimate:
 
     total = seconds = 0.0
     speed: dict[str, float] = {}
-    frozen: set[tuple[str, str]] = set()
+    frozen: set[tuple[str, str, str]] = set()
     for job in plan.jobs:
-        if job.weights is None or (job.reads_features and job.features_place in frozen):
+        if job.weights is None:
             continue
-        card = plan.backbone(job).card
+        card = plan.card(job)
         if job.reads_features:
-            frozen.add(job.features_place)
-            work = card.gflops * plan.cohorts[job.cohort].films["sha256"].nunique()
+            places = {(cohort, job.model, job.weights) for cohort in (job.cohort, *job.test_cohorts)} - frozen
+            frozen |= places
+            work = card.gflops * sum(plan.cohorts[cohort].films["sha256"].nunique() for cohort, _, _ in places)
         else:
             epochs = plan.protocols[job.protocol].epochs
             work = card.gflops * (epochs * (3 * job.n_train + job.n_val) + job.n_val + job.n_test)

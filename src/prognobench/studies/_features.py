@@ -31,7 +31,8 @@ def export_features(plan: Plan, out: Path, progress: Callable[[Path], None] | No
     -------
     list of Path
         The files. Columns: `image, patient, center, label`; `part_<repeat>_<fold>` with train, val or test for each
-        split of the study; `feature_0` and on, float32.
+        split of the study, blank where it has no use for the film, and with validation and regime in the name where
+        the study has several; `feature_0` and on, float32.
 
     Raises
     ------
@@ -40,14 +41,13 @@ def export_features(plan: Plan, out: Path, progress: Callable[[Path], None] | No
     """
     out.mkdir(parents=True, exist_ok=True)
     bench = Bench(plan, Store(out), WorkerSettings(out, os.cpu_count() or 1, 600.0))
-    splits = {(job.cohort, job.task, job.repeat, job.fold): job.details["split"] for job in plan.jobs}
     written: list[Path] = []
     for cohort, task in dict.fromkeys((job.cohort, job.task) for job in plan.jobs):
         rows = plan.cohorts[cohort].task(task).rows.sort_values("image", ignore_index=True)
         table = rows[["image", "patient", "center", "label"]]
-        for (_, _, repeat, fold), split in ((k, v) for k, v in splits.items() if k[:2] == (cohort, task)):
+        for name, split in _parts_of(plan, cohort, task).items():
             part = plan.splits[split].table.set_index("image")["part"]
-            table = table.assign(**{f"part_{repeat}_{fold}": rows["image"].map(part)})
+            table = table.assign(**{name: rows["image"].map(part)})
         readers = {
             job.model: job for job in plan.jobs if (job.cohort, job.task) == (cohort, task) and job.kind != "control"
         }
@@ -62,6 +62,18 @@ def export_features(plan: Plan, out: Path, progress: Callable[[Path], None] | No
             if progress is not None:
                 progress(path)
     return written
+
+
+def _parts_of(plan: Plan, cohort: str, task: str) -> dict[str, str]:
+    """Return the split of each column `part_…`; the name tells validation and regime where there are several."""
+    jobs = [job for job in plan.jobs if (job.cohort, job.task) == (cohort, task)]
+    several = len({(job.validation, job.regime, job.shots, job.draw) for job in jobs}) > 1
+    found: dict[str, str] = {}
+    for job in jobs:
+        words = (job.validation, job.regime, job.shots, job.draw) if several else ()
+        name = "_".join(str(word) for word in ("part", *words, job.repeat, job.fold) if word is not None)
+        found[name] = job.details["split"]
+    return found
 
 
 def _file_name(name: str) -> str:

@@ -20,9 +20,11 @@ class Job:
 
     Attributes
     ----------
-    cohort, task, test_cohort, model, strategy, regime, shots, draw, validation, repeat, fold, test_center, seed
+    cohort, task, model, strategy, regime, shots, draw, validation, repeat, fold, test_center, seed
         The words in tables, with `protocol`; `None` where a key does not apply. Controls that look at no image have the
         model `none`, those of random weights the architecture.
+    test_cohorts
+        The cohorts whose films are tested, each a row of `fold_metrics.csv` as `test_cohort`.
     kind
         `probe`, `adapter`, `backbone` or `control`.
     weights
@@ -37,7 +39,7 @@ class Job:
 
     cohort: str
     task: str
-    test_cohort: str
+    test_cohorts: tuple[str, ...]
     model: str
     strategy: str
     regime: str
@@ -74,20 +76,18 @@ class Job:
         who = f"{self.model} · {self.strategy}"
         if self.kind == "control":
             who = f"control {self.strategy}" if self.weights is None else f"control {self.strategy} of {self.model}"
-        shots = "" if self.shots is None else f" {self.shots} shots"
+        shots = "" if self.shots is None else f" {self.shots} shot{'s' if self.shots > 1 else ''}"
+        draw = f" draw {self.draw}" if self.draw else ""
+        tested = "" if self.test_cohorts == (self.cohort,) else f" → {', '.join(self.test_cohorts)}"
         repeat = f" of repeat {self.repeat}" if self.repeat else ""
         seed = "" if self.seed == _USUAL_SEED else f" · seed {self.seed}"
-        return f"{self.cohort} · {self.task} · {who} · {self.regime}{shots} · fold {self.fold}{repeat}{seed}"
+        fold = f"fold {self.fold}{repeat}{seed}"
+        return f"{self.cohort}{tested} · {self.task} · {who} · {self.regime}{shots}{draw} · {fold}"
 
     @property
     def reads_features(self) -> bool:
         """Whether its head reads the features of a frozen backbone, which jobs share."""
         return self.kind == "probe" or (self.kind == "control" and self.weights is not None)
-
-    @cached_property
-    def features_place(self) -> tuple[str, str]:
-        """Which features it reads: of which films and model, by which preprocessing and readout."""
-        return self.cohort, canonical_json([self.details[key] for key in ("model", "preprocessing", "head")])
 
     def to_json(self) -> dict[str, Any]:
         """Return what `job.json` holds: key, words and identity."""
@@ -99,6 +99,8 @@ class Job:
     def from_json(cls, content: dict[str, Any]) -> Job:
         """Read `job.json` back; words of later versions are passed over, those of none are None."""
         words = {f.name: content["words"].get(f.name) for f in fields(cls) if f.name != "identity"}
+        # The first records tested one cohort and named it in the singular.
+        words["test_cohorts"] = tuple(words["test_cohorts"] or [content["words"]["test_cohort"]])
         return cls(**words, identity=canonical_json(content["identity"]))
 
 

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from prognobench.cohorts import (
-    Cohort,
-    Preprocessing,
-    Task,
-    film_metadata,
-    load_cohort,
-    places_file,
-    published_cohort,
-    published_notes,
-    task_names,
-)
-from prognobench.frame import InputError, Problem, Problems, canonical_json, sha256_json
+from prognobench.cohorts import Cohort, Preprocessing, film_metadata, published_notes
+from prognobench.frame import InputError, Problems, canonical_json, sha256_json
 from prognobench.models import RANDOM, ModelCard, Weights, find_weights, model_card, refuses_readout
 from prognobench.protocols import Head, Protocol, Regime, Split
 
+from ._cohorts import load_cohorts
+from ._cuts import Cut, Cutter, words
 from ._job import SCHEMA, Job
-from ._spec import Block, CohortEntry, ModelEntry, Study
+from ._spec import Block, ModelEntry, Study
 
 if TYPE_CHECKING:
     from prognobench.strategies import Strategy
@@ -46,7 +38,17 @@ class Backbone:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A pair that cannot work, with the reason; no failure, but no silence either."""
+    """What cannot work, with the reason; no failure, but no silence either.
+
+    Attributes
+    ----------
+    cohort, task, model, strategy
+        A pair that cannot work, or, where the model is empty, a regime for which a fold has too few films.
+    reason
+        Why.
+    jobs
+        How many jobs that would have been.
+    """
 
     cohort: str
     task: str
@@ -87,12 +89,15 @@ class Plan:
     architectures: Mapping[str, ModelCard]
     outlines: tuple[str, ...] = ()
 
+    def card(self, job: Job) -> ModelCard:
+        """Return the model that a job adapts or reads."""
+        return self.architectures[job.model] if job.kind == "control" else self.backbones[job.model].card
+
     def backbone(self, job: Job) -> Backbone:
         """Return the model that a job adapts or reads, with its weights."""
         if job.kind != "control":
             return self.backbones[job.model]
-        card = self.architectures[job.model]
-        return Backbone(f"{job.model}@{job.weights}", card, find_weights(card, job.weights))
+        return Backbone(f"{job.model}@{job.weights}", self.card(job), find_weights(self.card(job), job.weights))
 
     def to_json(self) -> dict[str, Any]:
         """Return what the results folder keeps of the plan: each job's words and key, and what was left out."""
@@ -128,7 +133,7 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
     """
     problems = Problems()
     backbones = _backbones(study, problems, outline and study.preset)
-    by_place = _cohorts(study, backbones, progress, problems, outline)
+    by_place = load_cohorts(study, lambda block: _recipes(block, backbones), progress, problems, outline)
     cohorts = {cohort.name: cohort for cohort in by_place.values()}
     grids = _grids(study, by_place, backbones, problems)
     problems.raise_if_any()
@@ -143,7 +148,13 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
         {backbone.name: backbone for backbone in backbones.values()},
         {strategy.label: strategy for block in study.blocks for strategy in block.strategies},
         {block.protocol.name: block.protocol for block in study.blocks},
-        {split.sha256: split for grid in grids for parts in grid.splits.values() for split in parts},
+        {
+            split.sha256: split
+            for grid in grids
+            for cut in grid.cuts
+            for splits in cut.splits.values()
+            for split in splits
+        },
         {card.id: card for card in architectures.values()},
         (*published_notes(cohorts), *_absent_notes(backbones)),
     )
@@ -178,29 +189,21 @@ class _Grid:
 
     block: Block
     backbones: tuple[Backbone, ...]
-    splits: Mapping[tuple[str, str], list[Split]]
+    cuts: tuple[Cut, ...]
 
 
 def _grids(
     study: Study, cohorts: Mapping[str, Cohort], backbones: Mapping[ModelEntry, Backbone], problems: Problems
 ) -> list[_Grid]:
-    grids: list[_Grid] = []
-    done: dict[tuple[Any, ...], list[Split]] = {}
-    for block in study.blocks:
-        splits: dict[tuple[str, str], list[Split]] = {}
-        for cohort, task in _tasks(study, block, cohorts):
-            place = (cohort.name, task.name, block.validation.model_dump_json(), block.split_seed)
-            try:
-                if place not in done:
-                    done[place] = block.validation.splits(task.rows, block.split_seed)
-                splits[cohort.name, task.name] = done[place]
-            except ValueError as error:
-                what, _, remedy = str(error).partition(". ")
-                what = f"task '{task.name}' of cohort '{cohort.name}' cannot be split: {what}"
-                problems.add(study.path, what, remedy)
-        found = (backbones[entry] for entry in block.models if entry in backbones)
-        grids.append(_Grid(block, tuple(found), splits))
-    return grids
+    cutter = Cutter(study, cohorts, problems)
+    return [
+        _Grid(
+            block,
+            tuple(backbones[entry] for entry in block.models if entry in backbones),
+            tuple(cutter.cuts(block)),
+        )
+        for block in study.blocks
+    ]
 
 
 def _architectures(backbones: Collection[Backbone]) -> dict[str, ModelCard]:
@@ -231,24 +234,30 @@ def _jobs(
     hashes: dict[tuple[str, ...], str] = {}
     for grid in grids:
         block, maker = grid.block, _JobMaker(grid.block, cohorts, architectures, hashes)
-        for (cohort, task), parts in grid.splits.items():
-            sights = [control for control in block.controls if control != "random"]
-            for regime, control, split in itertools.product(block.regimes, sights, parts):
-                jobs.append(maker.control(cohort, task, control, regime, split))
-            untrained = {architectures[backbone.name].id: architectures[backbone.name] for backbone in grid.backbones}
-            cards = untrained.values() if "random" in block.controls else ()
-            for card, seed, regime, split in itertools.product(cards, _RANDOM_SEEDS, block.regimes, parts):
-                jobs.append(maker.random(cohort, task, card, regime, split, seed))
+        untrained = {architectures[backbone.name].id: architectures[backbone.name] for backbone in grid.backbones}
+        for cut in grid.cuts:
+            cohort, task = cut.cohort.name, cut.task.name
+            blind = [control for control in block.controls if control != "random"]
+            for regime, control in itertools.product(block.regimes, blind):
+                jobs += [maker.control(cut, control, regime, split) for split in cut.splits[regime]]
+            seeds = _RANDOM_SEEDS if "random" in block.controls else ()
+            for card, seed, regime in itertools.product(untrained.values(), seeds, block.regimes):
+                jobs += [maker.random(cut, card, regime, split, seed) for split in cut.splits[regime]]
+            pairs = len(blind) + len(untrained) * len(seeds)
             for backbone, strategy in itertools.product(grid.backbones, block.strategies):
                 head = block.protocol.head
                 unread = refuses_readout(backbone.card, head.blocks, head.patch_mean)
                 reason = unread or strategy.refuses(backbone.card)
                 if reason is not None:
-                    lost = len(block.regimes) * len(block.seeds) * len(parts)
+                    lost = len(block.seeds) * sum(len(splits) for splits in cut.splits.values())
                     left_out.append(LeftOut(cohort, task, backbone.name, strategy.label, reason, lost))
                     continue
-                for regime, seed, split in itertools.product(block.regimes, block.seeds, parts):
-                    jobs.append(maker.learned(cohort, task, backbone, strategy, regime, split, seed))
+                pairs += len(block.seeds)
+                for regime, seed in itertools.product(block.regimes, block.seeds):
+                    for split in cut.splits[regime]:
+                        jobs.append(maker.learned(cut, backbone, strategy, regime, split, seed))
+            short = Counter((words(lacking.regime), lacking.reason) for lacking in cut.short)
+            left_out += [LeftOut(cohort, task, "", *told, pairs * draws) for told, draws in short.items()]
     return jobs, left_out
 
 
@@ -266,42 +275,40 @@ class _JobMaker:
         self.part_sizes: dict[str, Counter[str]] = {}
         self.precision = _usable_precision(block.protocol.precision)
 
-    def control(self, cohort: str, task: str, control: str, regime: Regime, split: Split) -> Job:
-        identity = {**self._data(cohort, task, regime, split), "strategy": {"name": control}, "protocol": {}}
+    def control(self, cut: Cut, control: str, regime: Regime, split: Split) -> Job:
+        identity = {**self._data(cut, regime, split), "strategy": {"name": control}, "protocol": {}}
         if control == "metadata":
-            identity |= {"protocol": self._solved(), "metadata": self._metadata_sha256(cohort, task)}
-        words = ("none", control, "control", None, "none")
-        return self._job(cohort, task, words, regime, split, self.block.seeds[0], identity)
+            identity |= {"protocol": self._solved(), "metadata": self._metadata(cut)}
+        who = ("none", control, "control", None, "none")
+        return self._job(cut, who, regime, split, self.block.seeds[0], identity)
 
-    def random(self, cohort: str, task: str, card: ModelCard, regime: Regime, split: Split, seed: int) -> Job:
+    def random(self, cut: Cut, card: ModelCard, regime: Regime, split: Split, seed: int) -> Job:
         weights = find_weights(card, f"{RANDOM}:{seed}")
         identity = {
-            **self._data(cohort, task, regime, split),
+            **self._data(cut, regime, split),
             **self._read(card, weights, "probe"),
             "head": Head().model_dump(),
             "strategy": {"name": "random"},
             "protocol": self._solved(),
             "seed": seed,
         }
-        words = (card.id, "random", "control", weights.id, card.id)
-        return self._job(cohort, task, words, regime, split, seed, identity)
+        return self._job(cut, (card.id, "random", "control", weights.id, card.id), regime, split, seed, identity)
 
-    def learned(
-        self, cohort: str, task: str, backbone: Backbone, strategy: Strategy, regime: Regime, split: Split, seed: int
-    ) -> Job:
+    def learned(self, cut: Cut, backbone: Backbone, strategy: Strategy, regime: Regime, split: Split, seed: int) -> Job:
         kind = strategy.card.kind
         identity = {
-            **self._data(cohort, task, regime, split),
+            **self._data(cut, regime, split),
             **self._read(backbone.card, backbone.weights, kind),
+            "head": self.block.protocol.head.model_dump(),
             "strategy": strategy.resolved(),
             "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
             "seed": seed,
         }
-        words = (backbone.name, strategy.label, kind, backbone.weights.id, self.architectures[backbone.name].id)
-        return self._job(cohort, task, words, regime, split, seed, identity)
+        who = (backbone.name, strategy.label, kind, backbone.weights.id, self.architectures[backbone.name].id)
+        return self._job(cut, who, regime, split, seed, identity)
 
     def _read(self, card: ModelCard, weights: Weights, kind: str) -> dict[str, Any]:
-        """Return what is read of a model: its pixels, its weights, and by which head."""
+        """Return what is read: the pixels, and the model with its weights."""
         return {
             "preprocessing": Preprocessing(name=self.block.preprocessing, size=card.input_size).spec(),
             "model": {
@@ -311,7 +318,6 @@ class _JobMaker:
                 "fused": None if kind == "probe" else card.fused,
                 "weights": weights.sha256,
             },
-            "head": self.block.protocol.head.model_dump(),
             # Frozen features are always float32; see Protocol.precision.
             "precision": "fp32" if kind == "probe" else self.precision,
         }
@@ -321,46 +327,56 @@ class _JobMaker:
         protocol = self.block.protocol
         return {"probe": protocol.probe.model_dump(mode="json"), "class_weights": protocol.class_weights}
 
-    def _metadata_sha256(self, cohort: str, task: str) -> str:
+    def _metadata(self, cut: Cut) -> str:
         """Hash the cells that the control `metadata` reads, in the order in which jobs use the rows."""
-        place = (cohort, task, "metadata")
+        place = ("metadata", cut.task.name, cut.cohort.name, *cut.tested)
         if place not in self.hashes:
-            cells = film_metadata(self.cohorts[cohort])
-            used = cells.loc[self.cohorts[cohort].task(task).rows.sort_values("image")["film"]]
-            self.hashes[place] = sha256_json([list(cells), used.to_numpy().tolist()])
+            columns = list(film_metadata(cut.cohort))
+            cells: list[Any] = [columns]
+            for name in dict.fromkeys((cut.cohort.name, *cut.tested)):
+                rows = self.cohorts[name].task(cut.task.name).rows.sort_values("image")
+                cells.append(film_metadata(self.cohorts[name], columns).loc[rows["film"]].to_numpy().tolist())
+            self.hashes[place] = sha256_json(cells)
         return self.hashes[place]
 
-    def _data(self, cohort: str, task: str, regime: Regime, split: Split) -> dict[str, Any]:
-        found = self.cohorts[cohort].task(task)
-        if (cohort, task) not in self.hashes:
-            self.hashes[cohort, task] = _rows_sha256(found.rows)
+    def _data(self, cut: Cut, regime: Regime, split: Split) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
-            "cohort": cohort,
-            "task": {"name": task, "classes": list(found.classes)},
-            "rows": self.hashes[cohort, task],
+            "cohort": cut.cohort.name,
+            "task": {"name": cut.task.name, "classes": list(cut.task.classes)},
+            "rows": self._rows(cut.cohort.name, cut.task.name),
             "split": split.sha256,
             "regime": {"name": regime.name, "shots": regime.shots, "draw": regime.draw},
+            # What is tested goes without saying where a cohort tests itself.
+            **({"tested": tested} if (tested := self._tested(cut)) else {}),
         }
+
+    def _tested(self, cut: Cut) -> dict[str, str]:
+        return {name: self._rows(name, cut.task.name) for name in cut.tested if name != cut.cohort.name}
+
+    def _rows(self, cohort: str, task: str) -> str:
+        if (cohort, task) not in self.hashes:
+            self.hashes[cohort, task] = _rows_sha256(self.cohorts[cohort].task(task).rows)
+        return self.hashes[cohort, task]
 
     def _job(
         self,
-        cohort: str,
-        task: str,
-        words: tuple[str, str, str, str | None, str],
+        cut: Cut,
+        who: tuple[str, str, str, str | None, str],
         regime: Regime,
         split: Split,
         seed: int,
         identity: dict[str, Any],
     ) -> Job:
-        model, strategy, kind, weights, architecture = words
+        model, strategy, kind, weights, architecture = who
         if split.sha256 not in self.part_sizes:
             self.part_sizes[split.sha256] = Counter(split.table["part"])
         parts = self.part_sizes[split.sha256]
+        elsewhere = (name for name in cut.tested if name != cut.cohort.name)
         return Job(
-            cohort=cohort,
-            task=task,
-            test_cohort=cohort,
+            cohort=cut.cohort.name,
+            task=cut.task.name,
+            test_cohorts=cut.tested,
             model=model,
             strategy=strategy,
             regime=regime.name,
@@ -377,7 +393,7 @@ class _JobMaker:
             architecture=architecture,
             n_train=parts["train"],
             n_val=parts["val"],
-            n_test=parts["test"],
+            n_test=parts["test"] + sum(len(self.cohorts[name].task(cut.task.name).rows) for name in elsewhere),
             identity=canonical_json(identity),
         )
 
@@ -413,80 +429,9 @@ def _backbones(study: Study, problems: Problems, outline: bool) -> dict[ModelEnt
     return found
 
 
-def _cohorts(
-    study: Study,
-    backbones: Mapping[ModelEntry, Backbone],
-    progress: Callable[[int, int], None] | None,
-    problems: Problems,
-    outline: bool,
-) -> dict[str, Cohort]:
-    """Load each cohort once, with all that any block asks of it."""
-    entries: dict[str, list[tuple[Block, CohortEntry]]] = {}
-    for block in study.blocks:
-        for entry in block.cohorts:
-            entries.setdefault(_place(study, entry), []).append((block, entry))
-    cohorts: dict[str, Cohort] = {}
-    for place, asked in entries.items():
-        recipes = dict.fromkeys(
-            Preprocessing(name=block.preprocessing, size=backbones[entry].card.input_size)
-            for block, _ in asked
-            for entry in block.models
-            if entry in backbones
-        )
-        try:
-            cohort = _load(study, asked, sorted(recipes, key=lambda recipe: recipe.size), progress, outline)
-        except InputError as error:
-            problems.extend(error)
-            continue
-        if any(count > 1 for count in Counter(id(block) for block, _ in asked).values()):
-            problems.add(study.path, f"the cohort '{cohort.name}' is listed twice", "List it once, with all its tasks")
-        if cohort.name in {other.name for other in cohorts.values()}:
-            what, remedy = f"two cohorts are called '{cohort.name}'", "Give one another `name` in its cohort.yaml"
-            problems.add(study.path, what, remedy)
-        cohorts[place] = cohort
-    return cohorts
-
-
-def _load(
-    study: Study,
-    asked: Sequence[tuple[Block, CohortEntry]],
-    recipes: Sequence[Preprocessing],
-    progress: Callable[[int, int], None] | None,
-    outline: bool,
-) -> Cohort:
-    entry = asked[0][1]
-    path = study.cohort_path(entry)
-    every = any(entry.tasks is None for _, entry in asked)
-    tasks = None if every else list(dict.fromkeys(task for _, entry in asked for task in _asked_tasks(entry)))
-    if path is not None:
-        return load_cohort(path, recipes, tasks=tasks, progress=progress)
-    name = entry.name or ""
-    if not outline:
-        what = f"nobody has said where the cohort '{name}' lies"
-        remedy = f"Give --cohort {name}=DIR, or write `{name}: DIR` into {places_file()}"
-        raise InputError([Problem(str(study.path), what, remedy)])
-    stand_in = published_cohort(name)
-    for task in tasks or ():
-        stand_in.task(task)
-    return stand_in
-
-
-def _asked_tasks(entry: CohortEntry) -> list[str]:
-    """Return the tasks of an entry; a named cohort's also by the names of its card."""
-    return list(entry.tasks or ()) if entry.name is None else task_names(entry.name, entry.tasks or ())
-
-
-def _place(study: Study, entry: CohortEntry) -> str:
-    path = study.cohort_path(entry)
-    return f"the cohort {entry.name}" if path is None else str(path.resolve())
-
-
-def _tasks(study: Study, block: Block, cohorts: Mapping[str, Cohort]) -> Iterator[tuple[Cohort, Task]]:
-    for entry in block.cohorts:
-        cohort = cohorts.get(_place(study, entry))
-        if cohort is not None:
-            for task in dict.fromkeys(cohort.tasks if entry.tasks is None else _asked_tasks(entry)):
-                yield cohort, cohort.task(task)
+def _recipes(block: Block, backbones: Mapping[ModelEntry, Backbone]) -> list[Preprocessing]:
+    sizes = dict.fromkeys(backbones[entry].card.input_size for entry in block.models if entry in backbones)
+    return [Preprocessing(name=block.preprocessing, size=size) for size in sizes]
 
 
 def _rows_sha256(rows: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ from ._job import Job
 from ._store import Store, read_plans
 
 _WORDS = (
-    "cohort", "task", "test_cohort", "model", "strategy", "regime", "shots", "draw", "validation", "repeat", "fold",
+    "cohort", "task", "model", "strategy", "regime", "shots", "draw", "validation", "repeat", "fold",
     "test_center", "seed", "protocol", "n_train", "architecture",
 )  # fmt: skip
 
@@ -39,8 +39,9 @@ def read_results(results: Path, study: str | None = None) -> tuple[pd.DataFrame,
     predictions
         Columns `job, cohort, image, patient, center, split, y_true, y_score`, of all finished jobs.
     jobs
-        One row a planned job, finished or not: its key as `job`, its words, `trainable_params`, `total_params`,
-        `train_seconds` (own time and share of shared work) and `state` (`done`, `failed` or `missing`).
+        One row a planned job and cohort that it tests, finished or not: its key as `job`, its words,
+        `trainable_params`, `total_params`, `train_seconds` (own time and share of shared work) and `state` (`done`,
+        `failed` or `missing`).
 
     Raises
     ------
@@ -50,30 +51,27 @@ def read_results(results: Path, study: str | None = None) -> tuple[pd.DataFrame,
     """
     store = Store(results)
     problems = Problems()
-    rows: dict[str, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
     tables: list[pd.DataFrame] = []
     for job in _planned(store, study):
         row: dict[str, Any] = {"job": job.key, **{word: getattr(job, word) for word in _WORDS}}
-        rows[job.key] = row | {"trainable_params": None, "total_params": None, "train_seconds": None}
+        row |= {"trainable_params": None, "total_params": None, "train_seconds": None}
         try:
             status = store.status(job.key)
-            rows[job.key]["state"] = "missing" if status is None else status.state
-            if status is None or status.state != "done":
-                continue
-            record = store.read(job.key)
+            row["state"] = "missing" if status is None else status.state
+            if row["state"] == "done":
+                record = store.read(job.key)
+                tables.append(record.predictions.assign(job=job.key))
+                row["trainable_params"] = record.cost["trainable_parameters"]
+                row["total_params"] = record.cost["total_parameters"]
+                row["train_seconds"] = record.cost["own_seconds"] + record.cost["shared_seconds"]
         except InputError as error:
             problems.extend(error)
-            continue
-        tables.append(record.predictions.assign(job=job.key))
-        rows[job.key] |= {
-            "trainable_params": record.cost["trainable_parameters"],
-            "total_params": record.cost["total_parameters"],
-            "train_seconds": record.cost["own_seconds"] + record.cost["shared_seconds"],
-        }
+        rows += [row | {"test_cohort": cohort} for cohort in job.test_cohorts]
     problems.raise_if_any()
     columns = ["job", "cohort", "image", "patient", "center", "split", "y_true", "y_score"]
     predictions = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-    return predictions[columns], pd.DataFrame(rows.values())
+    return predictions[columns], pd.DataFrame(rows)
 
 
 @dataclass(frozen=True)

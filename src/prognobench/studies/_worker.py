@@ -9,8 +9,8 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from prognobench.cohorts import Pixels, Preprocessing, film_metadata, open_pixels
+from prognobench.frame import canonical_json
 from prognobench.protocols import Head
 
 from ._job import Job
@@ -91,18 +92,19 @@ class Bench:
         self.pixels: dict[tuple[str, str], Pixels] = {}
         self.features: dict[tuple[str, str], FrozenFeatures] = {}
         self.loaded: tuple[str, nn.Module] | None = None
-        self.sharers = Counter(job.features_place for job in plan.jobs if job.reads_features)
+        sharers = (job for job in plan.jobs if job.reads_features)
+        self.sharers = Counter(_features_place(view) for job in sharers for view in _views(job))
 
     def run(self, job: Job) -> Record:
         """Do one job and return its record."""
         _reset_peak_memory()
         began = time.perf_counter()
-        films = _films(self.plan, job)
+        films = {view.cohort: _films(self.plan, job, view.cohort) for view in _views(job)}
         shared = self._shared_work(job)
         # What was computed for all jobs together is not this job's own time.
         waited = shared.pop("waited_seconds", 0.0)
         trained = self._train(films, job)
-        predictions = _predict(films, job, trained)
+        predictions = _predict(job, trained)
         own = time.perf_counter() - began - waited
         trained.give_back()
         outcome = trained.outcome
@@ -132,46 +134,51 @@ class Bench:
         """Return where a long job keeps its state; it goes when the record is there."""
         return self.store.tmp / f"{job.key}.checkpoint"
 
-    def _train(self, films: pd.DataFrame, job: Job) -> _Trained:
+    def _train(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
         if job.reads_features:
             return self._probe(films, job)
         if job.kind == "control":
             return self._metadata(films, job) if job.strategy == "metadata" else self._majority(films, job)
         return self._fine_tune(films, job)
 
-    def _majority(self, films: pd.DataFrame, job: Job) -> _Trained:
-        from prognobench.training import fit_majority
-
-        parts = _Parts(films, np.zeros((len(films), 0), dtype=np.float32), np.arange(len(films)))
-        classes = self._classes(job)
-        return _Trained(fit_majority(parts.films("train"), parts.films("val"), len(classes)), parts, classes, 0)
-
-    def _metadata(self, films: pd.DataFrame, job: Job) -> _Trained:
+    def _metadata(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
         from prognobench.training import fit_metadata
 
-        cells = film_metadata(self.plan.cohorts[job.cohort]).to_numpy(dtype=object)
-        parts, classes = _Parts(films, cells, films["film"].to_numpy(dtype=np.int64)), self._classes(job)
+        columns = list(film_metadata(self.plan.cohorts[job.cohort]))
+        parts = {}
+        for cohort, table in films.items():
+            cells = film_metadata(self.plan.cohorts[cohort], columns).to_numpy(dtype=object)
+            parts[cohort] = _Parts(table, cells, table["film"].to_numpy(dtype=np.int64))
+        own, classes = parts[job.cohort], self._classes(job)
         protocol = self.plan.protocols[job.protocol]
-        outcome = fit_metadata(parts.films("train"), parts.films("val"), len(classes), protocol)
+        outcome = fit_metadata(own.films("train"), own.films("val"), len(classes), protocol)
         return _Trained(outcome, parts, classes, outcome.trainable_parameters)
 
-    def _probe(self, films: pd.DataFrame, job: Job) -> _Trained:
+    def _majority(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
+        from prognobench.training import fit_majority
+
+        parts = {
+            cohort: _Parts(table, np.zeros((len(table), 0), dtype=np.float32), np.arange(len(table)))
+            for cohort, table in films.items()
+        }
+        own, classes = parts[job.cohort], self._classes(job)
+        return _Trained(fit_majority(own.films("train"), own.films("val"), len(classes)), parts, classes, 0)
+
+    def _probe(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
         from prognobench.training import fit_probe
 
         backbone, classes = self.plan.backbone(job), self._classes(job)
-        positions = self._pixels(job).positions(films["sha256"].tolist())
-        parts = _Parts(films, self._features(job).array, positions)
-        protocol = self.plan.protocols[job.protocol]
-        outcome = fit_probe(parts.films("train"), parts.films("val"), len(classes), protocol)
+        parts = {view.cohort: self._parts(view, films, self._features(view).array) for view in _views(job)}
+        own, protocol = parts[job.cohort], self.plan.protocols[job.protocol]
+        outcome = fit_probe(own.films("train"), own.films("val"), len(classes), protocol)
         return _Trained(outcome, parts, classes, backbone.card.parameters + outcome.trainable_parameters)
 
-    def _fine_tune(self, films: pd.DataFrame, job: Job) -> _Trained:
+    def _fine_tune(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
         from prognobench.training import Checkpoint, fine_tune
 
         backbone, classes = self.plan.backbones[job.model], self._classes(job)
         strategy = self.plan.strategies[job.strategy]
-        pixels = self._pixels(job)
-        parts = _Parts(films, pixels.array, pixels.positions(films["sha256"].tolist()))
+        parts = {view.cohort: self._parts(view, films, self._pixels(view).array) for view in _views(job)}
         module = self._backbone(backbone)
         adapted = strategy.apply(module, strategy.plan(module, backbone.card), job.seed)
         total = sum(parameter.numel() for parameter in adapted.parameters())
@@ -180,8 +187,8 @@ class Bench:
             strategy,
             backbone.card,
             # The training function is handed the rows of these two parts alone.
-            parts.films("train"),
-            parts.films("val"),
+            parts[job.cohort].films("train"),
+            parts[job.cohort].films("val"),
             len(classes),
             self.plan.protocols[job.protocol],
             job.details["precision"],
@@ -194,6 +201,10 @@ class Bench:
             self.loaded = (backbone.name, strategy.remove(adapted))
 
         return _Trained(outcome, parts, classes, total + head, give_back)
+
+    def _parts(self, view: Job, films: Mapping[str, pd.DataFrame], array: npt.NDArray[Any]) -> _Parts:
+        table = films[view.cohort]
+        return _Parts(table, array, self._pixels(view).positions(table["sha256"].tolist()))
 
     def _classes(self, job: Job) -> tuple[str, ...]:
         return self.plan.cohorts[job.cohort].task(job.task).classes
@@ -220,7 +231,7 @@ class Bench:
     def _features(self, job: Job) -> FrozenFeatures:
         from prognobench.training import frozen_features
 
-        place = job.features_place
+        place = _features_place(job)
         if place not in self.features:
             backbone = self.plan.backbone(job)
             pixels = self._pixels(job)
@@ -235,17 +246,21 @@ class Bench:
         if not job.reads_features:
             return {}
         began = time.perf_counter()
-        place = job.features_place
-        first = place not in self.features
-        features = self._features(job)
-        sharers = self.sharers[place]
+        shared = {"forwards_here": 0, "films": 0, "seconds": 0.0, "seconds_share": 0.0, "films_share": 0.0}
+        for view in _views(job):
+            place = _features_place(view)
+            first = place not in self.features
+            features = self._features(view)
+            shared["films"] += features.films
+            shared["forwards_here"] += features.computed_here if first else 0
+            shared["seconds"] += features.seconds
+            shared["seconds_share"] += features.seconds / self.sharers[place]
+            shared["films_share"] += features.films / self.sharers[place]
+        own = _features_place(job)
         return {
-            "features": features.key,
-            "films": features.films,
-            "forwards_here": features.computed_here if first else 0,
-            "seconds": features.seconds,
-            "jobs": sharers,
-            "seconds_share": features.seconds / sharers,
+            **shared,
+            "features": self.features[own].key,
+            "jobs": self.sharers[own],
             "waited_seconds": time.perf_counter() - began,
         }
 
@@ -254,8 +269,8 @@ class Bench:
         if job.weights is None:
             return 0.0
         passes = outcome.film_passes
-        forward = passes.get("forward", 0) + (shared["films"] / shared["jobs"] if shared else 0)
-        return float(self.plan.backbone(job).card.gflops * (forward + 2 * passes.get("backward", 0)))
+        forward = passes.get("forward", 0) + shared.get("films_share", 0)
+        return float(self.plan.card(job).gflops * (forward + 2 * passes.get("backward", 0)))
 
     def _environment(self, job: Job) -> dict[str, Any]:
         from prognobench.training import describe_device
@@ -271,9 +286,22 @@ class Bench:
         }
 
 
-def _films(plan: Plan, job: Job) -> pd.DataFrame:
+def _features_place(job: Job) -> tuple[str, str]:
+    """Tell which features a job reads: of which films and model, by which preprocessing and readout."""
+    details = job.details
+    return job.cohort, canonical_json([details[key] for key in ("model", "preprocessing", "head")])
+
+
+def _views(job: Job) -> list[Job]:
+    """Return the job as it is, and once more for each other cohort that it tests: whose films are meant."""
+    return [job, *(replace(job, cohort=cohort) for cohort in job.test_cohorts if cohort != job.cohort)]
+
+
+def _films(plan: Plan, job: Job, cohort: str) -> pd.DataFrame:
     """Return the films of a job with their part, ordered by image, so that no order of a table changes a result."""
-    rows = plan.cohorts[job.cohort].task(job.task).rows
+    rows = plan.cohorts[cohort].task(job.task).rows
+    if cohort != job.cohort:
+        return rows.assign(part="test").sort_values("image", ignore_index=True)
     parts = plan.splits[job.details["split"]].table[["image", "part"]]
     return rows.merge(parts, on="image", validate="one_to_one").sort_values("image", ignore_index=True)
 
@@ -307,23 +335,24 @@ class _Trained:
     """A trained job before its backbone is given back."""
 
     outcome: Outcome
-    parts: _Parts
+    parts: Mapping[str, _Parts]  # by cohort: the one that was trained on, and those that are tested
     classes: tuple[str, ...]
     total_parameters: int
     give_back: Callable[[], None] = _nothing_to_give_back
 
 
-def _predict(films: pd.DataFrame, job: Job, trained: _Trained) -> pd.DataFrame:
+def _predict(job: Job, trained: _Trained) -> pd.DataFrame:
     """Score validation and test films."""
     found = []
-    for part in ("val", "test"):
-        chosen = films[films["part"] == part]
-        scores = trained.outcome.score(trained.parts.rows(part))
+    for part, cohort in [("val", job.cohort), *(("test", tested) for tested in job.test_cohorts)]:
+        parts = trained.parts[cohort]
+        chosen = parts.table[parts.table["part"] == part]
+        scores = trained.outcome.score(parts.rows(part))
         if not np.isfinite(scores).all():
             raise ValueError(f"the {part} predictions hold values that are not finite")
         table = pd.DataFrame(
             {
-                "cohort": job.cohort if part == "val" else job.test_cohort,
+                "cohort": cohort,
                 "image": chosen["image"].to_numpy(),
                 "patient": chosen["patient"].to_numpy(),
                 "center": chosen["center"].to_numpy(),
