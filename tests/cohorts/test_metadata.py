@@ -45,6 +45,15 @@ def test_declared_columns_are_used_once_each(changed):
     assert list(cells)[:5] == ["view", "table.day", "center", "sex", "age"]
 
 
+def test_a_cohort_is_read_by_the_columns_of_another(changed, phantom):
+    fewer = changed("sex: sex, age: age", "sex: sex")
+    columns = list(film_metadata(load_cohort(phantom)))
+    cells = film_metadata(fewer, columns)
+    assert list(cells) == columns
+    assert set(cells["age"]) == {""}
+    assert cells["sex"].tolist() == fewer.table["sex"].tolist()
+
+
 def test_a_cohort_without_any_column_still_has_size_and_brightness(phantom):
     path = phantom.with_name("bare.yaml")
     path.write_text(

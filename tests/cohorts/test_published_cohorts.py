@@ -48,7 +48,7 @@ def test_the_names_of_the_authors_answer():
 
 
 def test_an_unknown_cohort_is_named():
-    with pytest.raises(InputError, match="no published cohort is called 'covid19'.*'covid19ar'"):
+    with pytest.raises(InputError, match=r"no published cohort is called 'covid19'.*'covid19ar'"):
         published_cohort("covid19")
 
 

@@ -53,7 +53,7 @@ def by_center(tmp_path_factory, phantom):
     (folder / "study.yaml").write_text(
         f"name: centers\ncohorts: [{phantom}]\n"
         'models: [{"timm:test_vit": {weights: random}}]\nstrategies: [lp]\nprotocol: quick\n'
-        "validation: {loco: {val: 0.4, stratify: [class, center]}}\n"
+        "controls: [majority]\nvalidation: {loco: {val: 0.4, stratify: [class, center]}}\n"
         "regimes: [full, {center_few_shot: {shots: 1, draws: 2}}, {few_shot: {shots: [1, 2]}}, "
         "{fraction: {of: 0.5}}, {number: {films: 10}}]\n",
         encoding="utf-8",

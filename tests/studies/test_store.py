@@ -15,7 +15,8 @@ from prognobench.studies import Job, Record, Store
 WORDS = {
     "cohort": "c", "task": "t", "test_cohorts": ("c",), "model": "none", "strategy": "majority", "regime": "full",
     "shots": None, "draw": None, "validation": "kfold3", "repeat": 0, "fold": 1, "test_center": None, "seed": 42,
-    "protocol": "quick", "kind": "control", "weights": None, "n_train": 2, "n_val": 1, "n_test": 1,
+    "protocol": "quick", "kind": "control", "weights": None, "architecture": "none", "n_train": 2, "n_val": 1,
+    "n_test": 1,
 }  # fmt: skip
 
 

@@ -137,6 +137,25 @@ def test_every_result_is_compared_with_the_best_of_them(place, records):
     assert table["control"].item() in ("majority", "metadata", "random")
 
 
+def test_controls_are_tested_on_other_cohorts_by_the_columns_of_their_own(place):
+    """The other cohort names no age and no center, and has a column more: blank cells, and nobody reads the column."""
+    other = make_phantom(place / "other", 12, 5, size=96)
+    text = other.read_text().replace("name: phantom", "name: other").replace(", age: age", "")
+    text = text.replace("center: center, ", "").replace("demographic: [sex, age]", "demographic: [sex, day]")
+    other.write_text(text.replace("clinical: [day]", "clinical: []"))
+    plan = plan_study(read_study(place / "study.yaml", ["validation={external: {test: other/cohort.yaml}}"]))
+    assert run_plan(plan, place / "external", threads=1).failed == []
+    predictions, jobs = read_results(place / "external")
+    assert set(jobs["test_cohort"]) == {"other"}
+    (compared,) = compare_with_controls(predictions, jobs).to_dict("records")
+    assert (compared["test_cohort"], compared["undefined"]) == ("other", "")
+    before = [job.key for job in plan.jobs if job.strategy == "metadata"]
+    table = other.parent / "labels.csv"
+    table.write_text(table.read_text().replace(",AP,", ",lateral,", 1))
+    after = plan_study(read_study(place / "study.yaml", ["validation={external: {test: other/cohort.yaml}}"])).jobs
+    assert before != [job.key for job in after if job.strategy == "metadata"]
+
+
 def test_blocks_of_several_protocols_and_seeds_share_the_controls_that_neither_changes(place):
     text = STUDY.replace("protocol: quick\n", "")
     blocks = "blocks:\n  - {protocol: quick}\n  - {protocol: {base: quick, epochs: 3}, strategies: [fft], seeds: [7]}\n"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+
 import pandas as pd
 
 from ._cohort import Cohort
 
 
-def film_metadata(cohort: Cohort) -> pd.DataFrame:
+def film_metadata(cohort: Cohort, columns: Sequence[Hashable] | None = None) -> pd.DataFrame:
     """Return the cells that the control `metadata` predicts from.
 
     Parameters
     ----------
     cohort
         A checked cohort.
+    columns
+        Those of the cohort that was trained on; one that this cohort lacks is blank. By default its own.
 
     Returns
     -------
@@ -25,11 +29,12 @@ def film_metadata(cohort: Cohort) -> pd.DataFrame:
         - `table.NAME` for every other column of role acquisition or demographic;
         - `film.width`, `film.height` (pixels) and `film.brightness` (mean of the film scaled to [0, 1]).
     """
-    columns = cohort.spec.columns
-    names = {columns.view: "view", columns.sex: "sex", columns.age: "age", columns.center: "center"}
+    key = cohort.spec.columns
+    names = {key.view: "view", key.sex: "sex", key.age: "age", key.center: "center"}
     used = [*cohort.columns_of("acquisition"), *cohort.columns_of("demographic")]
-    used += [columns.center] if columns.center is not None else []
+    used += [key.center] if key.center is not None else []
     told = {names.get(column, f"table.{column}"): cohort.table[column].astype(str) for column in used}
     # `repr` reads back as the same number.
     seen = {f"film.{fact}": cohort.films[fact].map(repr) for fact in ("width", "height", "brightness")}
-    return pd.DataFrame(told | seen, index=cohort.films.index)
+    cells = pd.DataFrame(told | seen, index=cohort.films.index)
+    return cells if columns is None else cells.reindex(columns=list(columns), fill_value="")

@@ -40,15 +40,15 @@ def estimate(plan: Plan) -> Estimate:
 
     total = seconds = 0.0
     speed: dict[str, float] = {}
-    frozen: set[tuple[str, str]] = set()
+    frozen: set[tuple[str, str, str]] = set()
     for job in plan.jobs:
         if job.weights is None:
             continue
-        card = plan.backbone(job).card
+        card = plan.card(job)
         if job.reads_features:
-            fresh = {(cohort, job.features_place[1]) for cohort in (job.cohort, *job.test_cohorts)} - frozen
-            frozen |= fresh
-            work = card.gflops * sum(plan.cohorts[cohort].films["sha256"].nunique() for cohort, _ in fresh)
+            places = {(cohort, job.model, job.weights) for cohort in (job.cohort, *job.test_cohorts)} - frozen
+            frozen |= places
+            work = card.gflops * sum(plan.cohorts[cohort].films["sha256"].nunique() for cohort, _, _ in places)
         else:
             epochs = plan.protocols[job.protocol].epochs
             work = card.gflops * (epochs * (3 * job.n_train + job.n_val) + job.n_val + job.n_test)

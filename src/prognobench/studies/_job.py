@@ -89,11 +89,6 @@ class Job:
         """Whether its head reads the features of a frozen backbone, which jobs share."""
         return self.kind == "probe" or (self.kind == "control" and self.weights is not None)
 
-    @cached_property
-    def features_place(self) -> tuple[str, str]:
-        """Which features it reads: of which films and model, by which preprocessing and readout."""
-        return self.cohort, sha256_json([self.details[key] for key in ("model", "preprocessing", "head")])
-
     def to_json(self) -> dict[str, Any]:
         """Return what `job.json` holds: key, words and identity."""
         words = asdict(self)

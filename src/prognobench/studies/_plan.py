@@ -89,12 +89,15 @@ class Plan:
     architectures: Mapping[str, ModelCard]
     outlines: tuple[str, ...] = ()
 
+    def card(self, job: Job) -> ModelCard:
+        """Return the model that a job adapts or reads."""
+        return self.architectures[job.model] if job.kind == "control" else self.backbones[job.model].card
+
     def backbone(self, job: Job) -> Backbone:
         """Return the model that a job adapts or reads, with its weights."""
         if job.kind != "control":
             return self.backbones[job.model]
-        card = self.architectures[job.model]
-        return Backbone(f"{job.model}@{job.weights}", card, find_weights(card, job.weights))
+        return Backbone(f"{job.model}@{job.weights}", self.card(job), find_weights(self.card(job), job.weights))
 
     def to_json(self) -> dict[str, Any]:
         """Return what the results folder keeps of the plan: each job's words and key, and what was left out."""
@@ -232,15 +235,15 @@ def _jobs(
     for grid in grids:
         block, maker = grid.block, _JobMaker(grid.block, cohorts, architectures, hashes)
         untrained = {architectures[backbone.name].id: architectures[backbone.name] for backbone in grid.backbones}
-        cards = tuple(untrained.values()) if "random" in block.controls else ()
-        sights = [control for control in block.controls if control != "random"]
         for cut in grid.cuts:
             cohort, task = cut.cohort.name, cut.task.name
-            for regime, control in itertools.product(block.regimes, sights):
+            blind = [control for control in block.controls if control != "random"]
+            for regime, control in itertools.product(block.regimes, blind):
                 jobs += [maker.control(cut, control, regime, split) for split in cut.splits[regime]]
-            for card, seed, regime in itertools.product(cards, _RANDOM_SEEDS, block.regimes):
+            seeds = _RANDOM_SEEDS if "random" in block.controls else ()
+            for card, seed, regime in itertools.product(untrained.values(), seeds, block.regimes):
                 jobs += [maker.random(cut, card, regime, split, seed) for split in cut.splits[regime]]
-            pairs = len(sights) + len(cards) * len(_RANDOM_SEEDS)
+            pairs = len(blind) + len(untrained) * len(seeds)
             for backbone, strategy in itertools.product(grid.backbones, block.strategies):
                 head = block.protocol.head
                 unread = refuses_readout(backbone.card, head.blocks, head.patch_mean)
@@ -276,8 +279,8 @@ class _JobMaker:
         identity = {**self._data(cut, regime, split), "strategy": {"name": control}, "protocol": {}}
         if control == "metadata":
             identity |= {"protocol": self._solved(), "metadata": self._metadata(cut)}
-        words = ("none", control, "control", None, "none")
-        return self._job(cut, words, regime, split, self.block.seeds[0], identity)
+        who = ("none", control, "control", None, "none")
+        return self._job(cut, who, regime, split, self.block.seeds[0], identity)
 
     def random(self, cut: Cut, card: ModelCard, regime: Regime, split: Split, seed: int) -> Job:
         weights = find_weights(card, f"{RANDOM}:{seed}")
@@ -289,23 +292,23 @@ class _JobMaker:
             "protocol": self._solved(),
             "seed": seed,
         }
-        words = (card.id, "random", "control", weights.id, card.id)
-        return self._job(cut, words, regime, split, seed, identity)
+        return self._job(cut, (card.id, "random", "control", weights.id, card.id), regime, split, seed, identity)
 
     def learned(self, cut: Cut, backbone: Backbone, strategy: Strategy, regime: Regime, split: Split, seed: int) -> Job:
         kind = strategy.card.kind
         identity = {
             **self._data(cut, regime, split),
             **self._read(backbone.card, backbone.weights, kind),
+            "head": self.block.protocol.head.model_dump(),
             "strategy": strategy.resolved(),
             "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
             "seed": seed,
         }
-        words = (backbone.name, strategy.label, kind, backbone.weights.id, self.architectures[backbone.name].id)
-        return self._job(cut, words, regime, split, seed, identity)
+        who = (backbone.name, strategy.label, kind, backbone.weights.id, self.architectures[backbone.name].id)
+        return self._job(cut, who, regime, split, seed, identity)
 
     def _read(self, card: ModelCard, weights: Weights, kind: str) -> dict[str, Any]:
-        """Return what is read of a model: its pixels, its weights, and by which head."""
+        """Return what is read: the pixels, and the model with its weights."""
         return {
             "preprocessing": Preprocessing(name=self.block.preprocessing, size=card.input_size).spec(),
             "model": {
@@ -315,7 +318,6 @@ class _JobMaker:
                 "fused": None if kind == "probe" else card.fused,
                 "weights": weights.sha256,
             },
-            "head": self.block.protocol.head.model_dump(),
             # Frozen features are always float32; see Protocol.precision.
             "precision": "fp32" if kind == "probe" else self.precision,
         }
@@ -325,19 +327,16 @@ class _JobMaker:
         protocol = self.block.protocol
         return {"probe": protocol.probe.model_dump(mode="json"), "class_weights": protocol.class_weights}
 
-    def _metadata(self, cut: Cut) -> str | dict[str, str]:
-        """Return a hash of the cells that the control `metadata` reads; one for each cohort where others are tested."""
-        own = self._metadata_sha256(cut.cohort.name, cut.task.name)
-        others = {name: self._metadata_sha256(name, cut.task.name) for name in self._elsewhere(cut)}
-        return {cut.cohort.name: own, **others} if others else own
-
-    def _metadata_sha256(self, cohort: str, task: str) -> str:
-        """Hash the cells in the order in which jobs use the rows."""
-        place = (cohort, task, "metadata")
+    def _metadata(self, cut: Cut) -> str:
+        """Hash the cells that the control `metadata` reads, in the order in which jobs use the rows."""
+        place = ("metadata", cut.task.name, cut.cohort.name, *cut.tested)
         if place not in self.hashes:
-            cells = film_metadata(self.cohorts[cohort])
-            used = cells.loc[self.cohorts[cohort].task(task).rows.sort_values("image")["film"]]
-            self.hashes[place] = sha256_json([list(cells), used.to_numpy().tolist()])
+            columns = list(film_metadata(cut.cohort))
+            cells: list[Any] = [columns]
+            for name in dict.fromkeys((cut.cohort.name, *cut.tested)):
+                rows = self.cohorts[name].task(cut.task.name).rows.sort_values("image")
+                cells.append(film_metadata(self.cohorts[name], columns).loc[rows["film"]].to_numpy().tolist())
+            self.hashes[place] = sha256_json(cells)
         return self.hashes[place]
 
     def _data(self, cut: Cut, regime: Regime, split: Split) -> dict[str, Any]:
@@ -364,13 +363,13 @@ class _JobMaker:
     def _job(
         self,
         cut: Cut,
-        words: tuple[str, str, str, str | None, str],
+        who: tuple[str, str, str, str | None, str],
         regime: Regime,
         split: Split,
         seed: int,
         identity: dict[str, Any],
     ) -> Job:
-        model, strategy, kind, weights, architecture = words
+        model, strategy, kind, weights, architecture = who
         if split.sha256 not in self.part_sizes:
             self.part_sizes[split.sha256] = Counter(split.table["part"])
         parts = self.part_sizes[split.sha256]

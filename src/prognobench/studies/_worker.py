@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from prognobench.cohorts import Pixels, Preprocessing, film_metadata, open_pixels
+from prognobench.frame import canonical_json
 from prognobench.protocols import Head
 
 from ._job import Job
@@ -91,8 +92,8 @@ class Bench:
         self.pixels: dict[tuple[str, str], Pixels] = {}
         self.features: dict[tuple[str, str], FrozenFeatures] = {}
         self.loaded: tuple[str, nn.Module] | None = None
-        readers = (job for job in plan.jobs if job.reads_features)
-        self.sharers = Counter(view.features_place for job in readers for view in _views(job))
+        sharers = (job for job in plan.jobs if job.reads_features)
+        self.sharers = Counter(_features_place(view) for job in sharers for view in _views(job))
 
     def run(self, job: Job) -> Record:
         """Do one job and return its record."""
@@ -140,6 +141,19 @@ class Bench:
             return self._metadata(films, job) if job.strategy == "metadata" else self._majority(films, job)
         return self._fine_tune(films, job)
 
+    def _metadata(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
+        from prognobench.training import fit_metadata
+
+        columns = list(film_metadata(self.plan.cohorts[job.cohort]))
+        parts = {}
+        for cohort, table in films.items():
+            cells = film_metadata(self.plan.cohorts[cohort], columns).to_numpy(dtype=object)
+            parts[cohort] = _Parts(table, cells, table["film"].to_numpy(dtype=np.int64))
+        own, classes = parts[job.cohort], self._classes(job)
+        protocol = self.plan.protocols[job.protocol]
+        outcome = fit_metadata(own.films("train"), own.films("val"), len(classes), protocol)
+        return _Trained(outcome, parts, classes, outcome.trainable_parameters)
+
     def _majority(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
         from prognobench.training import fit_majority
 
@@ -149,20 +163,6 @@ class Bench:
         }
         own, classes = parts[job.cohort], self._classes(job)
         return _Trained(fit_majority(own.films("train"), own.films("val"), len(classes)), parts, classes, 0)
-
-    def _metadata(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
-        from prognobench.training import fit_metadata
-
-        columns = list(film_metadata(self.plan.cohorts[job.cohort]))
-        parts = {}
-        for cohort, table in films.items():
-            # A column that a tested cohort does not have is blank there; one that only it has says nothing.
-            cells = film_metadata(self.plan.cohorts[cohort]).reindex(columns=columns, fill_value="")
-            parts[cohort] = _Parts(table, cells.to_numpy(dtype=object), table["film"].to_numpy(dtype=np.int64))
-        own, classes = parts[job.cohort], self._classes(job)
-        protocol = self.plan.protocols[job.protocol]
-        outcome = fit_metadata(own.films("train"), own.films("val"), len(classes), protocol)
-        return _Trained(outcome, parts, classes, outcome.trainable_parameters)
 
     def _probe(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
         from prognobench.training import fit_probe
@@ -231,7 +231,7 @@ class Bench:
     def _features(self, job: Job) -> FrozenFeatures:
         from prognobench.training import frozen_features
 
-        place = job.features_place
+        place = _features_place(job)
         if place not in self.features:
             backbone = self.plan.backbone(job)
             pixels = self._pixels(job)
@@ -256,7 +256,7 @@ class Bench:
             shared["seconds"] += features.seconds
             shared["seconds_share"] += features.seconds / self.sharers[place]
             shared["films_share"] += features.films / self.sharers[place]
-        own = job.features_place
+        own = _features_place(job)
         return {
             **shared,
             "features": self.features[own].key,
@@ -270,7 +270,7 @@ class Bench:
             return 0.0
         passes = outcome.film_passes
         forward = passes.get("forward", 0) + shared.get("films_share", 0)
-        return float(self.plan.backbone(job).card.gflops * (forward + 2 * passes.get("backward", 0)))
+        return float(self.plan.card(job).gflops * (forward + 2 * passes.get("backward", 0)))
 
     def _environment(self, job: Job) -> dict[str, Any]:
         from prognobench.training import describe_device
@@ -284,6 +284,12 @@ class Bench:
             "rows_sha256": job.details["rows"],
             "split_sha256": job.details["split"],
         }
+
+
+def _features_place(job: Job) -> tuple[str, str]:
+    """Tell which features a job reads: of which films and model, by which preprocessing and readout."""
+    details = job.details
+    return job.cohort, canonical_json([details[key] for key in ("model", "preprocessing", "head")])
 
 
 def _views(job: Job) -> list[Job]:
