@@ -248,7 +248,7 @@ class Bench:
         began = time.perf_counter()
         shared = {"forwards_here": 0, "films": 0, "seconds": 0.0, "seconds_share": 0.0, "films_share": 0.0}
         for view in _views(job):
-            place = view.features_place
+            place = _features_place(view)
             first = place not in self.features
             features = self._features(view)
             shared["films"] += features.films
