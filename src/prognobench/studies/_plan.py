@@ -12,8 +12,8 @@ import pandas as pd
 
 from prognobench.cohorts import Cohort, Preprocessing, published_notes
 from prognobench.frame import InputError, Problems, canonical_json, sha256_json
-from prognobench.models import ModelCard, Weights, find_weights, model_card, refuses_readout
-from prognobench.protocols import Protocol, Regime, Split
+from prognobench.models import ModelCard, Weights, find_weights, model_card, readable, refuses_readout
+from prognobench.protocols import Protocol, Regime, Split, head_key
 
 from ._cohorts import load_cohorts
 from ._cuts import Cut, Cutter, words
@@ -202,8 +202,9 @@ def _jobs(grids: Sequence[_Grid], cohorts: Mapping[str, Cohort]) -> tuple[list[J
                 jobs += [maker.control(cut, control, regime, split) for split in cut.splits[regime]]
             pairs = len(block.controls)
             for backbone, strategy in itertools.product(grid.backbones, block.strategies):
-                head = block.protocol.head
-                unread = refuses_readout(backbone.card, head.blocks, head.patch_mean)
+                readouts = block.protocol.head.readouts
+                # A model is read as far as it can be; a grid of heads that leaves nothing of it is refused.
+                unread = None if readable(backbone.card, readouts) else refuses_readout(backbone.card, *readouts[0])
                 reason = unread or strategy.refuses(backbone.card)
                 if reason is not None:
                     lost = len(block.seeds) * sum(len(splits) for splits in cut.splits.values())
@@ -247,8 +248,8 @@ class _JobMaker:
                 "fused": None if kind == "probe" else card.fused,
                 "weights": backbone.weights.sha256,
             },
-            "strategy": strategy.resolved(),
-            "head": self.block.protocol.head.model_dump(),
+            "strategy": strategy.under(self.block.protocol).resolved(),
+            "head": head_key(readable(card, self.block.protocol.head.readouts)),
             "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
             # Frozen features are always float32; see Protocol.precision.
             "precision": "fp32" if kind == "probe" else self.precision,

@@ -31,7 +31,7 @@ from ._store import Record, Store
 if TYPE_CHECKING:
     from torch import nn
 
-    from prognobench.training import Films, FrozenFeatures, Outcome, Rows
+    from prognobench.training import Checkpoint, Films, FrozenFeatures, Outcome, Rows
 
 _PACKAGES = ("prognobench", "torch", "timm", "peft", "scikit-learn", "numpy", "pandas", "pillow")
 
@@ -154,14 +154,16 @@ class Bench:
         backbone, classes = self.plan.backbones[job.model], self._classes(job)
         parts = {view.cohort: self._parts(view, films, self._features(view).array) for view in _views(job)}
         own, protocol = parts[job.cohort], self.plan.protocols[job.protocol]
-        outcome = fit_probe(own.films("train"), own.films("val"), len(classes), protocol)
+        train, val, checkpoint = own.films("train"), own.films("val"), self._checkpoint(job)
+        outcome = fit_probe(train, val, len(classes), protocol, backbone.card, job.seed, checkpoint)
         return _Trained(outcome, parts, classes, backbone.card.parameters + outcome.trainable_parameters)
 
     def _fine_tune(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
-        from prognobench.training import Checkpoint, fine_tune
+        from prognobench.training import fine_tune
 
         backbone, classes = self.plan.backbones[job.model], self._classes(job)
-        strategy = self.plan.strategies[job.strategy]
+        protocol = self.plan.protocols[job.protocol]
+        strategy = self.plan.strategies[job.strategy].under(protocol)
         parts = {view.cohort: self._parts(view, films, self._pixels(view).array) for view in _views(job)}
         module = self._backbone(backbone)
         adapted = strategy.apply(module, strategy.plan(module, backbone.card), job.seed)
@@ -174,10 +176,10 @@ class Bench:
             parts[job.cohort].films("train"),
             parts[job.cohort].films("val"),
             len(classes),
-            self.plan.protocols[job.protocol],
+            protocol,
             job.details["precision"],
             job.seed,
-            Checkpoint(self.checkpoint_of(job), self.store.draft(job.key), self.settings.checkpoint_seconds),
+            self._checkpoint(job),
         )
         head = outcome.tensors["head.weight"].numel() + outcome.tensors["head.bias"].numel()
 
@@ -189,6 +191,11 @@ class Bench:
     def _parts(self, view: Job, films: Mapping[str, pd.DataFrame], array: npt.NDArray[Any]) -> _Parts:
         table = films[view.cohort]
         return _Parts(table, array, self._pixels(view).positions(table["sha256"].tolist()))
+
+    def _checkpoint(self, job: Job) -> Checkpoint:
+        from prognobench.training import Checkpoint
+
+        return Checkpoint(self.checkpoint_of(job), self.store.draft(job.key), self.settings.checkpoint_seconds)
 
     def _classes(self, job: Job) -> tuple[str, ...]:
         return self.plan.cohorts[job.cohort].task(job.task).classes
@@ -308,8 +315,9 @@ class _Parts:
     def films(self, part: str) -> Films:
         from prognobench.training import Films
 
-        labels = self.table.loc[self.table["part"] == part, "label"].to_numpy(dtype=np.int64)
-        return Films(self.rows(part), labels)
+        chosen = self.table[self.table["part"] == part]
+        patients = pd.factorize(chosen["patient"])[0].astype(np.int64)
+        return Films(self.rows(part), chosen["label"].to_numpy(dtype=np.int64), patients)
 
 
 @dataclass(frozen=True)
