@@ -145,8 +145,8 @@ def fine_tune(
     ValueError
         A class has no training film, a trainable tensor gets no gradient, or the loss is no longer finite.
     """
-    body = Adapted(module, strategy, card, protocol, precision, device_name())
     grid = candidates(card, protocol)
+    body = Adapted(module, strategy, card, protocol, precision, device_name())
     runs = [grid] if protocol.heads == "shared" else [[candidate] for candidate in grid]
     trainer = _Trainer(body, runs, train, val, classes, protocol, seed)
     trainer.run(checkpoint, heartbeat)
