@@ -83,6 +83,12 @@ def test_settings_inside_a_part_lie_over_those_of_the_preset():
     assert resolve_protocol({"base": "paper", "augmentation": "none"}).augmentation is None
 
 
+def test_passes_are_those_of_epochs_looks_and_separate_heads():
+    settings = {"base": "quick", "epochs": 10, "evaluate_every": 3}
+    assert resolve_protocol(settings).passes(12) == (10, 4)
+    assert resolve_protocol(settings | {"heads": "separate"}).passes(12) == (120, 48)
+
+
 def test_nothing_is_mirrored_unless_it_is_asked_for():
     assert resolve_protocol({"base": "quick", "augmentation": "chest"}).augmentation.flip == 0
     assert resolve_protocol({"base": "quick", "augmentation": {"rotation": 5}}).augmentation.flip == 0

@@ -185,6 +185,17 @@ class Protocol(Document):
         rates = self.adapter_learning_rate
         return rates.get(strategy, rates["default"]) if isinstance(rates, dict) else rates
 
+    def passes(self, heads: int) -> tuple[int, int]:
+        """Return how often training and validation films pass through a backbone that trains, if nothing stops early.
+
+        Parameters
+        ----------
+        heads
+            How many heads the grid has for the model.
+        """
+        runs = heads if self.heads == "separate" else 1
+        return runs * self.epochs, runs * -(-self.epochs // self.evaluate_every)
+
     def what_matters(self, kind: str, strategy: str = "") -> dict[str, Any]:
         """Return the settings that can change the result of one strategy, for the job key.
 
