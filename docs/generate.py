@@ -48,9 +48,10 @@ def protocols() -> str:
     for key, field in Protocol.model_fields.items():
         if key == "name":
             continue
-        values = [_value(getattr(preset, key)) for preset in presets.values()]
+        values = [_value(getattr(preset, key)) or "none" for preset in presets.values()]
         lines.append(f"| `{key}` | {' | '.join(values)} | {_one_line(field.description)} |")
-    return "\n".join(lines)
+    parts = [part for part in _documents(Protocol, "") if part[0]]
+    return "\n".join([*lines, *("\n" + "\n".join(_table(name, schema)) for name, schema in parts)])
 
 
 def validations() -> str:
@@ -154,6 +155,8 @@ def _value(value: Any) -> str:
         return "; ".join(f"{key}: {_value(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(item) for item in value)}]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

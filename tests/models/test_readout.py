@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from prognobench.models import find_weights, load_backbone, model_card, read_out, readout_width, refuses_readout
+from prognobench.models import (
+    columns,
+    find_weights,
+    load_backbone,
+    model_card,
+    read_out,
+    readable,
+    readout_width,
+    refuses_readout,
+    widest,
+)
 
 pytestmark = pytest.mark.torch
 
@@ -46,3 +56,21 @@ def test_what_a_model_does_not_have_is_refused():
     assert "one pooled feature vector" in refuses_readout(cnn, 1, True)
     assert refuses_readout(vit, 4, True) is None
     assert "99 are asked for" in refuses_readout(vit, 99, False)
+
+
+def test_every_readout_is_a_part_of_the_widest(backbone):
+    module, card = backbone
+    grid = [(blocks, patch_mean) for blocks in (1, 2, 4) for patch_mean in (False, True)]
+    images = torch.randn(2, 3, card.input_size, card.input_size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wide = read_out(module, images, *widest(grid))
+        for readout in grid:
+            found = wide[:, columns(card, readout, widest(grid))]
+            torch.testing.assert_close(found, read_out(module, images, *readout), rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_is_read_as_far_as_it_can_be():
+    grid = ((1, False), (1, True), (4, False), (4, True))
+    assert readable(model_card("timm:test_resnet"), grid) == ((1, False),)
+    assert readable(model_card("timm:test_vit"), grid) == grid
+    assert readable(model_card("timm:test_resnet"), grid[1:]) == ()

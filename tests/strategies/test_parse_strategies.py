@@ -2,12 +2,13 @@
 
 import pytest
 
+from prognobench.protocols import resolve_protocol
 from prognobench.strategies import parse_strategies, strategy_cards
 
 
 def test_a_list_of_values_makes_one_strategy_for_each():
     labels = [s.label for s in parse_strategies(["lp", {"lora": {"rank": ["4", "8"], "alpha": ["8", "16"]}}])]
-    assert labels == ["lp", "lora_r4_a8", "lora_r4_a16", "lora_r8", "lora_r8_a16"]
+    assert labels == ["lp", "lora_r4_a8", "lora_r4_a16", "lora_r8_a8", "lora_r8_a16"]
 
 
 def test_alpha_is_rank_by_default():
@@ -20,6 +21,34 @@ def test_the_paper_s_variant_brings_its_alpha_and_dropout():
     assert lora.resolved() == {"name": "lora", "rank": 4, "variant": "paper", "alpha": 1.0, "dropout": 0.1}
     (vera,) = parse_strategies([{"vera": {"variant": "paper"}}])
     assert vera.resolved() == {"name": "vera", "rank": 8, "variant": "paper", "d_initial": 0.1, "dropout": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "item", "expected"),
+    [
+        ("standard", "lora", {"alpha": 8, "dropout": 0}),
+        ("paper", "lora", {"alpha": 1, "dropout": 0.1}),
+        ("paper", {"lora": {"alpha": 8}}, {"alpha": 8, "dropout": 0.1}),
+        ("paper", {"lora": {"alpha": 8, "dropout": 0}}, {"alpha": 8, "dropout": 0}),
+        ("standard", {"lora": {"variant": "paper"}}, {"alpha": 1, "dropout": 0.1}),
+        ({"base": "standard", "alpha": 16, "dropout": 0.2}, "lora", {"alpha": 16, "dropout": 0.2}),
+        ("standard", "vera", {"dropout": 0}),
+        ("paper", "vera", {"dropout": 0.1}),
+        ("paper", {"vera": {"dropout": 0}}, {"dropout": 0}),
+    ],
+)
+def test_the_protocol_fills_what_neither_the_study_nor_the_variant_sets(protocol, item, expected):
+    (strategy,) = parse_strategies([item])
+    under = strategy.under(resolve_protocol(protocol))
+    assert {key: under.resolved()[key] for key in expected} == expected
+    assert under.label == strategy.label
+    assert under.resolved().keys() == strategy.resolved().keys()
+
+
+def test_what_a_study_leaves_to_the_protocol_does_not_change_the_others():
+    for item in ("lp", "fft", "ia3", "bitfit"):
+        (strategy,) = parse_strategies([item])
+        assert strategy.under(resolve_protocol("paper")).resolved() == strategy.resolved()
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_the_mean_mcc_over_folds_is_positive(results, model, strategy):
     summary = pd.read_csv(results / "report" / "summary.csv").set_index(["model", "strategy"])
     assert summary.loc[(model, label), "n_folds"] == 3
     # Far from the 0 of a head that learned nothing, with room for the luck of 16 test films a fold.
-    assert summary.loc[(model, label), "mcc_mean"] > 0.3
+    assert summary.loc[(model, label), "mcc_mean"] > 0.2
 
 
 @pytest.mark.parametrize("model", MODELS)

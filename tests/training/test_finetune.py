@@ -15,6 +15,10 @@ CASES = [("timm:test_vit", "lora"), ("timm:test_vit", "fft"), ("timm:test_effici
 CASES += [("timm:test_efficientnet", "fft")]
 MORE = [(model, name) for model in ("timm:test_vit", "timm:test_efficientnet") for name in ("vera", "ia3", "bitfit")]
 
+# A recipe with little of the default one.
+RICH = {"heads": "separate", "augmentation": "chest", "film_weights": "patient", "optimizer": "sgd"}
+RICH |= {"schedule": "plateau", "evaluate_every": 2}
+
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
@@ -32,7 +36,8 @@ def parts():
     pixels = rng.integers(0, 20_000, (40, 160, 160)).astype(np.uint16)
     pixels[:, :, :80] += (labels * 30_000)[:, None, None].astype(np.uint16)
     cut = {"train": slice(0, 24), "val": slice(24, 32), "test": slice(32, 40)}
-    return {name: Films(Rows(pixels, np.arange(40)[part]), labels[part]) for name, part in cut.items()}
+    rows = np.arange(40)
+    return {name: Films(Rows(pixels, rows[part]), labels[part], rows[part]) for name, part in cut.items()}
 
 
 def adapted(model, strategy):
@@ -142,9 +147,10 @@ def test_an_adapter_that_gets_no_gradient_is_an_error(parts):
         fine_tune(module, chosen, card, parts["train"], parts["val"], 2, resolve_protocol("quick"), "fp32", 1)
 
 
-@pytest.mark.parametrize("strategy", ["lora", "fft", "lp"])
-def test_the_test_films_are_out_of_reach(parts, monkeypatch, strategy):
-    """Training reads rows 0 to 31 of the array and never one of the test rows 32 to 39."""
+@pytest.mark.parametrize("settings", [{}, RICH], ids=["plain", "rich"])
+@pytest.mark.parametrize("strategy", ["lora", "vera", "ia3", "bitfit", "fft", "lp", "lp by steps"])
+def test_the_test_films_are_out_of_reach(parts, monkeypatch, strategy, settings):
+    """Training reads rows 0 to 31 of the array and never one of the test rows 32 to 39, whatever the recipe."""
     seen = []
     honest = Rows.__getitem__
 
@@ -153,18 +159,22 @@ def test_the_test_films_are_out_of_reach(parts, monkeypatch, strategy):
         return honest(self, chosen)
 
     monkeypatch.setattr(Rows, "__getitem__", spy)
-    if strategy == "lp":
-        features = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
-        train, val = (Films(Rows(features, parts[p].rows.positions), parts[p].labels) for p in ("train", "val"))
-        fit_probe(train, val, 2, resolve_protocol("quick"))
+    if strategy.startswith("lp"):
+        solver = {"probe": {"solver": "logistic" if strategy == "lp" else "heads"}}
+        protocol = resolve_protocol({"base": "quick", "epochs": 2} | settings | solver)
+        card = model_card("timm:test_vit")
+        features = np.random.default_rng(0).normal(size=(40, card.width)).astype(np.float32)
+        array = [Films(Rows(features, f.rows.positions), f.labels, f.patients) for f in parts.values()]
+        fit_probe(*array[:2], 2, protocol, card)
     else:
-        trained_only("timm:test_vit", strategy, parts)
+        trained_only("timm:test_vit", strategy, parts, settings)
     assert set(seen) == set(range(32))
 
 
-def trained_only(model, strategy, parts):
+def trained_only(model, strategy, parts, settings):
     chosen, card, module = adapted(model, strategy)
-    fine_tune(module, chosen, card, parts["train"], parts["val"], 2, resolve_protocol("quick"), "fp32", 1)
+    protocol = resolve_protocol({"base": "quick", "epochs": 2} | settings)
+    fine_tune(module, chosen, card, parts["train"], parts["val"], 2, protocol, "fp32", 1)
 
 
 @pytest.mark.parametrize("strategy", ["lora", "fft"])

@@ -6,7 +6,7 @@ Cards and the weights store need no torch; `load_backbone` and the conversions i
 from ._build import load_backbone
 from ._cards import ModelCard, WeightsSource
 from ._fetch import add_weights, fetch_weights
-from ._readout import read_out, readout_width, refuses_readout
+from ._readout import columns, read_out, readable, readout_width, refuses_readout, widest
 from ._registry import model_card, model_cards
 from ._weights import RANDOM, Weights, WeightsRow, find_weights, list_weights, verify_weights
 
@@ -17,6 +17,7 @@ __all__ = [
     "WeightsRow",
     "WeightsSource",
     "add_weights",
+    "columns",
     "fetch_weights",
     "find_weights",
     "list_weights",
@@ -24,7 +25,9 @@ __all__ = [
     "model_card",
     "model_cards",
     "read_out",
+    "readable",
     "readout_width",
     "refuses_readout",
     "verify_weights",
+    "widest",
 ]

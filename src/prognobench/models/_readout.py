@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,28 @@ def refuses_readout(card: ModelCard, blocks: int, patch_mean: bool) -> str | Non
     if card.blocks is not None and blocks > card.blocks:
         return f"{card.id} has {card.blocks} blocks, {blocks} are asked for"
     return None
+
+
+def readable(card: ModelCard, readouts: Sequence[tuple[int, bool]]) -> tuple[tuple[int, bool], ...]:
+    """Return those of several readouts, each (blocks, patch_mean), that a model has; a CNN has (1, False) alone."""
+    return tuple(readout for readout in readouts if refuses_readout(card, *readout) is None)
+
+
+def widest(readouts: Sequence[tuple[int, bool]]) -> tuple[int, bool]:
+    """Return the readout that holds all others, each a `columns` of it.
+
+    Examples
+    --------
+    >>> widest([(1, True), (4, False)])
+    (4, True)
+    """
+    return max(blocks for blocks, _ in readouts), any(patch_mean for _, patch_mean in readouts)
+
+
+def columns(card: ModelCard, readout: tuple[int, bool], wide: tuple[int, bool]) -> slice:
+    """Return where one readout stands in the features of a wider one: the last class tokens, and what follows."""
+    (blocks, patch_mean), (all_blocks, _) = readout, wide
+    return slice((all_blocks - blocks) * card.width, (all_blocks + patch_mean) * card.width)
 
 
 def read_out(module: nn.Module, images: Tensor, blocks: int = 1, patch_mean: bool = False) -> Tensor:

@@ -1,6 +1,6 @@
 """Which films train, validate and test; and by which recipe."""
 
-from ._protocol import Head, Protocol, protocol_names, resolve_protocol
+from ._protocol import Augmentation, Head, Protocol, Readout, Schedule, head_key, protocol_names, resolve_protocol
 from ._regimes import REGIMES, Full, Regime, TooFew, parse_regimes
 from ._split_files import check_split_file
 from ._splits import PARTS, Split, csv_bytes, read_split
@@ -13,11 +13,14 @@ __all__ = [
     "PARTS",
     "REGIMES",
     "VALIDATIONS",
+    "Augmentation",
     "Full",
     "Head",
     "KFold",
     "Protocol",
+    "Readout",
     "Regime",
+    "Schedule",
     "Source",
     "Split",
     "TooFew",
@@ -25,6 +28,7 @@ __all__ = [
     "ValidationKind",
     "check_split_file",
     "csv_bytes",
+    "head_key",
     "kfold_splits",
     "loco_splits",
     "parse_regimes",

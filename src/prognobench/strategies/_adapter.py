@@ -117,6 +117,15 @@ class AdapterStrategy(Strategy):
         return backbone
 
 
+def left_to_protocol(settings: Any, values: Mapping[str, float]) -> Any:
+    """Return settings with the protocol's values where the study names none; the variant `paper` brings its own."""
+    if settings.variant == "paper":
+        return settings
+    left = {key: value for key, value in values.items() if key not in settings.model_fields_set}
+    # Made in such a way that they do not count as named by the study.
+    return type(settings).model_construct(settings.model_fields_set, **(settings.model_dump() | left))
+
+
 def by_module(targets: tuple[Target, ...]) -> Mapping[str, dict[str, Target]]:
     """Group targets by their module; the parts of each are named `q`, `k`, …, or `all`."""
     found: dict[str, dict[str, Target]] = {}

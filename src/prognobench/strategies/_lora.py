@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from prognobench.frame import Document
+from prognobench.protocols import Protocol
 
-from ._adapter import AdapterStrategy, by_module
+from ._adapter import AdapterStrategy, by_module, left_to_protocol
 from ._strategy import InjectionPlan, StrategyCard
 from ._targets import VIT_ROLES, Site, default_roles, paper_roles
 
@@ -32,11 +33,13 @@ class Lora(AdapterStrategy):
         alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
             default_factory=lambda data: 1.0 if data["variant"] == "paper" else float(data["rank"])
         )
-        """Its scale is alpha / rank; alpha is the rank by default, 1 under `paper`."""
+        """The term's scale is alpha / rank. By default the protocol's: the rank; 1 under the protocol or variant
+        `paper`."""
         dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
             default_factory=lambda data: 0.1 if data["variant"] == "paper" else 0.0
         )
-        """Share of the term's inputs that training drops; 0 by default, 0.1 under `paper`."""
+        """Share of the term's inputs that training drops. By default the protocol's: 0; 0.1 under the protocol or
+        variant `paper`."""
 
     card = StrategyCard(
         name="lora",
@@ -51,13 +54,18 @@ class Lora(AdapterStrategy):
 
     @property
     def label(self) -> str:
-        """`lora_r8` or `lora_r8_paper`, with alpha and dropout where they are not the variant's."""
-        settings, usual = self.settings, self.Settings(rank=self.settings.rank, variant=self.settings.variant)
+        """`lora_r8` or `lora_r8_paper`, with alpha and dropout where the study sets them."""
+        settings, told = self.settings, self.settings.model_fields_set
         words = [f"lora_r{settings.rank}"]
         words += ["paper"] if settings.variant == "paper" else []
-        words += [f"a{settings.alpha:g}"] if settings.alpha != usual.alpha else []
-        words += [f"d{settings.dropout:g}"] if settings.dropout != usual.dropout else []
+        words += [f"a{settings.alpha:g}"] if "alpha" in told else []
+        words += [f"d{settings.dropout:g}"] if "dropout" in told else []
         return "_".join(words)
+
+    def under(self, protocol: Protocol) -> Lora:
+        """Take alpha and dropout from the protocol where neither the study nor the variant sets them."""
+        alpha = float(self.settings.rank) if protocol.alpha == "rank" else protocol.alpha
+        return Lora(left_to_protocol(self.settings, {"alpha": alpha, "dropout": protocol.dropout}))
 
     def roles(self, card: ModelCard) -> tuple[str, ...]:
         """Return attention-in and MLP, or convolutions; the authors' list under `paper`."""

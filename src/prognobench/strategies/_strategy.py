@@ -117,6 +117,10 @@ class Strategy(ABC):
         """The strategy's word in tables, different wherever a setting differs."""
         return self.card.name
 
+    def under(self, protocol: Protocol) -> Strategy:
+        """Return the strategy with what its study leaves to the protocol; most leave nothing."""
+        return self
+
     def resolved(self) -> dict[str, Any]:
         """Return every setting with its value, for the job key."""
         return {"name": self.card.name, **self.settings.model_dump(mode="json")}

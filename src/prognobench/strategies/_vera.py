@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from prognobench.frame import Document
+from prognobench.protocols import Protocol
 
-from ._adapter import AdapterStrategy, by_module
+from ._adapter import AdapterStrategy, by_module, left_to_protocol
 from ._strategy import InjectionPlan, StrategyCard
 from ._targets import Site, default_roles, paper_roles
 
@@ -42,7 +43,8 @@ class Vera(AdapterStrategy):
         dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
             default_factory=lambda data: 0.1 if data["variant"] == "paper" else 0.0
         )
-        """Share of the term's inputs that training drops; 0 by default, 0.1 under `paper`."""
+        """Share of the term's inputs that training drops. By default the protocol's: 0; 0.1 under the protocol or
+        variant `paper`."""
 
     card = StrategyCard(
         name="vera",
@@ -56,13 +58,17 @@ class Vera(AdapterStrategy):
 
     @property
     def label(self) -> str:
-        """`vera_r8` or `vera_r8_paper`, with what d starts at and dropout where they are not the variant's."""
-        settings, usual = self.settings, self.Settings(rank=self.settings.rank, variant=self.settings.variant)
+        """`vera_r8` or `vera_r8_paper`, with what d starts at where not at 0.1, and dropout where the study sets it."""
+        settings, usual = self.settings, self.Settings(rank=self.settings.rank)
         words = [f"vera_r{settings.rank}"]
         words += ["paper"] if settings.variant == "paper" else []
         words += [f"i{settings.d_initial:g}"] if settings.d_initial != usual.d_initial else []
-        words += [f"d{settings.dropout:g}"] if settings.dropout != usual.dropout else []
+        words += [f"d{settings.dropout:g}"] if "dropout" in settings.model_fields_set else []
         return "_".join(words)
+
+    def under(self, protocol: Protocol) -> Vera:
+        """Take dropout from the protocol where neither the study nor the variant sets it."""
+        return Vera(left_to_protocol(self.settings, {"dropout": protocol.dropout}))
 
     def roles(self, card: ModelCard) -> tuple[str, ...]:
         """Return attention-in, or convolutions; the authors' list under `paper`."""

@@ -33,7 +33,7 @@ def estimate(plan: Plan) -> Estimate:
     """Estimate the work of a plan from the cards' operation counts.
 
     Each film goes once through each frozen backbone; a trained job passes its training films forward and backward
-    (counted as three forwards) and its validation films forward, every epoch.
+    (counted as three forwards) every epoch, and its validation films forward as often as the protocol looks at them.
     """
     # The speed of the device is torch's to tell; it is loaded for nothing else here.
     from prognobench.training import gflops_a_second
@@ -50,8 +50,10 @@ def estimate(plan: Plan) -> Estimate:
             frozen |= places
             work = card.gflops * sum(plan.cohorts[cohort].films["sha256"].nunique() for cohort, _, _ in places)
         else:
-            epochs = plan.protocols[job.protocol].epochs
-            work = card.gflops * (epochs * (3 * job.n_train + job.n_val) + job.n_val + job.n_test)
+            protocol, read = plan.protocols[job.protocol], job.details["head"]
+            readouts = len(read) if isinstance(read, list) else 1
+            trained, validated = protocol.passes(readouts * len(protocol.head_learning_rates))
+            work = card.gflops * (3 * trained * job.n_train + (validated + 1) * job.n_val + job.n_test)
         precision = job.details["precision"]
         if precision not in speed:
             speed[precision] = gflops_a_second(precision)

@@ -12,8 +12,8 @@ import pandas as pd
 
 from prognobench.cohorts import Cohort, Preprocessing, film_metadata, published_notes
 from prognobench.frame import InputError, Problems, canonical_json, sha256_json
-from prognobench.models import RANDOM, ModelCard, Weights, find_weights, model_card, refuses_readout
-from prognobench.protocols import Head, Protocol, Regime, Split
+from prognobench.models import RANDOM, ModelCard, Weights, find_weights, model_card, readable, refuses_readout
+from prognobench.protocols import Protocol, Regime, Split, head_key
 
 from ._cohorts import load_cohorts
 from ._cuts import Cut, Cutter, words
@@ -245,8 +245,9 @@ def _jobs(
                 jobs += [maker.random(cut, card, regime, split, seed) for split in cut.splits[regime]]
             pairs = len(blind) + len(untrained) * len(seeds)
             for backbone, strategy in itertools.product(grid.backbones, block.strategies):
-                head = block.protocol.head
-                unread = refuses_readout(backbone.card, head.blocks, head.patch_mean)
+                readouts = block.protocol.head.readouts
+                # A model is read as far as it can be; a grid of heads that leaves nothing of it is refused.
+                unread = None if readable(backbone.card, readouts) else refuses_readout(backbone.card, *readouts[0])
                 reason = unread or strategy.refuses(backbone.card)
                 if reason is not None:
                     lost = len(block.seeds) * sum(len(splits) for splits in cut.splits.values())
@@ -287,7 +288,7 @@ class _JobMaker:
         identity = {
             **self._data(cut, regime, split),
             **self._read(card, weights, "probe"),
-            "head": Head().model_dump(),
+            "head": head_key(self.block.protocol.for_controls().head.readouts),
             "strategy": {"name": "random"},
             "protocol": self._solved(),
             "seed": seed,
@@ -299,8 +300,8 @@ class _JobMaker:
         identity = {
             **self._data(cut, regime, split),
             **self._read(backbone.card, backbone.weights, kind),
-            "head": self.block.protocol.head.model_dump(),
-            "strategy": strategy.resolved(),
+            "head": head_key(readable(backbone.card, self.block.protocol.head.readouts)),
+            "strategy": strategy.under(self.block.protocol).resolved(),
             "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
             "seed": seed,
         }
@@ -323,9 +324,8 @@ class _JobMaker:
         }
 
     def _solved(self) -> dict[str, Any]:
-        """Return the settings of a control that is a logistic regression, whatever the protocol makes of `lp`."""
-        protocol = self.block.protocol
-        return {"probe": protocol.probe.model_dump(mode="json"), "class_weights": protocol.class_weights}
+        """Return the settings of a control that is a logistic regression."""
+        return self.block.protocol.for_controls().what_matters("probe")
 
     def _metadata(self, cut: Cut) -> str:
         """Hash the cells that the control `metadata` reads, in the order in which jobs use the rows."""

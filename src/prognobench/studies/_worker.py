@@ -23,7 +23,7 @@ import pandas as pd
 
 from prognobench.cohorts import Pixels, Preprocessing, film_metadata, open_pixels
 from prognobench.frame import canonical_json
-from prognobench.protocols import Head
+from prognobench.protocols import Protocol
 
 from ._job import Job
 from ._plan import Backbone, Plan
@@ -32,7 +32,7 @@ from ._store import Record, Store
 if TYPE_CHECKING:
     from torch import nn
 
-    from prognobench.training import Films, FrozenFeatures, Outcome, Rows
+    from prognobench.training import Checkpoint, Films, FrozenFeatures, Outcome, Rows
 
 _PACKAGES = ("prognobench", "torch", "timm", "peft", "scikit-learn", "numpy", "pandas", "pillow")
 
@@ -150,8 +150,7 @@ class Bench:
             cells = film_metadata(self.plan.cohorts[cohort], columns).to_numpy(dtype=object)
             parts[cohort] = _Parts(table, cells, table["film"].to_numpy(dtype=np.int64))
         own, classes = parts[job.cohort], self._classes(job)
-        protocol = self.plan.protocols[job.protocol]
-        outcome = fit_metadata(own.films("train"), own.films("val"), len(classes), protocol)
+        outcome = fit_metadata(own.films("train"), own.films("val"), len(classes), self._protocol(job))
         return _Trained(outcome, parts, classes, outcome.trainable_parameters)
 
     def _majority(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
@@ -169,15 +168,17 @@ class Bench:
 
         backbone, classes = self.plan.backbone(job), self._classes(job)
         parts = {view.cohort: self._parts(view, films, self._features(view).array) for view in _views(job)}
-        own, protocol = parts[job.cohort], self.plan.protocols[job.protocol]
-        outcome = fit_probe(own.films("train"), own.films("val"), len(classes), protocol)
+        own, protocol = parts[job.cohort], self._protocol(job)
+        train, val, checkpoint = own.films("train"), own.films("val"), self._checkpoint(job)
+        outcome = fit_probe(train, val, len(classes), protocol, backbone.card, job.seed, checkpoint)
         return _Trained(outcome, parts, classes, backbone.card.parameters + outcome.trainable_parameters)
 
     def _fine_tune(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
-        from prognobench.training import Checkpoint, fine_tune
+        from prognobench.training import fine_tune
 
         backbone, classes = self.plan.backbones[job.model], self._classes(job)
-        strategy = self.plan.strategies[job.strategy]
+        protocol = self._protocol(job)
+        strategy = self.plan.strategies[job.strategy].under(protocol)
         parts = {view.cohort: self._parts(view, films, self._pixels(view).array) for view in _views(job)}
         module = self._backbone(backbone)
         adapted = strategy.apply(module, strategy.plan(module, backbone.card), job.seed)
@@ -190,10 +191,10 @@ class Bench:
             parts[job.cohort].films("train"),
             parts[job.cohort].films("val"),
             len(classes),
-            self.plan.protocols[job.protocol],
+            protocol,
             job.details["precision"],
             job.seed,
-            Checkpoint(self.checkpoint_of(job), self.store.draft(job.key), self.settings.checkpoint_seconds),
+            self._checkpoint(job),
         )
         head = outcome.tensors["head.weight"].numel() + outcome.tensors["head.bias"].numel()
 
@@ -205,6 +206,15 @@ class Bench:
     def _parts(self, view: Job, films: Mapping[str, pd.DataFrame], array: npt.NDArray[Any]) -> _Parts:
         table = films[view.cohort]
         return _Parts(table, array, self._pixels(view).positions(table["sha256"].tolist()))
+
+    def _checkpoint(self, job: Job) -> Checkpoint:
+        from prognobench.training import Checkpoint
+
+        return Checkpoint(self.checkpoint_of(job), self.store.draft(job.key), self.settings.checkpoint_seconds)
+
+    def _protocol(self, job: Job) -> Protocol:
+        protocol = self.plan.protocols[job.protocol]
+        return protocol.for_controls() if job.kind == "control" else protocol
 
     def _classes(self, job: Job) -> tuple[str, ...]:
         return self.plan.cohorts[job.cohort].task(job.task).classes
@@ -236,8 +246,7 @@ class Bench:
             backbone = self.plan.backbone(job)
             pixels = self._pixels(job)
             module = self._backbone(backbone)
-            # A control reads the class token, whatever else the heads of the protocol read.
-            head = Head() if job.kind == "control" else self.plan.protocols[job.protocol].head
+            head = self._protocol(job).head
             self.features[place] = frozen_features(module, backbone.card, backbone.weights, pixels, head)
         return self.features[place]
 
@@ -326,8 +335,9 @@ class _Parts:
     def films(self, part: str) -> Films:
         from prognobench.training import Films
 
-        labels = self.table.loc[self.table["part"] == part, "label"].to_numpy(dtype=np.int64)
-        return Films(self.rows(part), labels)
+        chosen = self.table[self.table["part"] == part]
+        patients = pd.factorize(chosen["patient"])[0].astype(np.int64)
+        return Films(self.rows(part), chosen["label"].to_numpy(dtype=np.int64), patients)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from ._controls import fit_majority, fit_metadata
 from ._device import describe_device, device_name, gflops_a_second, usable_precision, use_threads
 from ._features import FrozenFeatures, frozen_features
-from ._films import Films, Outcome, Rows
+from ._films import Films, Outcome, Rows, film_weights
 from ._finetune import Checkpoint, fine_tune
 from ._probe import fit_probe
 
@@ -15,6 +15,7 @@ __all__ = [
     "Rows",
     "describe_device",
     "device_name",
+    "film_weights",
     "fine_tune",
     "fit_majority",
     "fit_metadata",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,11 @@ class Normalizer:
         self._format: Any = torch.channels_last if card.family == "cnn" else torch.contiguous_format
         self._device = device
 
-    def __call__(self, pixels: Array) -> Tensor:
-        """Return (films, 3, size, size) float32 of (films, size, size) uint16."""
+    def __call__(self, pixels: Array, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return (films, 3, size, size) float32 of (films, size, size) uint16.
+
+        `change` is given the gray films, (films, 1, size, size), black being 0, before they are normalized.
+        """
         gray = torch.from_numpy(pixels.astype(np.float32)).to(self._device).unsqueeze(1)
+        gray = gray if change is None else change(gray)
         return torch.addcmul(self._shift, gray, self._scale).contiguous(memory_format=self._format)

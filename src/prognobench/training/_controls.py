@@ -70,7 +70,7 @@ def fit_metadata(train: Films, val: Films, classes: int, protocol: Protocol) -> 
         return Rows(np.concatenate(numbers, axis=1), np.arange(len(rows)))
 
     outcome = fit_probe(
-        Films(encoded(train.rows), train.labels), Films(encoded(val.rows), val.labels), classes, protocol
+        replace(train, rows=encoded(train.rows)), replace(val, rows=encoded(val.rows)), classes, protocol
     )
     # Its tensors mean nothing without the columns that they belong to.
     return replace(outcome, score=lambda rows: outcome.score(encoded(rows)), tensors={})

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 
 from prognobench.frame import file_lock, home, sha256_file, sha256_json, write_in_one_step
-from prognobench.models import read_out, readout_width
-from prognobench.protocols import Head
+from prognobench.models import read_out, readable, readout_width, widest
+from prognobench.protocols import Head, Readout, head_key
 
 from ._batches import Normalizer
 from ._device import device_name
@@ -74,14 +74,15 @@ def frozen_features(
     pixels
         The pixel cache at the card's input size.
     head
-        What the heads read of the backbone.
+        What the heads read of the backbone: of several readouts the widest is computed, which holds the others.
     """
+    readout = widest(readable(card, head.readouts))
     recipe: dict[str, Any] = {
         "schema": _SCHEMA,
         "pixels": pixels.key,
         "weights": weights.sha256,
         "architecture": [card.architecture, card.build, card.mean, card.std, card.positions],
-        "head": head.model_dump(),
+        "head": head_key((readout,)),
         "device": device_name(),
         "threads": torch.get_num_threads(),
         "batch": _BATCH,
@@ -95,7 +96,7 @@ def frozen_features(
         if ready is not None:
             array, facts = ready
             return FrozenFeatures(array, key, facts["films"], facts["seconds"], 0)
-        computed = _compute(backbone, card, pixels, head, folder, recipe)
+        computed = _compute(backbone, card, pixels, readout, folder, recipe)
         opened = _open(folder)
         assert opened is not None
         return FrozenFeatures(opened[0], key, opened[1]["films"], opened[1]["seconds"], computed)
@@ -113,13 +114,13 @@ def _open(folder: Path) -> tuple[npt.NDArray[np.float32], dict[str, Any]] | None
 
 
 def _compute(
-    backbone: nn.Module, card: ModelCard, pixels: Pixels, head: Head, folder: Path, recipe: dict[str, Any]
+    backbone: nn.Module, card: ModelCard, pixels: Pixels, readout: Readout, folder: Path, recipe: dict[str, Any]
 ) -> int:
     """Fill the feature file batch by batch; after a kill, go on behind the last finished batch."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "features.json").unlink(missing_ok=True)
     path, counter = folder / "features.npy", folder / "done.json"
-    films, width = len(pixels.array), readout_width(card, head.blocks, head.patch_mean)
+    films, width = len(pixels.array), readout_width(card, *readout)
     done, seconds = _finished(path, counter, (films, width))
     mode = "r+" if done else "w+"
     array = np.lib.format.open_memmap(path, mode=mode, dtype=np.float32, shape=(films, width))
@@ -130,7 +131,7 @@ def _compute(
         while done < films:
             began = time.perf_counter()
             batch = np.asarray(pixels.array[done : done + _BATCH])
-            features = read_out(backbone, normalize(batch), head.blocks, head.patch_mean)
+            features = read_out(backbone, normalize(batch), *readout)
             array[done : done + len(batch)] = features.float().cpu().numpy()
             done += len(batch)
             seconds += time.perf_counter() - began

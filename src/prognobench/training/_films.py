@@ -49,10 +49,13 @@ class Films:
         Pixels or features of the films.
     labels
         Class of each film, int64.
+    patients
+        Number of each film's patient, int64; needed where a film's weight depends on its patient.
     """
 
     rows: Rows
     labels: npt.NDArray[np.int64]
+    patients: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if len(self.rows) != len(self.labels):
@@ -84,8 +87,44 @@ class Outcome:
     film_passes: dict[str, int] = field(default_factory=dict)
 
 
-def class_weights(labels: npt.NDArray[np.int64], classes: int, how: str) -> npt.NDArray[np.float64]:
-    """Return the weight of each class in the loss: n / (classes × n_c), or 1.
+def film_weights(films: Films, how: str) -> npt.NDArray[np.float64]:
+    """Return the weight of each film in the loss: 1, or in proportion to 1 / (films of its patient), 1 on average.
+
+    Raises
+    ------
+    ValueError
+        The films do not say whose they are.
+
+    Examples
+    --------
+    >>> rows = Rows(np.zeros((3, 1)), np.arange(3))
+    >>> film_weights(Films(rows, np.array([0, 0, 1]), patients=np.array([7, 7, 9])), "patient").tolist()
+    [0.75, 0.75, 1.5]
+    """
+    if how == "none":
+        return np.ones(len(films.labels))
+    if films.patients is None:
+        raise ValueError("films weigh by patient, but do not say whose they are")
+    _, patient, counts = np.unique(films.patients, return_inverse=True, return_counts=True)
+    weights: npt.NDArray[np.float64] = len(patient) / (len(counts) * counts[patient])
+    return weights
+
+
+def class_weights(
+    labels: npt.NDArray[np.int64], classes: int, how: str, films: npt.NDArray[np.float64] | None = None
+) -> npt.NDArray[np.float64]:
+    """Return the weight of each class in the loss: n / (classes × n_c), the square root of that, or 1.
+
+    Parameters
+    ----------
+    labels
+        Class of each training film.
+    classes
+        How many classes there are.
+    how
+        `balanced`, `sqrt` or `none`.
+    films
+        What each film counts for; 1 by default.
 
     Raises
     ------
@@ -97,18 +136,22 @@ def class_weights(labels: npt.NDArray[np.int64], classes: int, how: str) -> npt.
     >>> class_weights(np.array([0, 0, 0, 1]), 2, "balanced").tolist()
     [0.6666666666666666, 2.0]
     """
-    counts = np.bincount(labels, minlength=classes)
+    counts = np.bincount(labels, weights=films, minlength=classes)
     if (counts == 0).any():
         raise ValueError(f"the training part has no film of class {int(np.argmin(counts))}")
     if how == "none":
         return np.ones(classes)
-    weights: npt.NDArray[np.float64] = len(labels) / (classes * counts)
-    return weights
+    weights: npt.NDArray[np.float64] = counts.sum() / (classes * counts)
+    return np.sqrt(weights) if how == "sqrt" else weights
 
 
 def weighted_log_loss(
-    probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], weights: npt.NDArray[np.float64]
+    probabilities: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.float64],
+    films: npt.NDArray[np.float64] | None = None,
 ) -> float:
-    """Return the class-weighted mean of −log P(true class)."""
+    """Return the mean of −log P(true class), weighted by class and, where told, by film."""
     chosen = np.clip(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).tiny, None)
-    return float(np.average(-np.log(chosen), weights=weights[labels]))
+    by_film = weights[labels] if films is None else weights[labels] * films
+    return float(np.average(-np.log(chosen), weights=by_film))

@@ -8,7 +8,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prognobench.models import read_out, readout_width
 from prognobench.protocols import Protocol
 
-from ._batches import Normalizer
+from ._augment import Augmenter
+from ._bodies import Adapted, Body, Ready
 from ._device import Precision, device_name
-from ._films import Array, Films, Outcome, Rows, class_weights, weighted_log_loss
+from ._films import Films, Outcome, Rows, class_weights, film_weights, weighted_log_loss
+from ._heads import Candidate, Heads, candidates
 
 if TYPE_CHECKING:
     from prognobench.models import ModelCard
@@ -54,49 +55,49 @@ class Checkpoint:
     every_seconds: float = 600.0
 
 
-class Heads(nn.Module):
-    """Linear heads that read the same features, one for each learning rate.
-
-    Weights are drawn from N(0, 0.01), biases are 0, as in DINOv2's linear evaluation. All heads begin alike, so that
-    only the learning rate tells them apart.
-    """
-
-    def __init__(self, width: int, classes: int, rates: tuple[float, ...], seed: int) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        weight = torch.randn(classes, width, generator=generator) * 0.01
-        self.rates = rates
-        self.weights = nn.ParameterList(nn.Parameter(weight.clone()) for _ in rates)
-        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(classes)) for _ in rates)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return logits (heads, films, classes) of features (films, width)."""
-        pairs = zip(self.weights, self.biases, strict=True)
-        return torch.stack([functional.linear(features, weight, bias) for weight, bias in pairs])
-
-    def groups(self) -> list[dict[str, Any]]:
-        """Return one optimizer group a head."""
-        return [
-            {"params": [weight, bias], "lr": rate, "weight_decay": 0.0}
-            for weight, bias, rate in zip(self.weights, self.biases, self.rates, strict=True)
-        ]
-
-
 @dataclass
 class _Progress:
-    """All that changes while a job trains, and so all that a checkpoint holds."""
+    """All that changes while a job trains, and so all that a checkpoint holds beside the tensors of the moment.
 
+    Attributes
+    ----------
+    run
+        Which run it is; where heads are trained separately, there is one for each.
+    epoch, step, train_loss
+        Where in the run it is, and the losses of the steps since the last validation.
+    best_loss, best_epoch
+        Of each head of the run.
+    cuts, last_cut
+        How often a plateau cut the learning rates, and in which epoch it last did.
+    done
+        Whether the run is over.
+    best
+        Of all heads and epochs, the one with the lowest validation loss: `head`, `epoch`, `loss`, `weight`, `bias`
+        and the body's `state`. Validation chooses no other, so no other is kept.
+    history
+        What validation said of each head in each epoch.
+    forward, backward
+        Films that passed through the backbone.
+    """
+
+    run: int = 0
     epoch: int = 0
     step: int = 0
     train_loss: list[float] = field(default_factory=list)
     best_loss: list[float] = field(default_factory=list)
     best_epoch: list[int] = field(default_factory=list)
-    best_heads: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    cuts: int = 0
+    last_cut: int = -1
+    done: bool = False
+    best: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     forward: int = 0
     backward: int = 0
-    done: bool = False
+
+    def next_run(self, run: int, heads: int) -> _Progress:
+        """Return the progress at the start of a run, with what the runs before it found."""
+        found = replace(self, epoch=0, step=0, train_loss=[], cuts=0, last_cut=-1, done=False)
+        return replace(found, run=run, best_loss=[math.inf] * heads, best_epoch=[-1] * heads)
 
 
 def fine_tune(
@@ -112,11 +113,11 @@ def fine_tune(
     checkpoint: Checkpoint | None = None,
     heartbeat: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Train what a strategy leaves trainable, together with one head for each head learning rate.
+    """Train what a strategy leaves trainable, together with the grid of heads.
 
-    The sum of the heads' class-weighted cross-entropies trains the shared backbone. Each head keeps its own best
-    epoch by validation loss, with the backbone's state of that epoch; training stops when no head has improved for
-    the patience. The head with the lowest validation loss is the one that scores.
+    Under `heads: shared` the sum of the heads' weighted cross-entropies trains one backbone, and training stops when
+    no head has improved for the patience; under `separate` each head trains its own backbone, from the same start.
+    The head and epoch with the lowest validation loss score.
 
     Parameters
     ----------
@@ -144,99 +145,143 @@ def fine_tune(
     ValueError
         A class has no training film, a trainable tensor gets no gradient, or the loss is no longer finite.
     """
-    trainer = _Trainer(module, strategy, card, train, val, classes, protocol, precision, seed)
+    grid = candidates(card, protocol)
+    body = Adapted(module, strategy, card, protocol, precision, device_name())
+    runs = [grid] if protocol.heads == "shared" else [[candidate] for candidate in grid]
+    trainer = _Trainer(body, runs, train, val, classes, protocol, seed)
     trainer.run(checkpoint, heartbeat)
     return trainer.outcome()
 
 
+def train_heads(
+    card: ModelCard,
+    train: Films,
+    val: Films,
+    classes: int,
+    protocol: Protocol,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+) -> Outcome:
+    """Train the grid of heads by gradient steps on features that are ready; see `fine_tune`.
+
+    Parameters
+    ----------
+    card
+        The card of the backbone that the features are of.
+    train, val
+        Films whose rows are the features of the widest readout, (films, width) float32.
+    classes, protocol, seed, checkpoint
+        As for `fine_tune`. Nothing is augmented: the features are computed once.
+    """
+    trainer = _Trainer(Ready(device_name()), [candidates(card, protocol)], train, val, classes, protocol, seed)
+    trainer.run(checkpoint, None)
+    return trainer.outcome()
+
+
 class _Trainer:
-    """One run of `fine_tune`."""
+    """One job: the runs of its heads, one after the other."""
 
     def __init__(
         self,
-        module: nn.Module,
-        strategy: Strategy,
-        card: ModelCard,
+        body: Body,
+        runs: list[list[Candidate]],
         train: Films,
         val: Films,
         classes: int,
         protocol: Protocol,
-        precision: Precision,
         seed: int,
     ) -> None:
-        self.device = device_name()
-        self.module, self.strategy, self.card = module.to(self.device), strategy, card
+        self.device, self.body, self.runs = device_name(), body, runs
         self.train, self.val, self.classes = train, val, classes
-        self.protocol, self.precision, self.seed = protocol, precision, seed
-        self.normalize = Normalizer(card, self.device)
-        width = readout_width(card, protocol.head.blocks, protocol.head.patch_mean)
-        self.heads = Heads(width, classes, protocol.head_learning_rates, seed).to(self.device)
-        self.weights = class_weights(train.labels, classes, protocol.class_weights)
-        self.optimizer = torch.optim.AdamW(
-            [*strategy.parameter_groups(module, protocol), *self.heads.groups()], fused=True
-        )
-        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.protocol, self.seed = protocol, seed
+        weighted = protocol.film_weights != "none"
+        self.film_weights = film_weights(train, protocol.film_weights) if weighted else None
+        self.val_weights = film_weights(val, protocol.film_weights) if weighted else None
+        self.weights = class_weights(train.labels, classes, protocol.class_weights, self.film_weights)
         self.steps = math.ceil(len(train.labels) / protocol.batch_size)
-        self.progress = _Progress(best_loss=[math.inf] * len(self.heads.rates), best_epoch=[-1] * len(self.heads.rates))
-        self.progress.best_heads = [self._head(index) for index in range(len(self.heads.rates))]
+        self.start = body.state() if len(runs) > 1 else {}
         self.proved_alive = False
+        self.progress = _Progress()
+        self._begin(0)
 
     def run(self, checkpoint: Checkpoint | None, heartbeat: Callable[[int, int], None] | None) -> None:
         if checkpoint is not None and checkpoint.path.exists():
             self._restore(checkpoint.path)
-        saved = time.monotonic()
+        saver = None if checkpoint is None else _Saver(self, checkpoint)
+        self._finish_run(saver, heartbeat)
+        while self.progress.run + 1 < len(self.runs):
+            self.body.load(self.start)
+            self._begin(self.progress.run + 1)
+            self._finish_run(saver, heartbeat)
+        if not self.progress.best:
+            raise ValueError("no epoch gave a finite validation loss: lower the learning rates")
+
+    def outcome(self) -> Outcome:
+        best = self.progress.best
+        self.body.load(best["state"])
+        chosen = next(c for grid in self.runs for c in grid if c.number == best["head"])
+        weight, bias = best["weight"], best["bias"]
+        history = pd.DataFrame(self.progress.history)
+        history["chosen"] = (history["head"] == best["head"]) & (history["epoch"] == best["epoch"])
+
+        def score(rows: Rows) -> npt.NDArray[np.float64]:
+            logits = functional.linear(self._features(rows)[:, chosen.columns], weight, bias)
+            probabilities: npt.NDArray[np.float64] = torch.softmax(logits.double(), dim=-1).cpu().numpy()
+            return probabilities
+
+        passes = {"forward": self.progress.forward, "backward": self.progress.backward}
+        return Outcome(
+            score,
+            history,
+            self.body.trainable + weight.numel() + bias.numel(),
+            {"head.weight": weight, "head.bias": bias, **best["state"]},
+            passes if self.body.passes else {},
+        )
+
+    def _begin(self, run: int) -> None:
+        """Set up the heads and the optimizer of a run."""
+        self.heads = Heads(self.runs[run], self.classes, self.seed).to(self.device)
+        groups = [*self.body.groups(self.protocol), *self.heads.groups()]
+        self.optimizer: torch.optim.Optimizer = (
+            torch.optim.AdamW(groups, fused=True)
+            if self.protocol.optimizer == "adamw"
+            else torch.optim.SGD(groups, momentum=self.protocol.momentum)
+        )
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.progress = self.progress.next_run(run, len(self.runs[run]))
+
+    def _finish_run(self, saver: _Saver | None, heartbeat: Callable[[int, int], None] | None) -> None:
         progress = self.progress
         while not progress.done:
             batches = self._batches(progress.epoch)
             while progress.step < self.steps:
                 progress.train_loss.append(self._step(batches[progress.step]))
                 progress.step += 1
-                if checkpoint is not None and time.monotonic() - saved >= checkpoint.every_seconds:
-                    self._save(checkpoint)
-                    saved = time.monotonic()
+                if saver is not None:
+                    saver.save_if_due()
             self._end_epoch()
             if heartbeat is not None:
                 heartbeat(progress.epoch, self.protocol.epochs)
 
-    def outcome(self) -> Outcome:
-        progress = self.progress
-        best = int(np.argmin(progress.best_loss))
-        chosen_epoch = progress.best_epoch[best]
-        self.strategy.load(self.module, progress.states[chosen_epoch])
-        weight, bias = progress.best_heads[best]
-        history = pd.DataFrame(progress.history)
-        history["chosen"] = (history["head"] == best) & (history["epoch"] == chosen_epoch)
-
-        def score(rows: Rows) -> npt.NDArray[np.float64]:
-            logits = functional.linear(self._features(rows), weight, bias)
-            probabilities: npt.NDArray[np.float64] = torch.softmax(logits.double(), dim=-1).cpu().numpy()
-            return probabilities
-
-        trained = sum(parameter.numel() for parameter in self.module.parameters() if parameter.requires_grad)
-        return Outcome(
-            score,
-            history,
-            trained + weight.numel() + bias.numel(),
-            {"head.weight": weight, "head.bias": bias, **progress.states[chosen_epoch]},
-            {"forward": progress.forward, "backward": progress.backward},
-        )
-
     def _batches(self, epoch: int) -> list[npt.NDArray[np.int64]]:
         """Deal the films of one epoch; a function of seed and epoch, so that nothing of it must be kept."""
-        order = np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(len(self.train.labels))
+        random = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+        if self.protocol.sampler == "balanced":
+            order = evenly(self.train.labels, self.classes, random)
+        else:
+            order = random.permutation(len(self.train.labels))
         # Nearly equal batches: a last batch of one film would upset batch normalization.
         return list(np.array_split(order, self.steps))
 
     def _step(self, chosen: npt.NDArray[np.int64]) -> float:
-        progress = self.progress
+        progress, how = self.progress, self.protocol.augmentation
         self._schedule()
-        self._training_mode()
+        self.body.mode(training=True)
         # Dropout draws from the global generator; a function of the step alone lets a resumed job draw the same.
         torch.manual_seed(_mixed_seed(self.seed, progress.epoch, progress.step))
-        labels = torch.from_numpy(self.train.labels[chosen]).to(self.device)
-        with self._autocast():
-            features = self._read(self.train.rows[chosen])
-        losses = self._losses(self.heads(features.float()), labels)
+        change = None if how is None else Augmenter(how, self.seed, progress.epoch, progress.step)
+        features = self.body.read(self.train.rows[chosen], change)
+        losses = self._losses(self.heads(features.float()), chosen)
         # Divided by the films, not by their weights: a batch that holds the rare class counts for more.
         loss = losses.sum() / len(chosen)
         if not torch.isfinite(loss):
@@ -244,104 +289,95 @@ class _Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if not self.proved_alive:
-            self._refuse_silent_tensors()
+            self.body.refuse_silence()
+            self.proved_alive = True
         self.optimizer.step()
         progress.forward += len(chosen)
         progress.backward += len(chosen)
-        return float(loss.detach()) / len(self.heads.rates)
+        return float(loss.detach()) / len(self.heads.grid)
 
-    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _losses(self, logits: Tensor, chosen: npt.NDArray[np.int64]) -> Tensor:
+        """Return the weighted cross-entropy of each head and film, (heads × films)."""
+        labels = torch.from_numpy(self.train.labels[chosen]).to(self.device)
         weights = torch.from_numpy(self.weights).float().to(self.device)
         repeated = labels.expand(logits.shape[0], -1)
-        return functional.cross_entropy(logits.flatten(0, 1), repeated.flatten(), weight=weights, reduction="none")
+        losses = functional.cross_entropy(logits.flatten(0, 1), repeated.flatten(), weight=weights, reduction="none")
+        if self.film_weights is None:
+            return losses
+        films = torch.from_numpy(self.film_weights[chosen]).float().to(self.device)
+        return losses * films.repeat(logits.shape[0])
 
     def _schedule(self) -> None:
-        """Warm up linearly, then fall as a cosine to 0 at the last step that the epochs allow."""
         step = self.progress.epoch * self.steps + self.progress.step
-        warmup = self.protocol.warmup_epochs * self.steps
-        total = self.protocol.epochs * self.steps
-        factor = (
-            (step + 1) / warmup if step < warmup else 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
-        )
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * min(factor, 1.0)
-
-    def _training_mode(self) -> None:
-        self.module.train()
-        if self.strategy.card.kind != "backbone":
-            # A frozen backbone keeps its statistics; peft would not store them, and they would leak into removal.
-            for part in self.module.modules():
-                if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                    part.eval()
-
-    def _refuse_silent_tensors(self) -> None:
-        silent = [
-            name
-            for name, parameter in self.module.named_parameters()
-            if parameter.requires_grad and parameter.grad is None
-        ]
-        if silent:
-            raise ValueError(
-                f"{self.strategy.label} trains nothing in {len(silent)} of its tensors on {self.card.id}, "
-                f"the first is {silent[0]}: the model does not call that module"
-            )
-        self.proved_alive = True
+            group["lr"] = learning_rate(self.protocol, peak, step, self.steps, self.progress.cuts)
 
     def _end_epoch(self) -> None:
+        progress, epochs = self.progress, self.protocol.epochs
+        last = progress.epoch + 1 == epochs
+        if last or (progress.epoch + 1) % self.protocol.evaluate_every == 0:
+            self._validate()
+            self._cut_on_plateau()
+            progress.train_loss = []
+            progress.done = last or progress.epoch - max(progress.best_epoch) >= self.protocol.patience
+        progress.epoch, progress.step = progress.epoch + 1, 0
+
+    def _validate(self) -> None:
+        """Note the validation loss of each head, and keep the best of all so far."""
         progress = self.progress
         with torch.no_grad():
             logits = self.heads(self._features(self.val.rows)).double()
         probabilities = torch.softmax(logits, dim=-1).cpu().numpy()
-        state: dict[str, Tensor] | None = None
-        for head, rate in enumerate(self.heads.rates):
-            loss = weighted_log_loss(probabilities[head], self.val.labels, self.weights)
+        for index, candidate in enumerate(self.heads.grid):
+            loss = weighted_log_loss(probabilities[index], self.val.labels, self.weights, self.val_weights)
+            blocks, patch_mean = candidate.readout
             progress.history.append(
                 {
                     "epoch": progress.epoch,
-                    "head": head,
-                    "head_learning_rate": rate,
+                    "head": candidate.number,
+                    "blocks": blocks,
+                    "patch_mean": patch_mean,
+                    "head_learning_rate": candidate.rate,
                     "train_loss": float(np.mean(progress.train_loss)),
                     "val_loss": loss,
                 }
             )
-            if loss < progress.best_loss[head]:
-                state = self.strategy.state(self.module) if state is None else state
-                progress.best_loss[head], progress.best_epoch[head] = loss, progress.epoch
-                progress.best_heads[head] = self._head(head)
-                progress.states[progress.epoch] = state
-        # Only the states that a head still needs are kept.
-        progress.states = {epoch: kept for epoch, kept in progress.states.items() if epoch in progress.best_epoch}
-        idle = progress.epoch - max(progress.best_epoch)
-        progress.epoch, progress.step, progress.train_loss = progress.epoch + 1, 0, []
-        progress.done = progress.epoch >= self.protocol.epochs or idle >= self.protocol.patience
-        if progress.done and max(progress.best_epoch) < 0:
-            raise ValueError("no epoch gave a finite validation loss: lower the learning rates")
+            if loss < progress.best_loss[index]:
+                progress.best_loss[index], progress.best_epoch[index] = loss, progress.epoch
+            if loss < progress.best.get("loss", math.inf):
+                progress.best = {
+                    "loss": loss,
+                    "head": candidate.number,
+                    "epoch": progress.epoch,
+                    "weight": self.heads.weights[index].detach().clone(),
+                    "bias": self.heads.biases[index].detach().clone(),
+                }
+        if progress.best and "state" not in progress.best:
+            progress.best["state"] = self.body.state()
+
+    def _cut_on_plateau(self) -> None:
+        """Count a cut of the learning rates where no head has improved for longer than the plateau's patience."""
+        progress, schedule = self.progress, self.protocol.schedule
+        end_of_warmup = math.ceil(self.protocol.warmup_epochs) - 1
+        since = max(*progress.best_epoch, progress.last_cut, end_of_warmup)
+        if schedule.kind == "plateau" and progress.epoch - since > schedule.patience:
+            progress.cuts, progress.last_cut = progress.cuts + 1, progress.epoch
 
     def _features(self, rows: Rows) -> Tensor:
-        """Return the features of any rows, (films, width) float32, in evaluation mode."""
-        self.module.eval()
+        """Return the widest features of any rows, (films, width) float32, in evaluation mode."""
+        self.body.mode(training=False)
         found: list[Tensor] = []
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode():
             for start in range(0, len(rows), _SCORING_BATCH):
-                batch = rows[start : start + _SCORING_BATCH]
-                found.append(self._read(batch).float())
+                found.append(self.body.read(rows[start : start + _SCORING_BATCH]).float())
         self.progress.forward += len(rows)
         return torch.cat(found)
 
-    def _read(self, pixels: Array) -> Tensor:
-        head = self.protocol.head
-        return read_out(self.module, self.normalize(pixels), head.blocks, head.patch_mean)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16")
-
-    def _head(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.heads.weights[index].detach().clone(), self.heads.biases[index].detach().clone()
-
-    def _save(self, checkpoint: Checkpoint) -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
         checkpoint.draft.parent.mkdir(parents=True, exist_ok=True)
         content = {
-            "module": self.strategy.state(self.module),
+            "body": self.body.state(),
+            "start": self.start,
             "heads": self.heads.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "progress": self.progress.__dict__,
@@ -355,15 +391,79 @@ class _Trainer:
     def _restore(self, path: Path) -> None:
         try:
             content = torch.load(path, map_location=self.device, weights_only=True)
-        except (EOFError, OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            progress, body = _Progress(**content["progress"]), content["body"]
+        # The last two: it is of another version.
+        except (EOFError, OSError, RuntimeError, ValueError, pickle.UnpicklingError, KeyError, TypeError) as error:
             # Nothing is lost but time: the same result comes from the start.
             _LOG.warning("the state of an unfinished job cannot be read, it begins again (%s: %s)", path, error)
             path.unlink(missing_ok=True)
             return
-        self.strategy.load(self.module, content["module"])
+        self._begin(progress.run)
+        self.body.load(body)
+        self.start = content["start"]
         self.heads.load_state_dict(content["heads"])
         self.optimizer.load_state_dict(content["optimizer"])
-        self.progress = _Progress(**content["progress"])
+        self.progress = progress
+
+
+class _Saver:
+    """Keeps the state of a trainer now and then."""
+
+    def __init__(self, trainer: _Trainer, checkpoint: Checkpoint) -> None:
+        self._trainer, self._checkpoint, self._saved = trainer, checkpoint, time.monotonic()
+
+    def save_if_due(self) -> None:
+        if time.monotonic() - self._saved >= self._checkpoint.every_seconds:
+            self._trainer.save(self._checkpoint)
+            self._saved = time.monotonic()
+
+
+def learning_rate(protocol: Protocol, peak: float, step: int, steps_an_epoch: int, cuts: int) -> float:
+    """Return the learning rate of a step: a linear rise, then the protocol's schedule.
+
+    Parameters
+    ----------
+    protocol
+        Gives warm-up, epochs and schedule.
+    peak
+        The rate at the end of the warm-up.
+    step
+        From 0, counted over all epochs.
+    steps_an_epoch
+        How many there are.
+    cuts
+        How often a plateau has cut the rates so far.
+    """
+    schedule = protocol.schedule
+    warmup, total = protocol.warmup_epochs * steps_an_epoch, protocol.epochs * steps_an_epoch
+    if step < warmup:
+        return peak * min((step + 1) / warmup, 1.0)
+    if schedule.kind == "constant":
+        return peak
+    floor = min(schedule.minimum, peak)
+    if schedule.kind == "plateau":
+        return max(peak * schedule.factor**cuts, floor)
+    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+
+
+def evenly(labels: npt.NDArray[np.int64], classes: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Draw as many films as there are, the same number of each class to within one; a film twice only where it must.
+
+    Examples
+    --------
+    >>> drawn = evenly(np.array([0, 0, 0, 0, 0, 1]), 2, np.random.default_rng(0))
+    >>> (drawn < 5).sum(), (drawn == 5).sum()
+    (3, 3)
+    """
+    shares = np.full(classes, len(labels) // classes)
+    shares[random.permutation(classes)[: len(labels) % classes]] += 1
+    drawn = []
+    for label, share in enumerate(shares):
+        films = np.flatnonzero(labels == label)
+        rounds = [random.permutation(films) for _ in range(-(-share // len(films)))]
+        drawn.append(np.concatenate(rounds)[:share])
+    order: npt.NDArray[np.int64] = random.permutation(np.concatenate(drawn))
+    return order
 
 
 def _mixed_seed(*numbers: int) -> int:

@@ -1,0 +1,58 @@
+"""Random changes of training films, a whole batch at once."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from prognobench.protocols import Augmentation
+
+_DRAWS = 0x617567  # tells this generator from those that deal films and drop out
+
+
+class Augmenter:
+    """Shift, zoom, rotate and mirror films at random, each film differently.
+
+    The films are resampled once, bilinearly; what comes in from outside is black, as the padding is. Each film's
+    change equals torchvision's `v2.functional.affine` (after `horizontal_flip`, where it is mirrored); here all films
+    of a batch are changed in one call.
+
+    Parameters
+    ----------
+    how
+        The ranges.
+    numbers
+        Seed, epoch and step: the same numbers draw the same changes, so that a resumed job goes on alike.
+    """
+
+    def __init__(self, how: Augmentation, *numbers: int) -> None:
+        self.how = how
+        self._random = np.random.Generator(np.random.PCG64([_DRAWS, *numbers]))
+
+    def __call__(self, films: Tensor) -> Tensor:
+        """Return changed films, (films, channels, height, width)."""
+        matrices = torch.from_numpy(self.draw(len(films))).to(films.device, films.dtype)
+        grid = functional.affine_grid(matrices, list(films.shape), align_corners=False)
+        return functional.grid_sample(films, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+    def draw(self, count: int) -> npt.NDArray[np.float64]:
+        """Draw for each film the matrix, (count, 2, 3), that leads from a place in the changed film to its origin.
+
+        Places run from −1 to 1 in both directions, as in `torch.nn.functional.affine_grid`.
+        """
+        how = self.how
+        angle, zoom, right, down = self._random.uniform(-1, 1, (4, count))
+        mirrored = self._random.uniform(0, 1, count) < how.flip
+        angle, zoom = angle * math.radians(how.rotation), 1 + zoom * how.zoom
+        cosine, sine = np.cos(angle) / zoom, np.sin(angle) / zoom
+        turn = np.stack([np.stack([cosine, sine], -1), np.stack([-sine, cosine], -1)], 1)
+        # A film is two units wide.
+        shift = 2 * how.shift * np.stack([right, down], -1)[:, :, None]
+        matrices: npt.NDArray[np.float64] = np.concatenate([turn, -turn @ shift], axis=2)
+        matrices[mirrored, 0] *= -1
+        return matrices
