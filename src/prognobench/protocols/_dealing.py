@@ -37,10 +37,10 @@ class Group:
 
 def groups_of(rows: pd.DataFrame) -> list[Group]:
     """List the groups of films with columns `group`, `label` and, where centers are known, `center`."""
-    centers = rows["center"] if "center" in rows else [""] * len(rows)
+    centers = rows["center"].tolist() if "center" in rows else [""] * len(rows)
     labels: dict[str, list[int]] = defaultdict(list)
     places: dict[str, Counter[str]] = defaultdict(Counter)
-    for group, label, center in zip(rows["group"].astype(str), rows["label"], centers, strict=True):
+    for group, label, center in zip(rows["group"].astype(str).tolist(), rows["label"].tolist(), centers, strict=True):
         labels[group].append(int(label))
         places[group][str(center)] += 1
     return [

@@ -67,7 +67,7 @@ def split_of(
 ) -> Split:
     """Make the split that gives each image of `rows` its part; images without one are not in it."""
     used = rows.loc[rows["image"].isin(part_of.keys()), ["image", "patient", "group"]]
-    table = used.assign(part=[part_of[image] for image in used["image"]])
+    table = used.assign(part=[part_of[image] for image in used["image"].tolist()])
     return Split(table.sort_values("image", ignore_index=True), repeat, fold, test_center)
 
 

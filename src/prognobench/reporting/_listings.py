@@ -12,7 +12,7 @@ from rich.table import Table
 
 from prognobench.models import ModelCard, WeightsRow
 from prognobench.strategies import StrategyCard, matrix_lines
-from prognobench.studies import Estimate, Finding, Job, Plan, RunSummary, StudyStatus
+from prognobench.studies import Estimate, Finding, Job, LeftOut, Plan, RunSummary, StudyStatus
 
 from ._safe import plain
 
@@ -111,20 +111,57 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
         for reason, count in plan.cohorts[cohort].task(task).left_out.items():
             told = f"Task {plain(task)} does not use {count} films: {plain(reason)}."
             console.print(told, highlight=False)
-    for pair in plan.left_out:
-        place = " · ".join(word for word in (pair.cohort, pair.task, pair.model, pair.strategy) if word)
-        told = f"[yellow]left out[/yellow] {plain(place)} ({pair.jobs} jobs): {plain(pair.reason)}"
-        console.print(told, highlight=False)
+    for told in _left_out(plan):
+        console.print(f"[yellow]left out[/yellow] {plain(told)}", highlight=False)
     for outline in plan.outlines:
         console.print(f"[yellow]outline[/yellow] {plain(outline)}", highlight=False)
+    for told in _work(plan, guess):
+        console.print(plain(told), highlight=False)
+
+
+def _left_out(plan: Plan) -> list[str]:
+    """Say what is left out and why: a pair once for all tasks, a regime once for all folds of a task."""
+    groups: dict[tuple[str, ...], list[LeftOut]] = {}
+    for pair in plan.left_out:
+        of_a_fold = not pair.model
+        what = (pair.cohort, pair.task, pair.strategy) if of_a_fold else (pair.model, pair.strategy, pair.reason)
+        groups.setdefault(what, []).append(pair)
+    lines = []
+    for pairs in groups.values():
+        first, jobs = pairs[0], sum(pair.jobs for pair in pairs)
+        tasks = ", ".join(dict.fromkeys(f"{pair.cohort} · {pair.task}" for pair in pairs))
+        named = " · ".join(word for word in (tasks, first.model, first.strategy) if word)
+        others = len({pair.reason for pair in pairs}) - 1
+        more = f"; {others} more like this" if others else ""
+        lines.append(f"{named} ({jobs} job{'s' if jobs > 1 else ''}): {first.reason}{more}")
+    return lines
+
+
+def _work(plan: Plan, guess: Estimate) -> list[str]:
+    """Say how many jobs there are, how much they compute and how long that takes."""
+    protocols = list(dict.fromkeys(job.protocol for job in plan.jobs))
+    recipe = f"the protocol {protocols[0]}" if len(protocols) == 1 else f"{len(protocols)} protocols"
     precisions = sorted({job.details["precision"] for job in plan.jobs if job.kind in ("adapter", "backbone")})
     trained = f" Training computes in {' and '.join(precisions)}." if precisions else ""
-    protocols = " and ".join(dict.fromkeys(job.protocol for job in plan.jobs))
-    console.print(
-        f"{len(plan.jobs)} jobs under the protocol {plain(protocols)}.{trained} Estimated time: about "
-        f"{_duration(guess.seconds)} if nothing else runs (from {guess.gflops / 1e3:,.1f} TFLOP, not measured).",
-        highlight=False,
+    lost = sum(pair.jobs for pair in plan.left_out)
+    jobs = f"{len(plan.jobs):,} job{'s' if len(plan.jobs) > 1 else ''} under {recipe}"
+    lines = [jobs + (f", {lost:,} left out." if lost else ".") + trained]
+    lines.append(
+        f"Forward passes: {guess.forwards:,} films, {_tera(guess.forward_gflops)}. Training: {guess.steps:,} steps, "
+        f"{guess.training_passes:,} films forward and backward, {_tera(guess.training_gflops)}."
     )
+    how = {0.0: "estimated from the operations, not measured", 1.0: "measured at earlier jobs of this machine"}
+    mixed = f"{100 * guess.measured:.0f} % of it measured at earlier jobs of this machine, the rest estimated"
+    at_most = " at most, where no training stops early" if guess.steps else ""
+    lines.append(
+        f"Time{at_most}: about {_duration(guess.seconds)} with one worker of {guess.threads} threads "
+        f"({how.get(round(guess.measured, 2), mixed)})."
+    )
+    return lines
+
+
+def _tera(gflops: float) -> str:
+    return f"{gflops / 1e3:,.1f} TFLOP" if gflops < 1e6 else f"{gflops / 1e6:,.1f} PFLOP"
 
 
 def _line(job: Job) -> tuple[str, str]:
@@ -201,4 +238,4 @@ def _table(*columns: str) -> Table:
 def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:,.1f} h"

@@ -1,62 +1,124 @@
-"""How long a plan will take, guessed from its floating-point operations."""
+"""How much work a plan is, and how long it will take: measured at earlier jobs of this machine, else guessed."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
+from ._job import Job
 from ._plan import Plan
+from ._speeds import Work, known_speed
 
 # Share of the device's matrix-multiplication speed that passes through a network reach, as seen on a processor:
-# transformers are mostly large matrix products, depthwise convolutions mostly wait for memory. The estimate is called
-# one wherever it is shown.
+# transformers are mostly large matrix products, depthwise convolutions mostly wait for memory. What rests on it is
+# called an estimate wherever it is shown.
 _SHARE_OF_PEAK = {"cnn": 0.15}
 _USUAL_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate of a plan's work, not a measurement.
+    """The work of a plan if no training stops early, and how long it takes.
 
     Attributes
     ----------
-    gflops
-        10⁹ floating-point operations if no training stops early.
+    forwards
+        Films that pass forward through a backbone that stays as it is: frozen features, validation, scoring.
+    training_passes
+        Films that pass forward and backward through a backbone that trains.
+    steps
+        Steps of an optimizer that changes a backbone.
+    forward_gflops, training_gflops
+        10⁹ floating-point operations of the two by the cards' counts; a training pass counts as three forwards.
     seconds
-        How long they take at a share of the speed of this machine's matrix multiplication.
+        How long that takes at `threads` threads: by the speed measured at earlier jobs here, or by a share of the
+        speed of this machine's matrix multiplication.
+    measured
+        Share of the operations whose speed was measured, 0 to 1.
+    threads
+        Threads that one worker computes with.
     """
 
-    gflops: float
+    forwards: int
+    training_passes: int
+    steps: int
+    forward_gflops: float
+    training_gflops: float
     seconds: float
+    measured: float
+    threads: int
 
 
 def estimate(plan: Plan) -> Estimate:
-    """Estimate the work of a plan from the cards' operation counts.
+    """Count the work of a plan by the cards' operation counts, and say how long one worker takes.
 
     Each film goes once through each frozen backbone; a trained job passes its training films forward and backward
-    (counted as three forwards) every epoch, and its validation films forward as often as the protocol looks at them.
+    every epoch, and its validation films forward as often as the protocol looks at them.
     """
-    # The speed of the device is torch's to tell; it is loaded for nothing else here.
-    from prognobench.training import gflops_a_second
-
-    total = seconds = 0.0
-    speed: dict[str, float] = {}
+    clock = _Clock(plan, os.cpu_count() or 1)
     frozen: set[tuple[str, str, str]] = set()
+    forwards = passes = steps = 0
+    forward_work = training_work = seconds = measured = 0.0
     for job in plan.jobs:
         if job.weights is None:
             continue
         card = plan.card(job)
+        trained = 0
         if job.reads_features:
             places = {(cohort, job.model, job.weights) for cohort in (job.cohort, *job.test_cohorts)} - frozen
             frozen |= places
-            work = card.gflops * sum(plan.cohorts[cohort].films["sha256"].nunique() for cohort, _, _ in places)
+            seen = sum(plan.cohorts[cohort].films["sha256"].nunique() for cohort, _, _ in places)
         else:
-            protocol, read = plan.protocols[job.protocol], job.details["head"]
+            epochs, validations = clock.passes(job)
+            batch = plan.protocols[job.protocol].batch_size
+            trained, seen = epochs * job.n_train, (validations + 1) * job.n_val + job.n_test
+            steps += epochs * -(-job.n_train // batch)
+        forwards, passes = forwards + seen, passes + trained
+        work = card.gflops * (seen + 3 * trained)
+        forward_work, training_work = forward_work + card.gflops * seen, training_work + 3 * card.gflops * trained
+        speed, known = clock.speed(job) if work else (1.0, False)
+        seconds += work / speed
+        measured += work if known else 0.0
+    total = forward_work + training_work
+    share = measured / total if total else 0.0
+    return Estimate(forwards, passes, steps, forward_work, training_work, seconds, share, clock.threads)
+
+
+class _Clock:
+    """Knows how much one job is, and how many 10⁹ operations a second this machine does at such work."""
+
+    def __init__(self, plan: Plan, threads: int) -> None:
+        # The device is torch's to tell; it is loaded for nothing else here.
+        from prognobench.training import processor_name
+
+        self.plan, self.threads, self.device = plan, threads, processor_name()
+        self.speeds: dict[tuple[str, ...], tuple[float, bool]] = {}
+        self.counts: dict[tuple[str, ...], tuple[int, int]] = {}
+        self.peaks: dict[str, float] = {}
+
+    def passes(self, job: Job) -> tuple[int, int]:
+        """Return how often the training films and the validation films pass, if nothing stops early."""
+        place = (job.model, job.protocol)
+        if place not in self.counts:
+            protocol, read = self.plan.protocols[job.protocol], job.details["head"]
             readouts = len(read) if isinstance(read, list) else 1
-            trained, validated = protocol.passes(readouts * len(protocol.head_learning_rates))
-            work = card.gflops * (3 * trained * job.n_train + (validated + 1) * job.n_val + job.n_test)
-        precision = job.details["precision"]
-        if precision not in speed:
-            speed[precision] = gflops_a_second(precision)
-        total += work
-        seconds += work / (speed[precision] * _SHARE_OF_PEAK.get(card.family, _USUAL_SHARE))
-    return Estimate(total, seconds)
+            self.counts[place] = protocol.passes(readouts * len(protocol.head_learning_rates))
+        return self.counts[place]
+
+    def speed(self, job: Job) -> tuple[float, bool]:
+        """Return the speed, and whether it was measured at such work."""
+        kind = "features" if job.reads_features else job.kind
+        place = (job.model, job.protocol, kind)
+        if place not in self.speeds:
+            card, precision = self.plan.card(job), job.details["precision"]
+            found = known_speed(Work(self.device, self.threads, card.architecture, kind, precision))
+            guess = self._peak(precision) * _SHARE_OF_PEAK.get(card.family, _USUAL_SHARE)
+            self.speeds[place] = (guess, False) if found is None else (found, True)
+        return self.speeds[place]
+
+    def _peak(self, precision: str) -> float:
+        from prognobench.training import gflops_a_second, usable_precision
+
+        if precision not in self.peaks:
+            self.peaks[precision] = gflops_a_second(usable_precision(precision))
+        return self.peaks[precision]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass, fields
 from typing import Any
 
 from prognobench.frame import canonical_json, sha256_bytes, sha256_json
@@ -14,9 +13,10 @@ SCHEMA = 1
 _USUAL_SEED = 42  # goes without saying in a job's title
 
 
-@dataclass(frozen=True)
-class Job:
-    """Task × model × strategy × regime × split × seed under a protocol; a list of jobs is the study.
+# Slots: a study may have a hundred thousand of them.
+@dataclass(frozen=True, slots=True)
+class JobWords:
+    """What tables and people call a job: task × model × strategy × regime × split × seed under a protocol.
 
     Attributes
     ----------
@@ -33,8 +33,6 @@ class Job:
         The model of the control `random` that belongs to this job's model.
     n_train, n_val, n_test
         Films in each part.
-    identity
-        Canonical JSON of all that changes the result, and of nothing else.
     """
 
     cohort: str
@@ -57,18 +55,6 @@ class Job:
     n_train: int
     n_val: int
     n_test: int
-    identity: str
-
-    @cached_property
-    def key(self) -> str:
-        """The name of the job's record: the SHA-256 of its identity."""
-        return sha256_bytes(self.identity.encode("ascii"))
-
-    @property
-    def details(self) -> dict[str, Any]:
-        """The identity as a mapping; read anew each time, since a hundred thousand of them would fill the memory."""
-        details: dict[str, Any] = json.loads(self.identity)
-        return details
 
     @property
     def title(self) -> str:
@@ -89,19 +75,67 @@ class Job:
         """Whether its head reads the features of a frozen backbone, which jobs share."""
         return self.kind == "probe" or (self.kind == "control" and self.weights is not None)
 
+    def words(self) -> dict[str, Any]:
+        """Return the words as JSON can say them."""
+        return {f.name: getattr(self, f.name) for f in fields(JobWords)}
+
+
+@dataclass(frozen=True, slots=True)
+class Job(JobWords):
+    """A job that can be done; a list of jobs is the study.
+
+    Attributes
+    ----------
+    identity
+        Canonical JSON of all that changes the result, and of nothing else.
+    """
+
+    identity: str
+
+    @property
+    def key(self) -> str:
+        """The name of the job's record: the SHA-256 of its identity."""
+        return sha256_bytes(self.identity.encode("ascii"))
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The identity as a mapping; read anew each time, since a hundred thousand of them would fill the memory."""
+        details: dict[str, Any] = json.loads(self.identity)
+        return details
+
     def to_json(self) -> dict[str, Any]:
         """Return what `job.json` holds: key, words and identity."""
-        words = asdict(self)
-        words.pop("identity")
-        return {"key": self.key, "words": words, "identity": self.details}
+        return {"key": self.key, "words": self.words(), "identity": self.details}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Job:
         """Read `job.json` back; words of later versions are passed over, those of none are None."""
-        words = {f.name: content["words"].get(f.name) for f in fields(cls) if f.name != "identity"}
-        # The first records tested one cohort and named it in the singular.
-        words["test_cohorts"] = tuple(words["test_cohorts"] or [content["words"]["test_cohort"]])
-        return cls(**words, identity=canonical_json(content["identity"]))
+        return cls(**_words(content["words"]), identity=canonical_json(content["identity"]))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob(JobWords):
+    """A job as the plan in a results folder lists it: by its words and its key, without what the key is made of.
+
+    Attributes
+    ----------
+    key
+        The name of the job's record.
+    """
+
+    key: str
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> ListedJob:
+        """Read an entry of a plan back."""
+        return cls(**_words(content["words"]), key=str(content["key"]))
+
+
+def _words(content: dict[str, Any]) -> dict[str, Any]:
+    words = {f.name: content.get(f.name) for f in fields(JobWords)}
+    # The first records tested one cohort and named it in the singular.
+    words["test_cohorts"] = tuple(words["test_cohorts"] or [content["test_cohort"]])
+    return words
 
 
 def job_key(identity: dict[str, Any]) -> str:

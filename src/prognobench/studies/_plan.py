@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ class Plan:
             "study": self.study.name,
             "overrides": list(self.study.overrides),
             "weights": {name: backbone.weights.id for name, backbone in self.backbones.items()},
-            "jobs": [job.to_json() for job in self.jobs],
+            "jobs": [{"key": job.key, "words": job.words()} for job in self.jobs],
             "left_out": [vars(pair) for pair in self.left_out],
             **({"outlines": list(self.outlines)} if self.outlines else {}),
         }
@@ -232,34 +232,44 @@ def _jobs(
     jobs: list[Job] = []
     left_out: list[LeftOut] = []
     hashes: dict[tuple[str, ...], str] = {}
+    planned: set[_Control] = set()
     for grid in grids:
         block, maker = grid.block, _JobMaker(grid.block, cohorts, architectures, hashes)
-        untrained = {architectures[backbone.name].id: architectures[backbone.name] for backbone in grid.backbones}
+        cards = {architectures[backbone.name].id: architectures[backbone.name] for backbone in grid.backbones}
         for cut in grid.cuts:
             cohort, task = cut.cohort.name, cut.task.name
-            blind = [control for control in block.controls if control != "random"]
-            for regime, control in itertools.product(block.regimes, blind):
+            short = Counter((words(lacking.regime), lacking.reason) for lacking in cut.short)
+            controls = [control for control in maker.controls(cut, cards) if control not in planned]
+            planned.update(controls)
+            for regime, control in itertools.product(block.regimes, controls):
                 jobs += [maker.control(cut, control, regime, split) for split in cut.splits[regime]]
-            seeds = _RANDOM_SEEDS if "random" in block.controls else ()
-            for card, seed, regime in itertools.product(untrained.values(), seeds, block.regimes):
-                jobs += [maker.random(cut, card, regime, split, seed) for split in cut.splits[regime]]
-            pairs = len(blind) + len(untrained) * len(seeds)
+            pairs = len(controls)
             for backbone, strategy in itertools.product(grid.backbones, block.strategies):
                 readouts = block.protocol.head.readouts
                 # A model is read as far as it can be; a grid of heads that leaves nothing of it is refused.
                 unread = None if readable(backbone.card, readouts) else refuses_readout(backbone.card, *readouts[0])
                 reason = unread or strategy.refuses(backbone.card)
                 if reason is not None:
-                    lost = len(block.seeds) * sum(len(splits) for splits in cut.splits.values())
+                    splits = sum(map(len, cut.splits.values())) + short.total()
+                    lost = len(block.seeds) * splits
                     left_out.append(LeftOut(cohort, task, backbone.name, strategy.label, reason, lost))
                     continue
                 pairs += len(block.seeds)
                 for regime, seed in itertools.product(block.regimes, block.seeds):
                     for split in cut.splits[regime]:
                         jobs.append(maker.learned(cut, backbone, strategy, regime, split, seed))
-            short = Counter((words(lacking.regime), lacking.reason) for lacking in cut.short)
-            left_out += [LeftOut(cohort, task, "", *told, pairs * draws) for told, draws in short.items()]
+            left_out += [LeftOut(cohort, task, "", *told, pairs * draws) for told, draws in short.items() if pairs]
     return jobs, left_out
+
+
+@dataclass(frozen=True)
+class _Control:
+    """A control for all splits of a task; blocks that would plan the same one plan it once."""
+
+    name: str
+    model: str
+    seed: int
+    place: str
 
 
 class _JobMaker:
@@ -274,26 +284,44 @@ class _JobMaker:
     ) -> None:
         self.block, self.cohorts, self.architectures, self.hashes = block, cohorts, architectures, hashes
         self.part_sizes: dict[str, Counter[str]] = {}
+        self.cards = {card.id: card for card in architectures.values()}
+        # The settings of a control that is a logistic regression.
+        self.solved = block.protocol.for_controls().what_matters("probe")
         self.precision = _usable_precision(block.protocol.precision)
 
-    def control(self, cut: Cut, control: str, regime: Regime, split: Split) -> Job:
-        identity = {**self._data(cut, regime, split), "strategy": {"name": control}, "protocol": {}}
-        if control == "metadata":
-            identity |= {"protocol": self._solved(), "metadata": self._metadata(cut)}
-        who = ("none", control, "control", None, "none")
-        return self._job(cut, who, regime, split, self.block.seeds[0], identity)
+    def controls(self, cut: Cut, cards: Iterable[str]) -> list[_Control]:
+        """List the controls of the block, from the least on."""
+        block = self.block
+        regimes = [words(regime) for regime in block.regimes]
+        place = [cut.cohort.name, cut.task.name, cut.tested, regimes, block.validation.label, block.split_seed]
+        found: list[_Control] = []
+        for name in block.controls:
+            # The same classes are in the majority under every recipe.
+            recipe = canonical_json([*place, {} if name == "majority" else self.solved])
+            if name == RANDOM:
+                found += [_Control(name, card, seed, recipe) for card in cards for seed in _RANDOM_SEEDS]
+            else:
+                found.append(_Control(name, "none", block.seeds[0], recipe))
+        return found
 
-    def random(self, cut: Cut, card: ModelCard, regime: Regime, split: Split, seed: int) -> Job:
-        weights = find_weights(card, f"{RANDOM}:{seed}")
-        identity = {
-            **self._data(cut, regime, split),
-            **self._read(card, weights, "probe"),
-            "head": head_key(self.block.protocol.for_controls().head.readouts),
-            "strategy": {"name": "random"},
-            "protocol": self._solved(),
-            "seed": seed,
-        }
-        return self._job(cut, (card.id, "random", "control", weights.id, card.id), regime, split, seed, identity)
+    def control(self, cut: Cut, control: _Control, regime: Regime, split: Split) -> Job:
+        """Make the job of one control."""
+        identity = {**self._data(cut, regime, split), "strategy": {"name": control.name}, "protocol": {}}
+        weights: Weights | None = None
+        if control.name != "majority":
+            identity |= {"protocol": self.solved}
+        if control.name == "metadata":
+            identity |= {"metadata": self._metadata(cut)}
+        if control.name == RANDOM:
+            card = self.cards[control.model]
+            weights = find_weights(card, f"{RANDOM}:{control.seed}")
+            identity |= {
+                **self._read(card, weights, "probe"),
+                "head": head_key(self.block.protocol.for_controls().head.readouts),
+                "seed": control.seed,
+            }
+        who = (control.model, control.name, "control", None if weights is None else weights.id, control.model)
+        return self._job(cut, who, regime, split, control.seed, identity)
 
     def learned(self, cut: Cut, backbone: Backbone, strategy: Strategy, regime: Regime, split: Split, seed: int) -> Job:
         kind = strategy.card.kind
@@ -322,10 +350,6 @@ class _JobMaker:
             # Frozen features are always float32; see Protocol.precision.
             "precision": "fp32" if kind == "probe" else self.precision,
         }
-
-    def _solved(self) -> dict[str, Any]:
-        """Return the settings of a control that is a logistic regression."""
-        return self.block.protocol.for_controls().what_matters("probe")
 
     def _metadata(self, cut: Cut) -> str:
         """Hash the cells that the control `metadata` reads, in the order in which jobs use the rows."""
@@ -371,7 +395,7 @@ class _JobMaker:
     ) -> Job:
         model, strategy, kind, weights, architecture = who
         if split.sha256 not in self.part_sizes:
-            self.part_sizes[split.sha256] = Counter(split.table["part"])
+            self.part_sizes[split.sha256] = Counter(split.table["part"].tolist())
         parts = self.part_sizes[split.sha256]
         tested = sum(len(self.cohorts[name].task(cut.task.name).rows) for name in self._elsewhere(cut))
         return Job(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from prognobench.frame import InputError, Problem, Problems, nearest
 
-from ._job import Job
+from ._job import ListedJob
 from ._store import Store, read_plans
 
 _WORDS = (
@@ -95,8 +95,8 @@ class StudyStatus:
     name: str
     planned: int
     done: int
-    failed: tuple[tuple[Job, str, int], ...]
-    missing: tuple[Job, ...]
+    failed: tuple[tuple[ListedJob, str, int], ...]
+    missing: tuple[ListedJob, ...]
     left_out: tuple[dict[str, str], ...]
 
 
@@ -111,7 +111,7 @@ def study_status(results: Path) -> list[StudyStatus]:
     store = Store(results)
     found = []
     for name, plan in read_plans(store).items():
-        jobs = [Job.from_json(content) for content in plan["jobs"]]
+        jobs = [ListedJob.from_json(content) for content in plan["jobs"]]
         states = {job.key: store.status(job.key) for job in jobs}
         failed = [
             (job, status.error or "", status.attempts)
@@ -124,11 +124,11 @@ def study_status(results: Path) -> list[StudyStatus]:
     return found
 
 
-def _planned(store: Store, study: str | None) -> list[Job]:
+def _planned(store: Store, study: str | None) -> list[ListedJob]:
     plans = read_plans(store)
     if study is None and len(plans) == 1:
         (study,) = plans
     if study not in plans:
         what = "the folder holds several studies" if study is None else f"there is no study '{study}'"
         raise InputError([Problem(str(store.root), what, nearest(study or "", list(plans)))])
-    return [Job.from_json(content) for content in plans[study]["jobs"]]
+    return [ListedJob.from_json(content) for content in plans[study]["jobs"]]

@@ -27,6 +27,7 @@ from prognobench.protocols import Protocol
 
 from ._job import Job
 from ._plan import Backbone, Plan
+from ._speeds import Work, note_speed
 from ._store import Record, Store
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Bench:
         own = time.perf_counter() - began - waited
         trained.give_back()
         outcome = trained.outcome
+        self._note_speeds(job, outcome, shared, own)
         cost = {
             "own_seconds": own,
             "shared_seconds": shared.get("seconds_share", 0.0),
@@ -120,6 +122,23 @@ class Bench:
         }
         tensors = _safetensors(outcome) if self.plan.study.save == "weights" else None
         return Record(job, predictions, outcome.history, cost, self._environment(job), tensors)
+
+    def _note_speeds(self, job: Job, outcome: Outcome, shared: dict[str, Any], own: float) -> None:
+        """Keep how fast this job was, for the plans to come."""
+        from prognobench.training import processor_name
+
+        if job.weights is None:
+            return
+        card = self.plan.card(job)
+        kind = "features" if job.reads_features else job.kind
+        work = Work(processor_name(), self.settings.threads, card.architecture, kind, job.details["precision"])
+        if job.reads_features:
+            # The share of the films that were computed here; the rest lay ready.
+            seconds = shared["seconds"] * shared["forwards_here"] / shared["films"] if shared["films"] else 0.0
+            note_speed(work, card.gflops * shared["forwards_here"], seconds)
+        else:
+            passes = outcome.film_passes
+            note_speed(work, card.gflops * (passes["forward"] + 2 * passes["backward"]), own)
 
     def forget(self) -> None:
         """Drop the backbone: after a failure nobody knows what state it is in."""

@@ -1,7 +1,7 @@
 """One job: training and validation films in, a scorer of any films out."""
 
 from ._controls import fit_majority, fit_metadata
-from ._device import describe_device, device_name, gflops_a_second, usable_precision, use_threads
+from ._device import describe_device, device_name, gflops_a_second, processor_name, usable_precision, use_threads
 from ._features import FrozenFeatures, frozen_features
 from ._films import Films, Outcome, Rows, film_weights
 from ._finetune import Checkpoint, fine_tune
@@ -22,6 +22,7 @@ __all__ = [
     "fit_probe",
     "frozen_features",
     "gflops_a_second",
+    "processor_name",
     "usable_precision",
     "use_threads",
 ]

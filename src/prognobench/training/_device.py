@@ -75,6 +75,11 @@ def describe_device() -> dict[str, str | int | bool]:
     return described
 
 
+def processor_name() -> str:
+    """Return what computes: the name of the GPU where one is used, else of the processor."""
+    return torch.cuda.get_device_name() if device_name() == "cuda" else _processor()
+
+
 def _processor() -> str:
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:

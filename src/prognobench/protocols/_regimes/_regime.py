@@ -142,7 +142,7 @@ def draw_shots(
     for part in parts:
         in_part = split.table[split.table["part"] == part]
         films: dict[Cell, list[tuple[str, str]]] = defaultdict(list)
-        for image, patient in zip(in_part["image"], in_part["patient"].astype(str), strict=True):
+        for image, patient in zip(in_part["image"].tolist(), in_part["patient"].astype(str).tolist(), strict=True):
             if image in cells:
                 films[cells[image]].append((image, patient))
         for cell in wanted:

@@ -1,0 +1,116 @@
+"""The paper's benchmark as named studies: counted before any film or weights are at hand."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from prognobench.frame import InputError
+from prognobench.studies import estimate, plan_study, preset_names, preset_text, read_study, run_plan
+
+pytestmark = pytest.mark.torch
+
+# Of the formula in docs/presets.md.
+FOLDS = {"AFC": 6, "AFC_m": 6, "CAR": 5, "CC": 5, "NY_small": 5, "NY_all": 5}
+SHOTS, CENTER_SHOTS = 5, 4
+CNNS, TRANSFORMERS = 4, 7
+LEARNED = CNNS * len(["lp", "fft"]) + TRANSFORMERS * (len(["lp", "fft", "bitfit", "ia3"]) + 3 + 3)
+CONTROLS = 2 + 3 * (CNNS + TRANSFORMERS)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """The plan of all of it, with no weights, no cohorts and no earlier work at hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROGNOBENCH_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("PROGNOBENCH_COHORTS", str(tmp_path_factory.mktemp("none") / "cohorts.yaml"))
+        yield plan_study(read_study(Path("paper/all")), outline=True)
+
+
+def test_the_number_of_jobs_is_that_of_the_formula(everything):
+    units = (
+        sum(FOLDS.values())
+        + SHOTS * sum(folds for task, folds in FOLDS.items() if task != "NY_all")
+        + CENTER_SHOTS * (FOLDS["AFC"] + FOLDS["AFC_m"])
+    )
+    assert len(everything.jobs) + sum(pair.jobs for pair in everything.left_out) == units * (LEARNED + CONTROLS)
+    assert len({job.key for job in everything.jobs}) == len(everything.jobs)
+
+
+def test_the_docs_print_the_same_formula(everything):
+    page = (Path(__file__).parents[2] / "docs" / "presets.md").read_text(encoding="utf-8")
+    told = [int(number.replace(",", "")) for number in re.findall(r"= \*\*([\d,]+)\*\*", page)]
+    left_out = sum(pair.jobs for pair in everything.left_out)
+    assert told == [len(everything.jobs) + left_out, left_out, len(everything.jobs)]
+
+
+def test_what_cannot_work_is_left_out_with_its_reason(everything):
+    reasons = {(pair.task, pair.model, pair.strategy) for pair in everything.left_out}
+    swin = {strategy for _, model, strategy in reasons if model == "medclip_swin"}
+    assert swin == {"vera_r4_paper", "vera_r8_paper", "vera_r16_paper"}
+    short = {(task, strategy) for task, model, strategy in reasons if not model}
+    assert short == {
+        ("CAR", "few_shot_full_val with 32 shots"),
+        ("AFC_m", "center_few_shot_full_val with 16 shots"),
+    }
+
+
+def test_a_plan_without_data_says_what_stands_in_for_it(everything):
+    told = " ".join(everything.outlines)
+    assert all(f"Cohort {name}" in told for name in ("aiforcovid", "covid19ar", "cocross", "stonybrook"))
+    assert "published counts" in told
+    assert "Weights that are not here yet: resnet18" in told
+
+
+def test_it_counts_the_work(everything):
+    work = estimate(everything)
+    assert work.measured == 0
+    # Each film of a cohort goes once through each frozen network, pretrained and three times at random; what is more
+    # is validation and scoring of the jobs that train.
+    frozen = (1585 + 99 + 389 + 13639) * (CNNS + TRANSFORMERS) * 4
+    assert work.forwards > frozen
+    assert work.training_passes > work.steps > 0
+    assert json.dumps(everything.to_json())
+
+
+def test_it_cannot_be_run(everything, tmp_path):
+    with pytest.raises(InputError, match="published counts"):
+        run_plan(everything, tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("paper/AFC_death", "paper/afc_m"),
+        ("paper/CAR", "paper/car"),
+        ("paper/CoCross", "paper/cc"),
+        ("paper/NY", "paper/ny_small"),
+        ("paper/NY_FSL", "paper/ny_small_few_shot"),
+        ("paper/AFC_CFSL", "paper/afc_center_few_shot"),
+        ("paper/AFC_VANILLA", "paper/afc"),
+    ],
+)
+def test_the_authors_names_answer(name, plain):
+    assert preset_text(name) == preset_text(plain)
+
+
+def test_every_name_is_a_study_that_reads():
+    for name in preset_names():
+        assert read_study(Path(name)).blocks
+
+
+def test_an_unknown_name_is_told_the_nearest():
+    with pytest.raises(InputError, match=r"no study is called 'paper/carr'. Did you mean 'paper/car'"):
+        read_study(Path("paper/carr"))
+
+
+def test_the_values_of_the_paper_stand_in_the_blocks():
+    car, afc = read_study(Path("paper/car")).blocks, read_study(Path("paper/afc")).blocks
+    assert {block.protocol.batch_size for block in car} == {32}
+    assert {block.protocol.batch_size for block in afc} == {128}
+    assert {block.validation.label for block in car} == {"kfold5_paper"}
+    assert {block.validation.label for block in afc} == {"loco_paper"}
+    few = read_study(Path("paper/cc_few_shot")).blocks
+    assert {regime.shots for block in few for regime in block.regimes} == {2, 4, 8, 16, 32}
+    assert {block.protocol.head_learning_rates for block in few} == {(0.01, 0.001, 0.0001), (0.001,)}
