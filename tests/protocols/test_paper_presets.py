@@ -74,4 +74,8 @@ def test_every_preset_says_every_setting():
         if name.startswith("paper"):
             settings = [line for line in text.splitlines() if re.match(r" *\w+: *[^\s#]", line)]
             bare = [line for line in settings if "#" not in line]
-            assert all(re.match(r"(name|base|balance_twice):", line) for line in bare), bare
+            assert all(re.match(r"(name|base|balance_twice|  penalties):", line) for line in bare), bare
+
+
+def test_the_controls_are_solved_as_carefully_as_under_standard():
+    assert resolve_protocol("paper").probe.penalties == resolve_protocol("standard").probe.penalties
