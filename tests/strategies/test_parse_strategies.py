@@ -94,3 +94,19 @@ def test_cards_name_their_source():
 def test_wrong_entries_are_named(items, expected):
     with pytest.raises(ValueError, match=expected):
         parse_strategies(items)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("linear_probing_none_test_all", "lp"),
+        ("full_finetuning_FSL", "fft"),
+        ("linear_probing_LoRa_4_test_all", "lora_r4_paper"),
+        ("linear_probing_LoRa_FSL_16_test_all", "lora_r16_paper"),
+        ("linear_probing_VeRA_8_test_all", "vera_r8_paper"),
+        ("linear_probing_fitbit_test_all", "bitfit"),
+        ("linear_probing_IA3_FSL_test_all", "ia3_paper"),
+    ],
+)
+def test_the_names_of_the_authors_presets_answer(name, label):
+    assert [strategy.label for strategy in parse_strategies([name])] == [label]

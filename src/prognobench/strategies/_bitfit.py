@@ -32,6 +32,7 @@ class BitFit(Strategy):
         kind="adapter",
         summary="every bias of the backbone, on CNNs those of batch normalization",
         source="Ben Zaken et al. 2022, arXiv 2106.10199",
+        aliases={"linear_probing_fitbit_test_all": {}, "linear_probing_fitbit_FSL_test_all": {}},
     )
 
     def plan(self, backbone: nn.Module, card: ModelCard) -> InjectionPlan:

@@ -27,6 +27,7 @@ class FullFineTuning(Strategy):
         kind="backbone",
         summary="every parameter of the backbone, and the batch-normalization statistics",
         source="Yosinski et al. 2014, arXiv 1411.1792",
+        aliases={"full_finetuning": {}, "full_finetuning_FSL": {}},
     )
 
     def plan(self, backbone: nn.Module, card: ModelCard) -> InjectionPlan:

@@ -34,6 +34,7 @@ class Ia3(AdapterStrategy):
         kind="adapter",
         summary="factors of keys, values and the MLP's hidden activations (ViT) or of the convolutions' channels (CNN)",
         source="Liu et al. 2022, arXiv 2205.05638",
+        aliases={f"linear_probing_IA3_{kind}test_all": {"variant": "paper"} for kind in ("", "FSL_")},
     )
     title = "IA³"
     on_vit = ("attention.qkv[k]", "attention.qkv[v]", "mlp.fc2")

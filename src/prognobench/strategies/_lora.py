@@ -47,6 +47,11 @@ class Lora(AdapterStrategy):
         kind="adapter",
         summary="a low-rank term beside the attention-in and MLP matrices (ViT) or the convolutions (CNN)",
         source="Hu et al. 2022, arXiv 2106.09685",
+        aliases={
+            f"linear_probing_LoRa_{kind}{rank}_test_all": {"rank": rank, "variant": "paper"}
+            for kind in ("", "FSL_")
+            for rank in (4, 8, 16)
+        },
     )
     title = "LoRA"
     # Both papers and peft agree on attention-in and the MLP; the attention output stays frozen (docs/strategies.md).

@@ -26,6 +26,7 @@ class LinearProbe(Strategy):
         kind="probe",
         summary="a logistic regression on the frozen features; nothing of the backbone is trained",
         source="Alain & Bengio 2016, arXiv 1610.01644",
+        aliases={"linear_probing_none_test_all": {}, "linear_probing_none_FSL_test_all": {}},
     )
 
     def plan(self, backbone: nn.Module, card: ModelCard) -> InjectionPlan:

@@ -43,7 +43,7 @@ def parse_strategies(items: Any) -> list[Strategy]:
     """
     strategies: list[Strategy] = []
     for item in items if isinstance(items, list) else [items]:
-        name, settings = _name_and_settings(item)
+        name, settings = _by_alias(*_name_and_settings(item))
         family = strategy_families().get(name)
         if family is None:
             raise ValueError(f"unknown strategy '{name}'. {nearest(name, sorted(strategy_families()))}")
@@ -72,6 +72,14 @@ def _name_and_settings(item: Any) -> tuple[str, dict[str, Any]]:
         if settings is None or isinstance(settings, dict):
             return str(name), dict(settings or {})
     raise ValueError("a strategy is a name, or one name with its settings. Write lp or {lora: {rank: 8}}")
+
+
+def _by_alias(name: str, settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name and settings that an alias stands for; what is set beside it comes first."""
+    for card in strategy_cards().values():
+        if name in card.aliases:
+            return card.name, dict(card.aliases[name]) | settings
+    return name, settings
 
 
 def _build(family: type[Strategy], settings: dict[str, Any]) -> Strategy:

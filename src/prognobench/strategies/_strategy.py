@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -34,6 +35,9 @@ class StrategyCard(BaseModel):
         What is trained, in a sentence.
     source
         The publication.
+    aliases
+        Further names that answer in study files, with the settings that they stand for: those of the public
+        configuration of Ruffini et al. (arXiv:2506.18434).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +47,7 @@ class StrategyCard(BaseModel):
     kind: Kind
     summary: str
     source: str
+    aliases: Mapping[str, Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,11 @@ class Vera(AdapterStrategy):
         kind="adapter",
         summary="two vectors at each attention-in matrix (ViT) or convolution (CNN), around shared random matrices",
         source="Kopiczko et al. 2024, arXiv 2310.11454",
+        aliases={
+            f"linear_probing_VeRA_{kind}{rank}_test_all": {"rank": rank, "variant": "paper"}
+            for kind in ("", "FSL_")
+            for rank in (4, 8, 16)
+        },
     )
     title = "VeRA"
     on_vit = ("attention.qkv",)
