@@ -15,7 +15,16 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from prognobench.frame import InputError
-from prognobench.models import ModelCard, add_weights, find_weights, load_backbone, model_card, model_cards
+from prognobench.models import (
+    ModelCard,
+    add_weights,
+    find_weights,
+    load_backbone,
+    model_card,
+    model_cards,
+    read_out,
+    readout_width,
+)
 from prognobench.models._attention import use_plain_attention
 
 pytestmark = pytest.mark.torch
@@ -65,6 +74,18 @@ def test_a_backbone_of_each_kind_is_ready_for_images(model: str) -> None:
     assert features.dtype == torch.float32
     assert bool(features.isfinite().all())
     assert not any(part.training for part in module.modules())
+
+
+@CARDS
+def test_a_card_knows_whether_the_features_are_a_class_token(card: ModelCard) -> None:
+    """By the module's own pooling; a card that says so wrongly would read registers or patches in silence."""
+    module = built(card.id)
+    pools = getattr(module, "global_pool", None)
+    assert card.class_token == (card.family == "vit" and pools == "token" and module.cls_token is not None)
+    if card.class_token:
+        images = torch.zeros(1, 3, card.input_size, card.input_size, device="meta")
+        with torch.no_grad():
+            assert read_out(module, images, 2, True).shape == (1, readout_width(card, 2, True))
 
 
 @CARDS

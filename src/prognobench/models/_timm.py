@@ -67,6 +67,7 @@ def _read_off(name: str, architecture: str) -> ModelCard:
         family=_family(module, roles),
         width=features.shape[1],
         blocks=_count(module, roles["block"]) if "block" in roles else None,
+        class_token=reads_class_token(module),
         input_size=height,
         mean=published["mean"],
         std=published["std"],
@@ -143,6 +144,24 @@ def _family(module: nn.Module, roles: dict[str, str]) -> Literal["vit", "swin", 
         return "swin"
     attends = any("attn" in name.lower() or "attention" in name.lower() for name, _ in module.named_modules())
     return "cnn" if "conv" in roles and not attends else "other"
+
+
+def reads_class_token(module: nn.Module) -> bool:
+    """Tell whether a headless timm module gives its first token after `norm` and nothing else."""
+    from timm.models.vision_transformer import VisionTransformer
+    from torch import nn
+
+    return (
+        isinstance(module, VisionTransformer)
+        # The distilled ones give the mean of two tokens.
+        and type(module).forward_head is VisionTransformer.forward_head
+        and type(module).forward_features is VisionTransformer.forward_features
+        and module.global_pool == "token"
+        and module.cls_token is not None
+        and module.attn_pool is None
+        and not isinstance(module.norm, nn.Identity)
+        and isinstance(module.fc_norm, nn.Identity)
+    )
 
 
 def _fused(module: nn.Module, roles: dict[str, str]) -> dict[str, dict[str, tuple[int, int]]]:
