@@ -49,9 +49,9 @@ def test_tokens_are_those_of_the_blocks(backbone, blocks, patch_mean):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["timm:test_vit2", "timm:deit_tiny_distilled_patch16_224"])
+@pytest.mark.parametrize("name", ["timm:test_vit2", "timm:test_vit3", "timm:deit_tiny_distilled_patch16_224"])
 def test_a_vit_that_does_not_read_its_class_token_is_refused(name):
-    """The mean of the patches behind a register; the mean of two tokens."""
+    """The mean of the patches behind a register; pooling by attention; the mean of two tokens."""
     card = model_card(name)
     assert (card.family, card.class_token) == ("vit", False)
     assert refuses_readout(card, 1, False) is None

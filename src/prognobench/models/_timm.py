@@ -42,22 +42,12 @@ def card_from_timm(name: str) -> ModelCard:
 
 
 def _read_off(name: str, architecture: str) -> ModelCard:
-    import timm
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    # On the meta device nothing is computed or stored, so that even the largest model is described at once.
-    with torch.device("meta"):
-        module = timm.create_model(name, pretrained=False, num_classes=0).eval()
-    use_plain_attention(module)
-    published: dict[str, Any] = module.pretrained_cfg
+    module = _on_meta(name)
+    published: dict[str, Any] = module.pretrained_cfg  # type: ignore[assignment]
     channels, height, width = published["input_size"]
     if channels != 3 or height != width:
-        raise InputError(
-            [Problem(f"model 'timm:{name}'", "its input is not a square RGB image", "Choose another model")]
-        )
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        features = module(torch.empty(1, channels, height, width, device="meta"))
+        raise _refuse(name, "its input is not a square RGB image")
+    features_width, flops = _try(module, name, height)
     roles = _roles(module)
     return ModelCard(
         id=f"timm:{name}",
@@ -65,7 +55,7 @@ def _read_off(name: str, architecture: str) -> ModelCard:
         architecture=name,
         build={"num_classes": 0},
         family=_family(module, roles),
-        width=features.shape[1],
+        width=features_width,
         blocks=_count(module, roles["block"]) if "block" in roles else None,
         class_token=reads_class_token(module),
         input_size=height,
@@ -73,7 +63,7 @@ def _read_off(name: str, architecture: str) -> ModelCard:
         std=published["std"],
         interpolation=published["interpolation"],
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        gflops=round(counter.get_total_flops() / 1e9, 4),
+        gflops=round(flops / 1e9, 4),
         pretraining=published.get("tag") or "not stated by timm",
         license=published.get("license") or "not stated by timm",
         source=published.get("origin_url") or "https://github.com/huggingface/pytorch-image-models",
@@ -83,6 +73,44 @@ def _read_off(name: str, architecture: str) -> ModelCard:
         classifier=_classifier(published),
         weights=_source(name, published),
     )
+
+
+def _on_meta(name: str) -> nn.Module:
+    """Make the model where nothing is computed or stored, so that even the largest is described at once."""
+    import timm
+    import torch
+
+    try:
+        with torch.device("meta"):
+            module: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
+    except Exception as error:  # some models need other packages or a device; each fails in its own way
+        raise _refuse(name, f"timm cannot make it ({_said(error)})") from None
+    use_plain_attention(module)
+    # The counter of operations fails on some modules whose parameters want gradients.
+    return module.requires_grad_(False).eval()
+
+
+def _try(module: nn.Module, name: str, side: int) -> tuple[int, int]:
+    """Return the length of the feature vector and the operations of one image."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            features = module(torch.empty(1, 3, side, side, device="meta"))
+    except Exception as error:  # a thousand models of as many authors
+        raise _refuse(name, f"it does not work on an image of {side} × {side} pixels ({_said(error)})") from None
+    if not isinstance(features, torch.Tensor) or features.ndim != 2:
+        raise _refuse(name, "it does not give one feature vector for an image")
+    return features.shape[1], counter.get_total_flops()
+
+
+def _refuse(name: str, what: str) -> InputError:
+    return InputError([Problem(f"model 'timm:{name}'", what, "Choose another model")])
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 _CANDIDATES = {
