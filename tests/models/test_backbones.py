@@ -26,6 +26,7 @@ from prognobench.models import (
     readout_width,
 )
 from prognobench.models._attention import use_plain_attention
+from prognobench.models._build import _silences
 
 pytestmark = pytest.mark.torch
 CARDS = pytest.mark.parametrize("card", model_cards().values(), ids=lambda card: card.id)
@@ -172,6 +173,60 @@ def test_random_weights_are_those_of_timm_with_layer_scale_one(tiny: ModelCard) 
     assert len(scales) == 4
     assert all(torch.equal(state[key], torch.ones(8)) for key in scales)
     assert all(torch.equal(state[key], oracle[key]) for key in state.keys() - scales)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "value", "silent"),
+    [
+        ("blocks.0.ls1.gamma", (8,), 1e-5, True),
+        ("blocks.0.gamma_xca", (8,), 0.1, True),
+        ("stages.0.blocks.0.layer_scale1.scale", (8,), 1e-5, True),
+        ("stages.0.0.skipinit_gain", (), 0.0, True),
+        ("stages.0.0.conv3.gain", (8, 1, 1, 1), 0.0, True),
+        ("stages.0.token_mixer.layer_scale.gamma", (8, 1, 1), 1e-5, True),
+        ("stages.0.blocks.0.alpha", (4, 8), 1e-4, True),
+        ("layer1.0.bn2.weight", (8,), 0.0, True),
+        ("blocks.0.norm1.weight", (8,), 1.0, False),
+        ("blocks.0.norm1.bias", (8,), 0.0, False),
+        ("blocks.0.attn.q_bias", (8,), 0.0, False),
+        ("meta_mlp.fc2.bias", (1,), 0.004, False),
+        ("attn.attention_biases", (4, 49), 0.0, False),
+        ("attn.rel_pos_h", (27, 8), 0.0, False),
+        ("cls_token", (1, 1, 8), 0.0, False),
+        ("pos_embed", (1, 1, 8), 0.0, False),
+        ("attn.temperature", (8, 1, 1), 1.0, False),
+    ],
+)
+def test_a_scale_that_starts_near_zero_is_told_by_its_values(
+    name: str, shape: tuple[int, ...], value: float, silent: bool
+) -> None:
+    assert _silences(name, torch.full(shape, value)) is silent
+
+
+def silenced(module: nn.Module) -> list[str]:
+    """Name the parameters that are one small number, but for what is added to something."""
+    added = r".*(bias|rel_pos)[^.]*"
+    return [
+        name
+        for name, value in module.state_dict().items()
+        if name in dict(module.named_parameters()) and not re.fullmatch(added, name)
+        if abs(float(value.flatten()[0])) < 0.5 and bool((value == value.flatten()[0]).all())
+    ]
+
+
+QUICK = ("test_mambaout", "test_nfnet", "test_convnext", "test_vit_relpos")
+SLOW = (
+    *("dm_nfnet_f0", "edgenext_xx_small", "efficientvim_m1", "fastvit_t8", "levit_128s", "poolformer_s12"),
+    *("regnetx_004_tv", "resmlp_12_224", "swiftformer_xs", "swinv2_cr_tiny_224"),
+)
+
+
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_no_block_of_a_random_control_is_silent(name: str) -> None:
+    """One model for each name that timm has for what starts near 0."""
+    card = model_card(f"timm:{name}")
+    assert silenced(timm.create_model(card.architecture, **card.build))
+    assert silenced(load_backbone(card, find_weights(card, "random"))) == []
 
 
 def test_a_seed_that_contradicts_the_weights_is_refused(tiny: ModelCard) -> None:

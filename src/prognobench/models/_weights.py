@@ -242,7 +242,7 @@ def _random(card: ModelCard, weights_id: str) -> Weights:
         model=card.id,
         path=None,
         sha256=f"{RANDOM}:{int(match[1] or 0)}",
-        source="timm's initialization, LayerScale and norms that start at 0 set to 1",
+        source="timm's initialization, every scale that starts near 0 set to 1",
         license="none",
         note="random weights: a control, not a pretrained model",
     )
