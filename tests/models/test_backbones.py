@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import timm
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -27,6 +32,7 @@ from prognobench.models import (
 )
 from prognobench.models._attention import use_plain_attention
 from prognobench.models._build import _silences
+from prognobench.models._files import read_tensors
 
 pytestmark = pytest.mark.torch
 CARDS = pytest.mark.parametrize("card", model_cards().values(), ids=lambda card: card.id)
@@ -366,6 +372,100 @@ def test_a_pickle_that_runs_code_is_refused_and_its_code_is_not_run(
     assert mark.exists(), "the file was harmless, and the test proved nothing"
 
 
+def sparse(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to_sparse()
+
+
+def compressed(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor[None].to_sparse_csr()
+
+
+def without_values(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to("meta")
+
+
+def narrow(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to(torch.float8_e4m3fn)
+
+
+def quantized(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
+def nested(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.nested.nested_tensor([tensor, tensor[:-1]])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("odd", [sparse, compressed, without_values, narrow, quantized, nested])
+def test_a_tensor_of_another_kind_is_refused_by_name(
+    store: Path, tmp_path: Path, tiny: ModelCard, odd: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    state = make(tiny)
+    torch.save(state | {"norm.weight": odd(state["norm.weight"])}, tmp_path / "m.pth")
+    with pytest.raises(InputError, match=r"m\.pth: .*'?norm\.weight|m\.pth: it (holds more than|is not a whole)"):
+        add_weights(tiny, tmp_path / "m.pth")
+    assert not (store / "tiny.added").exists()
+
+
+def test_a_safetensors_file_of_another_type_is_refused_by_name(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
+    state = make(tiny)
+    save_file(state | {"norm.weight": narrow(state["norm.weight"])}, tmp_path / "m.safetensors")
+    with pytest.raises(InputError, match=r"the tensor 'norm\.weight' is of the type torch\.float8_e4m3fn"):
+        add_weights(tiny, tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_numbers_too_large_for_the_backbone_are_refused(
+    store: Path, tmp_path: Path, tiny: ModelCard, suffix: str
+) -> None:
+    state = make(tiny)
+    wide = state["norm.weight"].double()
+    wide[3] = 1e300
+    write(tmp_path / f"m{suffix}", state | {"norm.weight": wide})
+    with pytest.raises(InputError, match=r"'norm\.weight' holds values that are not finite"):
+        add_weights(tiny, tmp_path / f"m{suffix}")
+    wide[3] = 2.0
+    write(tmp_path / f"m{suffix}", state | {"norm.weight": wide})
+    assert float(load_backbone(tiny, add_weights(tiny, tmp_path / f"m{suffix}")).norm.weight[3]) == 2.0
+
+
+def test_keys_that_are_no_names_are_refused(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
+    torch.save(make(tiny) | {1: torch.zeros(2), "1": torch.ones(2)}, tmp_path / "m.pth")
+    with pytest.raises(InputError, match=r"these keys are no names: 1\."):
+        add_weights(tiny, tmp_path / "m.pth")
+
+
+@cache
+def saved(suffix: str) -> bytes:
+    buffer = io.BytesIO()
+    state = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(3)}
+    if suffix == ".safetensors":
+        return safetensors.torch.save(state)
+    torch.save(state, buffer, _use_new_zipfile_serialization=suffix == ".pth")
+    return buffer.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".old.pt"])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused_and_never_traced(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, data: st.DataObject
+) -> None:
+    content = bytearray(saved(suffix))
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
+        content[place] = data.draw(st.integers(0, 255))
+    file = tmp_path_factory.getbasetemp() / f"damaged{suffix}"
+    file.write_bytes(content)
+    try:
+        found = read_tensors(file)
+    except InputError as error:
+        assert file.name in str(error)
+    else:
+        assert all(isinstance(tensor, torch.Tensor) for tensor in found.values())
+
+
 @pytest.mark.parametrize("content", [[1, 2], {}, {"state_dict": {}, "epoch": 3}, torch.zeros(3)], ids=str)
 def test_a_torch_file_of_another_kind_is_refused(store: Path, tmp_path: Path, tiny: ModelCard, content: object) -> None:
     torch.save(content, tmp_path / "m.pth")
@@ -389,7 +489,7 @@ def test_a_folder_must_hold_one_file(store: Path, tmp_path: Path, tiny: ModelCar
         add_weights(tiny, given / "a.txt")
 
 
-@pytest.mark.parametrize("name", ["dinov2_s.lvd142m", "../up", "random", ".hidden", "a b"])
+@pytest.mark.parametrize("name", ["dinov2_s.lvd142m", "../up", "random", ".hidden", "a b", "x" * 300])
 def test_an_id_that_is_taken_or_unfit_is_refused(store: Path, tmp_path: Path, tiny: ModelCard, name: str) -> None:
     write(tmp_path / "m.pth", make(tiny))
     with pytest.raises(InputError, match="weights id"):

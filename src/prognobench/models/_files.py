@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prognobench.frame import InputError, Problem
+from prognobench.frame import InputError, Problem, Problems
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,14 +28,13 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 def read_safetensors(content: bytes, where: str) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file's bytes; `where` names it in errors."""
-    import safetensors
     from safetensors.torch import load
 
     try:
         state: dict[str, Tensor] = load(content)
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+    except Exception as error:  # damaged bytes fail in many ways, some of them torch's
         raise _refuse(where, f"it is not a whole safetensors file ({error})", "Fetch or copy it again") from None
-    return state
+    return _plain(where, state)
 
 
 def read_torch_file(file: Path) -> dict[str, Tensor]:
@@ -50,15 +49,39 @@ def read_torch_file(file: Path) -> dict[str, Tensor]:
         raise _refuse(
             file, f"it holds more than tensors, and code in it is not run ({reason})", "Save model.state_dict() alone"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # what a damaged pickle asks for may fail in any way
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise _refuse(file, f"it is not a whole torch file ({reason})", "Fetch or copy it again") from None
     if not isinstance(content, dict) or not content:
         raise _refuse(file, "it does not hold a state dict", "Save model.state_dict() alone")
     foreign = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
     if foreign:
         raise _refuse(file, f"these entries are not tensors: {', '.join(foreign[:5])}", "Save model.state_dict() alone")
-    return {str(key): value for key, value in content.items()}
+    unnamed = [repr(key) for key in content if not isinstance(key, str)]
+    if unnamed:
+        raise _refuse(file, f"these keys are no names: {', '.join(unnamed[:5])}", "Save model.state_dict() alone")
+    return _plain(str(file), content)
+
+
+def _plain(where: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Refuse tensors that are no plain numbers in memory: sparse, nested, quantized ones and those without values."""
+    import torch
+
+    floats = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    wholes = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+    problems = Problems()
+    for key, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_nested:
+            odd = f"of the layout {tensor.layout}"
+        elif tensor.device.type != "cpu":
+            odd = f"on the device {tensor.device}"
+        elif tensor.dtype not in (*floats, *wholes):
+            odd = f"of the type {tensor.dtype}"
+        else:
+            continue
+        problems.add(where, f"the tensor '{key}' is {odd}", "Save dense float32 tensors of the processor's memory")
+    problems.raise_if_any()
+    return state
 
 
 def unzip_weights(archive: Path, suffixes: tuple[str, ...], target: Path) -> Path:

@@ -288,6 +288,8 @@ def _fused(place: str, found: dict[str, Tensor], where: str, problems: Problems)
     elif len({tensor.shape for tensor in found.values()}) > 1:
         shapes = ", ".join(f"{part} {tuple(found[part].shape)}" for part in _PARTS)
         problems.add(where, f"the parts of '{place}' have different shapes: {shapes}", "Fetch the file again")
+    elif not found["q"].dim():
+        problems.add(where, f"the parts of '{place}' are single numbers", "Fetch the file again")
     else:
         return {place: torch.cat([found[part] for part in _PARTS])}
     return {}

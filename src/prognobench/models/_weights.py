@@ -263,7 +263,8 @@ def _by_id(card: ModelCard, weights_id: str) -> Weights:
 
 def valid_id(weights_id: str) -> bool:
     """Tell whether an id can be a folder of the store on every system."""
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", weights_id) is not None and weights_id != RANDOM
+    # A name in a folder has at most 255 letters, and drafts and locks are longer than their id.
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", weights_id) is not None and weights_id != RANDOM
 
 
 def _from_record(record: Record) -> Weights:
