@@ -14,7 +14,7 @@ from torch import nn
 
 from prognobench.frame import InputError
 from prognobench.models import find_weights, load_backbone, model_card
-from prognobench.models._timm import card_from_timm
+from prognobench.models._timm import _read_off
 
 pytestmark = pytest.mark.torch
 
@@ -59,6 +59,22 @@ def test_its_weights_are_on_the_hub(store: Path) -> None:
         assert getattr(card, field) == getattr(ours, field), field
     with pytest.raises(InputError, match=r"prognobench weights fetch timm:resnet18\.tv_in1k --from hub"):
         find_weights(card)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "test_vit"])
+def test_one_model_has_one_id_however_it_is_spelled(store: Path, name: str) -> None:
+    """So that a study cannot hold it twice, and its stored weights answer to both spellings."""
+    tag = timm.get_pretrained_cfg(name).tag
+    card = model_card(f"timm:{name}.{tag}")
+    assert card is model_card(f"timm:{name}")
+    assert (card.id, card.architecture) == (f"timm:{name}", name)
+    assert card.weights[0].location == f"timm/{name}.{tag}"
+
+
+def test_weights_that_are_not_the_usual_ones_make_another_model(store: Path) -> None:
+    card = model_card("timm:resnet18.tv_in1k")
+    assert (card.id, card.architecture) == ("timm:resnet18.tv_in1k", "resnet18.tv_in1k")
+    assert card.weights[0].id != model_card("timm:resnet18").weights[0].id
 
 
 @pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "resnet18.tv_in1k", "tf_efficientnet_lite0"])
@@ -129,7 +145,7 @@ def made(module: nn.Module | None) -> Callable[..., nn.Module]:
 def test_a_model_that_fails_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, module: nn.Module | None, message: str
 ) -> None:
-    card_from_timm.cache_clear()
+    _read_off.cache_clear()
     monkeypatch.setattr("timm.create_model", made(module))
     with pytest.raises(InputError, match=rf"model 'timm:test_resnet[^']*': .*{message}"):
         model_card("timm:test_resnet")

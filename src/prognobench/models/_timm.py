@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@lru_cache(maxsize=32)
 def card_from_timm(name: str) -> ModelCard:
     """Make the card of a timm model, such as `resnet50.a1_in1k`.
+
+    A name without tag means the weights that timm takes for it; with their tag it gives the same card, without tag in
+    its id: one model has one id, however it is spelled.
 
     Raises
     ------
@@ -38,10 +40,12 @@ def card_from_timm(name: str) -> ModelCard:
         raise InputError(
             [Problem(f"model 'timm:{name}'", f"timm has no weights '{tag}' of {architecture}", nearest(tag, tags))]
         )
-    return _read_off(name, architecture)
+    usual = timm.get_pretrained_cfg(architecture)
+    return _read_off(architecture if usual is not None and tag == usual.tag else name)
 
 
-def _read_off(name: str, architecture: str) -> ModelCard:
+@lru_cache(maxsize=32)
+def _read_off(name: str) -> ModelCard:
     module = _on_meta(name)
     published: dict[str, Any] = module.pretrained_cfg  # type: ignore[assignment]
     channels, height, width = published["input_size"]
