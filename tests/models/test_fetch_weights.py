@@ -452,6 +452,46 @@ def test_a_published_file_is_kept_as_it_is_and_loads(
     assert left == {f"{name}.{kind}" for name in card.classifier for kind in ("weight", "bias")}
 
 
+def test_a_variant_of_a_card_shares_its_weights(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: ModelCard
+) -> None:
+    """As the documentation has it: `model_copy` with an id of its own, and the weights of the original."""
+    card = tiny.model_copy(update={"weights": model_card("dinov2_s").weights})
+    state = make(card, img_size=70)
+    asked = hub_that_gives(monkeypatch, tmp_path, state)
+    mine = card.model_copy(update={"id": "mine", "aliases": (), "build": card.build | {"img_size": 42}})
+    fetched = fetch_weights(card)
+    for found in (find_weights(mine), find_weights(mine, fetched.id), fetch_weights(mine)):
+        assert (found.id, found.model, found.sha256) == (fetched.id, "mine", fetched.sha256)
+    assert len(asked) == 1, "nothing is fetched twice"
+    loaded = load_backbone(mine, find_weights(mine)).state_dict()
+    assert loaded["pos_embed"].shape == (1, 1 + 9, 8)
+    assert torch.equal(loaded["blocks.1.mlp.fc1.weight"], state["blocks.1.mlp.fc1.weight"])
+    assert find_weights(card).model == "tiny"
+
+
+def test_a_variant_that_the_weights_do_not_fit_is_refused_by_key(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: ModelCard
+) -> None:
+    card = tiny.model_copy(update={"weights": model_card("dinov2_s").weights})
+    hub_that_gives(monkeypatch, tmp_path, make(card))
+    fetch_weights(card)
+    deeper = card.model_copy(update={"id": "deeper", "build": card.build | {"depth": 3}})
+    with pytest.raises(InputError, match=r"the tensor 'blocks\.2\.norm1\.weight' is missing"):
+        load_backbone(deeper, find_weights(deeper))
+
+
+def test_another_source_under_the_same_id_is_refused(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: ModelCard
+) -> None:
+    card = tiny.model_copy(update={"weights": model_card("dinov2_s").weights})
+    hub_that_gives(monkeypatch, tmp_path, make(card))
+    fetch_weights(card)
+    other = card.weights[0].model_copy(update={"location": "someone/else"})
+    with pytest.raises(InputError, match=r"from timm/vit_small\S+, the weights of mine are from someone/else"):
+        find_weights(card.model_copy(update={"id": "mine", "weights": (other,)}))
+
+
 def test_a_published_file_with_a_key_too_many_is_refused(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

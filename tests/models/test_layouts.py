@@ -297,6 +297,8 @@ def test_an_archive_is_taken_as_it_was_published(store: Path, tmp_path: Path, na
         theirs, ours = upstream.features(images(card)), load_backbone(card, weights)(images(card))
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
     assert add_weights(card, archive, "tiny.pretrained") == weights
+    variant = card.model_copy(update={"id": "mine"})
+    assert add_weights(variant, archive, "tiny.pretrained").model == find_weights(variant).model == "mine"
 
 
 def test_an_archive_with_another_sha256_is_refused(store: Path, tmp_path: Path) -> None:

@@ -309,7 +309,8 @@ def _no_weights(path: Path, what: str) -> InputError:
 
 def _same_as_stored(card: ModelCard, found: _Found) -> Weights:
     row = verify_weights(found.id)[0]
-    if row.state == "verified" and row.model == card.id and read_record(found.id).download_sha256 == found.sha256:
+    same = row.state == "verified" and read_record(found.id).download_sha256 == found.sha256
+    if same and (row.model == card.id or found.id in [source.id for source in card.weights]):
         return find_weights(card, found.id)
     what, remedy = "other weights have this id", f"Choose another id, or remove {folder(found.id)}"
     raise InputError([Problem(f"weights id '{found.id}'", what, remedy)])

@@ -134,7 +134,7 @@ def find_weights(card: ModelCard, weights_id: str | None = None) -> Weights:
         return _by_id(card, weights_id)
     for source in card.weights:
         if folder(source.id).is_dir():
-            return _from_record(read_record(source.id))
+            return _from_record(_of_card(read_record(source.id), card))
     added = [record for record in _added() if record.model == card.id]
     if len(added) > 1:
         names = ", ".join(record.id for record in added)
@@ -255,10 +255,23 @@ def _by_id(card: ModelCard, weights_id: str) -> Weights:
             raise _refuse(weights_id, "these weights are not here", how_to_get(card, weights_id))
         own += [record.id for record in _added() if record.model == card.id]
         raise _refuse(weights_id, f"no such weights of {card.id} are known", nearest(weights_id, [*own, RANDOM]))
-    record = read_record(weights_id)
-    if record.model != card.id:
-        raise _refuse(weights_id, f"these weights are of {record.model}, not of {card.id}", "Name others")
-    return _from_record(record)
+    return _from_record(_of_card(read_record(weights_id), card))
+
+
+def _of_card(record: Record, card: ModelCard) -> Record:
+    """Refuse weights of another model; a variant of a card shares the sources of that card, and so what they left.
+
+    Whether their keys fit the variant is for `load_backbone` to tell.
+    """
+    if record.model == card.id:
+        return record
+    shared = next((source for source in card.weights if source.id == record.id), None)
+    if shared is None:
+        raise _refuse(record.id, f"these weights are of {record.model}, not of {card.id}", "Name others")
+    if (shared.location, shared.file) != (record.location, record.file if record.kind != "added" else shared.file):
+        what = f"those in the store are from {record.location}, the weights of {card.id} are from {shared.location}"
+        raise _refuse(record.id, what, "Give the source of the card an id of its own")
+    return record.model_copy(update={"model": card.id})
 
 
 def valid_id(weights_id: str) -> bool:
