@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from upstream import published_swin
+from upstream import Dinov2, published_swin
 
 import prognobench.models
 
@@ -38,9 +38,7 @@ def _densenet() -> State:
 
 
 def _dinov2() -> State:
-    import timm
-
-    return timm.create_model("vit_small_patch14_dinov2").state_dict() | {"mask_token": torch.empty(1, 384)}
+    return Dinov2(width=384, depth=12, heads=6, pixels=518).state_dict()
 
 
 def _huggingface_dinov2() -> State:
@@ -121,8 +119,8 @@ PUBLISHED: dict[str, tuple[str, str, str, Callable[[], State]]] = {
     "dinov2-vits14": (
         "dinov2",
         "dinov2_s",
-        "timm's state dict, whose names are those of facebookresearch/dinov2, and the mask token that only training "
-        "uses; positions are those of 518 pixels",
+        "facebookresearch/dinov2's DinoVisionTransformer as its vit_small of 518 pixels is released, written out in "
+        "tests/models/upstream.py",
         _dinov2,
     ),
     "huggingface-dinov2-small": (

@@ -9,11 +9,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from published import FOLDER, PUBLISHED, listed, shapes
 from safetensors.torch import load_file, save_file
-from upstream import UPSTREAM, State, Upstream, save_as_zip
+from upstream import UPSTREAM, State, Upstream, native, save_as_zip
 
 from prognobench.frame import InputError, Problems, sha256_file
 from prognobench.models import (
@@ -96,6 +95,7 @@ INNER = {
     "HF Swin, published": ("blocks.1.layernorm_before.weight",),
     "HF Swin, transformers 5": ("blocks.1.mlp.fc1.weight",),
     "HF DINOv2, published": ("layer.1.mlp.fc1.weight",),
+    "DINOv2's own, resampled": ("blocks.1.mlp.fc1.weight",),
     "MedCLIP Swin": ("blocks.1.intermediate.dense.weight",),
     "MedCLIP ResNet": ("layer2.0.conv1.weight",),
 }
@@ -182,17 +182,6 @@ def test_one_counter_of_batches_that_is_missing_is_no_old_file(store: Path, tmp_
     torch.save({key: v for key, v in upstream.state.items() if key not in counters}, tmp_path / "m.bin")
     loaded = load_backbone(upstream.card, add_weights(upstream.card, tmp_path / "m.bin")).state_dict()
     assert {int(value) for key, value in loaded.items() if key.endswith("num_batches_tracked")} == {0}
-
-
-def test_dinov2s_own_file_is_timms_but_for_its_mask_token(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
-    torch.manual_seed(0)
-    state = timm.create_model(tiny.architecture, **tiny.build).state_dict()
-    torch.save(state | {"mask_token": torch.zeros(1, 8)}, tmp_path / "dinov2_vits14_pretrain.pth")
-    weights = add_weights(tiny, tmp_path / "dinov2_vits14_pretrain.pth")
-    assert read_record(weights.id).layout == "dinov2"
-    loaded = load_backbone(tiny, weights).state_dict()
-    assert loaded.keys() == state.keys()
-    assert all(torch.equal(loaded[key], state[key]) for key in state)
 
 
 def test_stored_weights_hold_no_text_tower(store: Path, tmp_path: Path) -> None:
@@ -408,7 +397,7 @@ def test_what_a_list_holds_has_its_place_in_the_model_at_full_size(name: str) ->
     layout, model, _, _ = PUBLISHED[name]
     card = model_card(model)
     if layout in ("dinov2", "huggingface-dinov2"):  # with positions as they are stored
-        card = card.model_copy(update={"build": {"img_size": 518, "num_classes": 0}})
+        card = native(model)
     expected = expected_tensors(card)
     state = {key: torch.empty(shape, device="meta") for key, shape in listed(name).items()}
     problems = Problems()
