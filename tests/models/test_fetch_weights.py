@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -17,7 +18,7 @@ import pytest
 import timm
 import torch
 from onnx import helper, numpy_helper
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from prognobench.frame import InputError, sha256_file
 from prognobench.models import (
@@ -490,6 +491,48 @@ def test_another_source_under_the_same_id_is_refused(
     other = card.weights[0].model_copy(update={"location": "someone/else"})
     with pytest.raises(InputError, match=r"from timm/vit_small\S+, the weights of mine are from someone/else"):
         find_weights(card.model_copy(update={"id": "mine", "weights": (other,)}))
+
+
+def cached_by_the_hub(folder: Path, content: bytes, name: str) -> Path:
+    """Keep a file as the hub's cache does: a link under the commit to a file that is named by its hash."""
+    blob, file = folder / "blobs" / name, folder / "snapshots" / COMMIT / "model.safetensors"
+    for path in (blob, file):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(content)
+    file.unlink(missing_ok=True)
+    file.symlink_to(blob)
+    return file
+
+
+def test_a_download_is_held_to_the_sha256_that_the_hub_tells(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: ModelCard
+) -> None:
+    card = tiny.model_copy(update={"weights": model_card("dinov2_s").weights})
+    content = save(make(card))
+    told = hashlib.sha256(content).hexdigest()
+    file = cached_by_the_hub(tmp_path, content.replace(b"norm1", b"norm9"), told)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: str(file))
+    with pytest.raises(InputError, match=rf"its sha256 is {sha256_file(file)}, the hub tells {told}"):
+        fetch_weights(card)
+    assert not (store / card.weights[0].id).exists()
+    cached_by_the_hub(tmp_path, content, told)
+    assert fetch_weights(card).sha256 == told
+
+
+def test_what_was_fetched_once_is_held_to_its_commit_and_sha256(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: ModelCard
+) -> None:
+    card = tiny.model_copy(update={"weights": model_card("dinov2_s").weights})
+    asked = hub_that_gives(monkeypatch, tmp_path, make(card))
+    weights = fetch_weights(card)
+    assert weights.path is not None
+    weights.path.write_bytes(b"damaged")
+    assert fetch_weights(card) == weights
+    assert [revision for *_, revision in asked] == ["main", COMMIT]
+    weights.path.write_bytes(b"damaged")
+    save_file(make(card) | {"cls_token": torch.ones(1, 1, 8)}, tmp_path / "snapshots" / COMMIT / "model.safetensors")
+    with pytest.raises(InputError, match=rf"not {weights.sha256}: it is not the file"):
+        fetch_weights(card)
 
 
 def test_a_published_file_with_a_key_too_many_is_refused(

@@ -142,6 +142,8 @@ def test_the_list_holds_what_is_here_and_what_could_be(store: Path) -> None:
     assert (rows["ours"].model, rows["ours"].kind) == ("resnet18", "added")
     assert (rows[HUB].state, rows[HUB].size, rows[HUB].present) == ("absent", None, False)
     assert "prognobench weights fetch dinov2_s --from hub" in rows[HUB].detail
+    assert "does not say which file that is: what main holds then is taken" in rows[HUB].detail
+    assert "which file" not in rows["biomedclip.pmc15m"].detail + rows["medclip_swin.pretrained"].detail
     assert "not verified" in next(s.note for s in CARD.weights if s.id == WHEEL)
 
 

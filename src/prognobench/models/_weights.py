@@ -209,6 +209,23 @@ def read_record(weights_id: str) -> Record:
     return record
 
 
+def held_to_record(source: WeightsSource) -> WeightsSource:
+    """Pin a source to the commit and the hash of what was fetched from it before, where the store remembers."""
+    try:
+        record = Record.model_validate_json((folder(source.id) / RECORD).read_bytes())
+    except (OSError, ValidationError):
+        return source
+    before = (record.id, record.kind, record.location, record.file)
+    if before != (source.id, source.kind, source.location, source.file) or is_pinned(source):
+        return source
+    return source.model_copy(update={"revision": record.revision, "sha256": record.download_sha256})
+
+
+def is_pinned(source: WeightsSource) -> bool:
+    """Tell whether the card itself says which file is meant: by its hash, or by a commit."""
+    return source.sha256 is not None or re.fullmatch(r"[0-9a-f]{40}", source.revision) is not None
+
+
 def fetch_command(card: ModelCard, weights_id: str) -> str:
     """Return the command that brings these weights into the store."""
     source = next((source for source in card.weights if source.id == weights_id), None)
@@ -226,6 +243,12 @@ def how_to_get(card: ModelCard, weights_id: str) -> str:
     if source is not None and source.kind == "manual":
         return f"Get {source.location} and give the file: {command}"
     return f"Fetch them: {command}"
+
+
+_UNPINNED = (
+    "; the catalog does not say which file that is: what {revision} holds then is taken, checked by the hub's own "
+    "sha256, and recorded with its commit"
+)
 
 
 def _ways(card: ModelCard) -> str:
@@ -319,7 +342,10 @@ def _row(weights_id: str, card: ModelCard | None, source: WeightsSource | None) 
     if source:
         known |= {"kind": source.kind, "source": _origin(source), "license": source.license, "note": source.note}
     if not folder(weights_id).is_dir():
-        return WeightsRow(**known, state="absent", detail=how_to_get(card, weights_id) if card else "")
+        detail = how_to_get(card, weights_id) if card else ""
+        if source and source.kind == "hub" and not is_pinned(source):
+            detail += _UNPINNED.format(revision=source.revision)
+        return WeightsRow(**known, state="absent", detail=detail)
     try:
         record = read_record(weights_id)
     except InputError as error:
