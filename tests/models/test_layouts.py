@@ -26,6 +26,7 @@ from prognobench.models import (
     model_card,
 )
 from prognobench.models._build import expected_tensors
+from prognobench.models._files import unzip_weights
 from prognobench.models._layouts import LAYOUTS, TIMM, to_timm
 from prognobench.models._weights import read_record
 
@@ -332,6 +333,51 @@ def test_an_archive_must_hold_one_file(
             archive.writestr(name, "x")
     with pytest.raises(InputError, match=message):
         add_weights(tiny, tmp_path / "m.zip")
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
+    with zipfile.ZipFile(tmp_path / "m.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m.bin", bytes(10_000_000))
+    with pytest.raises(InputError, match=r"m\.zip: 'm\.bin' would unpack to 10,000,000 bytes from \d+,\d+\. "):
+        add_weights(tiny, tmp_path / "m.zip")
+
+
+def test_what_is_larger_than_weights_are_is_not_unpacked(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: ModelCard
+) -> None:
+    monkeypatch.setattr("prognobench.models._files.LARGEST", 1000)
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.writestr("m.bin", bytes(1001))
+    with pytest.raises(InputError, match=r"would unpack to 1,001 bytes from 1,001"):
+        add_weights(tiny, tmp_path / "m.zip")
+
+
+def test_an_archive_that_lies_about_its_size_is_refused(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
+    file = tmp_path / "m.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m.bin", bytes(10_000_000))
+    content = file.read_bytes()
+    packed = zipfile.ZipFile(file).getinfo("m.bin").compress_size
+    for size in (packed, 10_000_001):  # of both headers
+        lie = content.replace((10_000_000).to_bytes(4, "little"), size.to_bytes(4, "little"))
+        assert lie != content
+        file.write_bytes(lie)
+        with pytest.raises(InputError, match=r"m\.zip: "):
+            add_weights(tiny, file)
+
+
+@pytest.mark.parametrize("name", ["../../up.bin", "/tmp/up.bin", "a/../../up.bin"])
+def test_an_archive_cannot_choose_where_it_is_unpacked(store: Path, tmp_path: Path, name: str) -> None:
+    upstream = small("MedCLIP ResNet")
+    torch.save(upstream.state, tmp_path / "m.bin")
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.write(tmp_path / "m.bin", name)
+    target = tmp_path / "a" / "b" / "scratch"
+    target.mkdir(parents=True)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert unzip_weights(tmp_path / "m.zip", (".bin",), target) == target / "up.bin"
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} - before == {target / "up.bin"}
+    assert add_weights(upstream.card, tmp_path / "m.zip").model == "tiny"
 
 
 class Bomb:

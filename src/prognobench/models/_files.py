@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import shutil
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +12,12 @@ from prognobench.frame import InputError, Problem, Problems
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+# Of a file of weights, in bytes; and how many times smaller a zip archive may make it, which trained numbers never are.
+LARGEST = 8 * 10**9
+_DENSEST = 100
+_CHUNK = 2**20
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -90,7 +95,8 @@ def unzip_weights(archive: Path, suffixes: tuple[str, ...], target: Path) -> Pat
     Raises
     ------
     InputError
-        When the archive is damaged, or holds no file or several with such a suffix.
+        When the archive is damaged or unpacks to more than weights can be, or holds no file or several with such a
+        suffix.
     """
     try:
         with zipfile.ZipFile(archive) as packed:
@@ -101,12 +107,34 @@ def unzip_weights(archive: Path, suffixes: tuple[str, ...], target: Path) -> Pat
                 listed = ", ".join(found or members[:5])
                 what = f"it holds {'several files' if found else 'no file'} of weights: {listed}"
                 raise _refuse(archive, what, "Unpack it and give the file that is meant")
-            # Not `extract`: the file's place is ours to choose, whatever its name says.
-            file = target / Path(found[0]).name
-            with packed.open(found[0]) as source, file.open("wb") as unpacked:
-                shutil.copyfileobj(source, unpacked)
+            file = unpack_member(packed, found[0], target)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise _refuse(archive, f"it is not a whole zip archive ({error})", "Fetch or copy it again") from None
+    return file
+
+
+def unpack_member(packed: zipfile.ZipFile, member: str, target: Path) -> Path:
+    """Write one file of an open zip archive into `target`, and no more of it than the archive declares.
+
+    Raises
+    ------
+    InputError
+        When it is larger than weights are, or a hundred times as large as what it is packed in.
+    """
+    info = packed.getinfo(member)
+    if info.file_size > min(LARGEST, _DENSEST * max(info.compress_size, 1)):
+        what = f"'{member}' would unpack to {info.file_size:,} bytes from {info.compress_size:,}"
+        remedy = "Weights are not packed so densely; fetch the archive from its authors again"
+        raise _refuse(str(packed.filename), what, remedy)
+    # Not `extract`: the file's place is ours to choose, whatever its name says.
+    file = target / Path(member).name
+    with packed.open(info) as source, file.open("wb") as unpacked:
+        left = info.file_size
+        while left and (chunk := source.read(min(left, _CHUNK))):
+            unpacked.write(chunk)
+            left -= len(chunk)
+        if left or source.read(1):
+            raise zipfile.BadZipFile(f"'{member}' is not of the size that the archive declares")
     return file
 
 
