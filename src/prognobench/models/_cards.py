@@ -71,8 +71,11 @@ class ModelCard(BaseModel):
         blocks, too. Not so where a network averages its tokens, pools them by attention or has no such token.
     input_size
         Side of the square input in pixels.
-    mean, std, interpolation
-        Normalization of values in [0, 1] per channel (red, green, blue), and how images are resized.
+    mean, std
+        Normalization of values in [0, 1] per channel (red, green, blue).
+    interpolation
+        How images were resized for the pretraining. A fact that nothing here follows: a study's preprocessing resizes
+        the films of all its models in one way, `standard` bilinearly.
     parameters, gflops
         Numbers in the network without classifier, and its forward cost for one image (10^9 operations, a
         multiply-add counted as two).
