@@ -193,6 +193,13 @@ def test_stored_weights_hold_no_text_tower(store: Path, tmp_path: Path) -> None:
     assert load_file(weights.path).keys() == load_backbone(upstream.card, weights).state_dict().keys()
 
 
+def test_a_text_tower_that_medclip_does_not_have_is_refused(store: Path, tmp_path: Path) -> None:
+    upstream = small("MedCLIP ResNet")
+    torch.save(upstream.state | {"text_model.decoder.weight": torch.zeros(2)}, tmp_path / "m.bin")
+    with pytest.raises(InputError, match=r"'text_model\.decoder\.weight' is surplus"):
+        add_weights(upstream.card, tmp_path / "m.bin")
+
+
 def test_keys_of_no_layout_are_refused_with_the_known_ones(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
     save_file({"encoder.conv.weight": torch.zeros(2)}, tmp_path / "m.safetensors")
     with pytest.raises(
