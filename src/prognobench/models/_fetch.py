@@ -105,6 +105,11 @@ def add_weights(model: str | ModelCard, path: Path, weights_id: str | None = Non
         Name in the store; `<model>.added` by default. The id of a source that is fetched by hand says that the file is
         that one.
 
+    Returns
+    -------
+    Weights
+        Ready for `load_backbone`. The same file under the same id gives what is in the store.
+
     Raises
     ------
     InputError

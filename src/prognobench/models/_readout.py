@@ -21,6 +21,11 @@ def readout_width(card: ModelCard, blocks: int = 1, patch_mean: bool = False) ->
     blocks, patch_mean
         As in `read_out`.
 
+    Returns
+    -------
+    int
+        The length of the feature vector.
+
     Examples
     --------
     >>> from prognobench.models import model_card
@@ -39,6 +44,17 @@ def refuses_readout(card: ModelCard, blocks: int, patch_mean: bool) -> str | Non
         The model.
     blocks, patch_mean
         As in `read_out`.
+
+    Returns
+    -------
+    str or None
+        The reason, which names the model: its features are no class token, or it has fewer blocks.
+
+    Examples
+    --------
+    >>> from prognobench.models import model_card
+    >>> refuses_readout(model_card("dinov2_s"), blocks=13, patch_mean=False)
+    'dinov2_s has 12 blocks, 13 are asked for'
     """
     if blocks == 1 and not patch_mean:
         return None

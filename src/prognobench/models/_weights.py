@@ -122,6 +122,11 @@ def find_weights(card: ModelCard, weights_id: str | None = None) -> Weights:
         An id of the store; `random` or `random:SEED` for random weights (seed 0 where none is given); None for the
         first that is present in the card's order, then those that the user added.
 
+    Returns
+    -------
+    Weights
+        Of this card, also where a card that shares the source brought them.
+
     Raises
     ------
     InputError
@@ -145,7 +150,18 @@ def find_weights(card: ModelCard, weights_id: str | None = None) -> Weights:
 
 
 def list_weights() -> list[WeightsRow]:
-    """List the weights that cards know and those that were added, whether they are here or not; nothing is hashed."""
+    """List the weights that cards know and those that were added, whether they are here or not; nothing is hashed.
+
+    Returns
+    -------
+    list of WeightsRow
+        State `present`, `absent` or `damaged`; those of cards first.
+
+    Raises
+    ------
+    InputError
+        When an installed package offers models that are none.
+    """
     cards = model_cards()
     known = {source.id: _row(source.id, card, source) for card in cards.values() for source in card.weights}
     others = {name: _row(name, None, None) for name in _stored() if name not in known}
