@@ -427,7 +427,8 @@ def test_numbers_too_large_for_the_backbone_are_refused(
         add_weights(tiny, tmp_path / f"m{suffix}")
     wide[3] = 2.0
     write(tmp_path / f"m{suffix}", state | {"norm.weight": wide})
-    assert float(load_backbone(tiny, add_weights(tiny, tmp_path / f"m{suffix}")).norm.weight[3]) == 2.0
+    loaded = load_backbone(tiny, add_weights(tiny, tmp_path / f"m{suffix}"))
+    assert loaded.state_dict()["norm.weight"][3] == 2.0
 
 
 def test_keys_that_are_no_names_are_refused(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
