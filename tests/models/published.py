@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from upstream import published_swin
+from upstream import Dinov2, published_swin
 
 import prognobench.models
 
@@ -38,9 +38,7 @@ def _densenet() -> State:
 
 
 def _dinov2() -> State:
-    import timm
-
-    return timm.create_model("vit_small_patch14_dinov2").state_dict() | {"mask_token": torch.empty(1, 384)}
+    return Dinov2(width=384, depth=12, heads=6, pixels=518).state_dict()
 
 
 def _huggingface_dinov2() -> State:
@@ -62,11 +60,26 @@ def _open_clip() -> State:
     return open_clip.model.CLIP(**{key: config[key] for key in keys}).state_dict()
 
 
+def _bert(prefix: str, vocabulary: int) -> State:
+    from transformers import BertConfig, BertModel
+
+    state = BertModel(BertConfig(vocab_size=vocabulary)).state_dict()
+    return {f"{prefix}.{key}": tensor for key, tensor in state.items()}
+
+
 def _open_clip_timm() -> State:
+    from open_clip.hf_model import HFTextEncoder
     from open_clip.timm_model import TimmModel
+    from transformers import BertConfig
 
     tower = TimmModel("vit_base_patch16_224", embed_dim=512, pool="", proj="linear").state_dict()
-    return {f"visual.{key}": tensor for key, tensor in tower.items()} | {"logit_scale": torch.empty(())}
+    text = HFTextEncoder(
+        "", 512, BertConfig(vocab_size=30_522), pooler_type="cls_last_hidden_state_pooler", proj_type="mlp"
+    ).state_dict()
+    # Where open_clip makes the tower by name, and not from a configuration, it leaves BERT's own pooler out.
+    text = {key: tensor for key, tensor in text.items() if not key.startswith("transformer.pooler.")}
+    both = {f"visual.{key}": tensor for key, tensor in tower.items()} | {f"text.{key}": t for key, t in text.items()}
+    return both | {"logit_scale": torch.empty(())}
 
 
 def _huggingface_clip() -> State:
@@ -83,9 +96,16 @@ def _huggingface_swin() -> State:
     return published_swin(SwinModel(SwinConfig(image_size=224)).state_dict())
 
 
+def _medclip(tower: State) -> State:
+    text = _bert("text_model.model", 28_996)
+    text |= {"text_model.model.embeddings.position_ids": torch.empty(1, 512)}
+    text |= {"text_model.projection_head.weight": torch.empty(512, 768)}
+    return {f"vision_model.{key}": tensor for key, tensor in tower.items()} | text | {"logit_scale": torch.empty(())}
+
+
 def _medclip_swin() -> State:
-    tower = {f"vision_model.model.{key}": tensor for key, tensor in _huggingface_swin().items()}
-    return tower | {"vision_model.projection_head.weight": torch.empty(512, 768), "logit_scale": torch.empty(())}
+    tower = {f"model.{key}": tensor for key, tensor in _huggingface_swin().items()}
+    return _medclip(tower | {"projection_head.weight": torch.empty(512, 768)})
 
 
 def _medclip_resnet() -> State:
@@ -93,8 +113,7 @@ def _medclip_resnet() -> State:
 
     module = torchvision.models.resnet50()
     module.fc = nn.Linear(2048, 512, bias=False)
-    tower = {f"vision_model.model.{key}": tensor for key, tensor in module.state_dict().items()}
-    return tower | {"logit_scale": torch.empty(())}
+    return _medclip({f"model.{key}": tensor for key, tensor in module.state_dict().items()})
 
 
 # File: layout, model, where the list is from, and the state.
@@ -121,8 +140,8 @@ PUBLISHED: dict[str, tuple[str, str, str, Callable[[], State]]] = {
     "dinov2-vits14": (
         "dinov2",
         "dinov2_s",
-        "timm's state dict, whose names are those of facebookresearch/dinov2, and the mask token that only training "
-        "uses; positions are those of 518 pixels",
+        "facebookresearch/dinov2's DinoVisionTransformer as its vit_small of 518 pixels is released, written out in "
+        "tests/models/upstream.py",
         _dinov2,
     ),
     "huggingface-dinov2-small": (
@@ -140,8 +159,8 @@ PUBLISHED: dict[str, tuple[str, str, str, Callable[[], State]]] = {
     "open_clip-biomedclip": (
         "open_clip-timm",
         "biomedclip",
-        "the state dict of open_clip's TimmModel as BiomedCLIP configures it; the text tower, all under 'text.', is "
-        "not listed",
+        "the state dict of open_clip's TimmModel and HFTextEncoder as BiomedCLIP configures them (PubMedBERT: "
+        "BERT-base of 30,522 words); not compared with the published file",
         _open_clip_timm,
     ),
     "huggingface-clip-vit-b-32": (
@@ -160,15 +179,17 @@ PUBLISHED: dict[str, tuple[str, str, str, Callable[[], State]]] = {
     "medclip-swin": (
         "medclip-swin",
         "medclip_swin",
-        "MedCLIPVisionModelViT in modeling_medclip.py of MedCLIP 0.0.3 around transformers' SwinModel; the text tower, "
-        "all under 'text_model.', is not listed",
+        "MedCLIPVisionModelViT in modeling_medclip.py of MedCLIP 0.0.3 around transformers' SwinModel "
+        "and MedCLIPTextModel around BertModel as Bio_ClinicalBERT configures it (28,996 words), with the position_ids "
+        "of that time; not compared with the published file",
         _medclip_swin,
     ),
     "medclip-resnet": (
         "medclip-resnet",
         "medclip_resnet",
-        "MedCLIPVisionModel in modeling_medclip.py of MedCLIP 0.0.3 around torchvision's resnet50; the text tower, all "
-        "under 'text_model.', is not listed",
+        "MedCLIPVisionModel in modeling_medclip.py of MedCLIP 0.0.3 around torchvision's resnet50 "
+        "and MedCLIPTextModel around BertModel as Bio_ClinicalBERT configures it (28,996 words), with the position_ids "
+        "of that time; not compared with the published file",
         _medclip_resnet,
     ),
 }

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import timm
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from prognobench.frame import InputError
-from prognobench.models import ModelCard, add_weights, find_weights, load_backbone, model_card, model_cards
+from prognobench.models import (
+    ModelCard,
+    add_weights,
+    find_weights,
+    load_backbone,
+    model_card,
+    model_cards,
+    read_out,
+    readout_width,
+)
 from prognobench.models._attention import use_plain_attention
+from prognobench.models._build import _silences
+from prognobench.models._files import read_tensors
 
 pytestmark = pytest.mark.torch
 CARDS = pytest.mark.parametrize("card", model_cards().values(), ids=lambda card: card.id)
@@ -65,6 +81,18 @@ def test_a_backbone_of_each_kind_is_ready_for_images(model: str) -> None:
     assert features.dtype == torch.float32
     assert bool(features.isfinite().all())
     assert not any(part.training for part in module.modules())
+
+
+@CARDS
+def test_a_card_knows_whether_the_features_are_a_class_token(card: ModelCard) -> None:
+    """By the module's own pooling; a card that says so wrongly would read registers or patches in silence."""
+    module = built(card.id)
+    pools = getattr(module, "global_pool", None)
+    assert card.class_token == (card.family == "vit" and pools == "token" and module.cls_token is not None)
+    if card.class_token:
+        images = torch.zeros(1, 3, card.input_size, card.input_size, device="meta")
+        with torch.no_grad():
+            assert read_out(module, images, 2, True).shape == (1, readout_width(card, 2, True))
 
 
 @CARDS
@@ -151,6 +179,60 @@ def test_random_weights_are_those_of_timm_with_layer_scale_one(tiny: ModelCard) 
     assert len(scales) == 4
     assert all(torch.equal(state[key], torch.ones(8)) for key in scales)
     assert all(torch.equal(state[key], oracle[key]) for key in state.keys() - scales)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "value", "silent"),
+    [
+        ("blocks.0.ls1.gamma", (8,), 1e-5, True),
+        ("blocks.0.gamma_xca", (8,), 0.1, True),
+        ("stages.0.blocks.0.layer_scale1.scale", (8,), 1e-5, True),
+        ("stages.0.0.skipinit_gain", (), 0.0, True),
+        ("stages.0.0.conv3.gain", (8, 1, 1, 1), 0.0, True),
+        ("stages.0.token_mixer.layer_scale.gamma", (8, 1, 1), 1e-5, True),
+        ("stages.0.blocks.0.alpha", (4, 8), 1e-4, True),
+        ("layer1.0.bn2.weight", (8,), 0.0, True),
+        ("blocks.0.norm1.weight", (8,), 1.0, False),
+        ("blocks.0.norm1.bias", (8,), 0.0, False),
+        ("blocks.0.attn.q_bias", (8,), 0.0, False),
+        ("meta_mlp.fc2.bias", (1,), 0.004, False),
+        ("attn.attention_biases", (4, 49), 0.0, False),
+        ("attn.rel_pos_h", (27, 8), 0.0, False),
+        ("cls_token", (1, 1, 8), 0.0, False),
+        ("pos_embed", (1, 1, 8), 0.0, False),
+        ("attn.temperature", (8, 1, 1), 1.0, False),
+    ],
+)
+def test_a_scale_that_starts_near_zero_is_told_by_its_values(
+    name: str, shape: tuple[int, ...], value: float, silent: bool
+) -> None:
+    assert _silences(name, torch.full(shape, value)) is silent
+
+
+def silenced(module: nn.Module) -> list[str]:
+    """Name the parameters that are one small number, but for what is added to something."""
+    added = r".*(bias|rel_pos)[^.]*"
+    return [
+        name
+        for name, value in module.state_dict().items()
+        if name in dict(module.named_parameters()) and not re.fullmatch(added, name)
+        if abs(float(value.flatten()[0])) < 0.5 and bool((value == value.flatten()[0]).all())
+    ]
+
+
+QUICK = ("test_mambaout", "test_nfnet", "test_convnext", "test_vit_relpos")
+SLOW = (
+    *("dm_nfnet_f0", "edgenext_xx_small", "efficientvim_m1", "fastvit_t8", "levit_128s", "poolformer_s12"),
+    *("regnetx_004_tv", "resmlp_12_224", "swiftformer_xs", "swinv2_cr_tiny_224"),
+)
+
+
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_no_block_of_a_random_control_is_silent(name: str) -> None:
+    """One model for each name that timm has for what starts near 0."""
+    card = model_card(f"timm:{name}")
+    assert silenced(timm.create_model(card.architecture, **card.build))
+    assert silenced(load_backbone(card, find_weights(card, "random"))) == []
 
 
 def test_a_seed_that_contradicts_the_weights_is_refused(tiny: ModelCard) -> None:
@@ -290,6 +372,101 @@ def test_a_pickle_that_runs_code_is_refused_and_its_code_is_not_run(
     assert mark.exists(), "the file was harmless, and the test proved nothing"
 
 
+def sparse(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to_sparse()
+
+
+def compressed(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor[None].to_sparse_csr()
+
+
+def without_values(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to("meta")
+
+
+def narrow(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to(torch.float8_e4m3fn)
+
+
+def quantized(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
+def nested(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.nested.nested_tensor([tensor, tensor[:-1]])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("odd", [sparse, compressed, without_values, narrow, quantized, nested])
+def test_a_tensor_of_another_kind_is_refused_by_name(
+    store: Path, tmp_path: Path, tiny: ModelCard, odd: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    state = make(tiny)
+    torch.save(state | {"norm.weight": odd(state["norm.weight"])}, tmp_path / "m.pth")
+    with pytest.raises(InputError, match=r"m\.pth: .*'?norm\.weight|m\.pth: it (holds more than|is not a whole)"):
+        add_weights(tiny, tmp_path / "m.pth")
+    assert not (store / "tiny.added").exists()
+
+
+def test_a_safetensors_file_of_another_type_is_refused_by_name(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
+    state = make(tiny)
+    save_file(state | {"norm.weight": narrow(state["norm.weight"])}, tmp_path / "m.safetensors")
+    with pytest.raises(InputError, match=r"the tensor 'norm\.weight' is of the type torch\.float8_e4m3fn"):
+        add_weights(tiny, tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_numbers_too_large_for_the_backbone_are_refused(
+    store: Path, tmp_path: Path, tiny: ModelCard, suffix: str
+) -> None:
+    state = make(tiny)
+    wide = state["norm.weight"].double()
+    wide[3] = 1e300
+    write(tmp_path / f"m{suffix}", state | {"norm.weight": wide})
+    with pytest.raises(InputError, match=r"'norm\.weight' holds values that are not finite"):
+        add_weights(tiny, tmp_path / f"m{suffix}")
+    wide[3] = 2.0
+    write(tmp_path / f"m{suffix}", state | {"norm.weight": wide})
+    loaded = load_backbone(tiny, add_weights(tiny, tmp_path / f"m{suffix}"))
+    assert loaded.state_dict()["norm.weight"][3] == 2.0
+
+
+def test_keys_that_are_no_names_are_refused(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
+    torch.save(make(tiny) | {1: torch.zeros(2), "1": torch.ones(2)}, tmp_path / "m.pth")
+    with pytest.raises(InputError, match=r"these keys are no names: 1\."):
+        add_weights(tiny, tmp_path / "m.pth")
+
+
+@cache
+def saved(suffix: str) -> bytes:
+    buffer = io.BytesIO()
+    state = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(3)}
+    if suffix == ".safetensors":
+        return safetensors.torch.save(state)
+    torch.save(state, buffer, _use_new_zipfile_serialization=suffix == ".pth")
+    return buffer.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".old.pt"])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused_and_never_traced(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, data: st.DataObject
+) -> None:
+    content = bytearray(saved(suffix))
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
+        content[place] = data.draw(st.integers(0, 255))
+    file = tmp_path_factory.getbasetemp() / f"damaged{suffix}"
+    file.write_bytes(content)
+    try:
+        found = read_tensors(file)
+    except InputError as error:
+        assert file.name in str(error)
+    else:
+        assert all(isinstance(tensor, torch.Tensor) for tensor in found.values())
+
+
 @pytest.mark.parametrize("content", [[1, 2], {}, {"state_dict": {}, "epoch": 3}, torch.zeros(3)], ids=str)
 def test_a_torch_file_of_another_kind_is_refused(store: Path, tmp_path: Path, tiny: ModelCard, content: object) -> None:
     torch.save(content, tmp_path / "m.pth")
@@ -313,7 +490,7 @@ def test_a_folder_must_hold_one_file(store: Path, tmp_path: Path, tiny: ModelCar
         add_weights(tiny, given / "a.txt")
 
 
-@pytest.mark.parametrize("name", ["dinov2_s.lvd142m", "../up", "random", ".hidden", "a b"])
+@pytest.mark.parametrize("name", ["dinov2_s.lvd142m", "../up", "random", ".hidden", "a b", "x" * 300])
 def test_an_id_that_is_taken_or_unfit_is_refused(store: Path, tmp_path: Path, tiny: ModelCard, name: str) -> None:
     write(tmp_path / "m.pth", make(tiny))
     with pytest.raises(InputError, match="weights id"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -17,7 +18,7 @@ import pytest
 import timm
 import torch
 from onnx import helper, numpy_helper
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from prognobench.frame import InputError, sha256_file
 from prognobench.models import (
@@ -450,6 +451,88 @@ def test_a_published_file_is_kept_as_it_is_and_loads(
     assert all(torch.equal(loaded[key], state[key]) for key in same)
     left = state.keys() - loaded.keys()
     assert left == {f"{name}.{kind}" for name in card.classifier for kind in ("weight", "bias")}
+
+
+def test_a_variant_of_a_card_shares_its_weights(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: ModelCard
+) -> None:
+    """As the documentation has it: `model_copy` with an id of its own, and the weights of the original."""
+    card = tiny.model_copy(update={"weights": model_card("dinov2_s").weights})
+    state = make(card, img_size=70)
+    asked = hub_that_gives(monkeypatch, tmp_path, state)
+    mine = card.model_copy(update={"id": "mine", "aliases": (), "build": card.build | {"img_size": 42}})
+    fetched = fetch_weights(card)
+    for found in (find_weights(mine), find_weights(mine, fetched.id), fetch_weights(mine)):
+        assert (found.id, found.model, found.sha256) == (fetched.id, "mine", fetched.sha256)
+    assert len(asked) == 1, "nothing is fetched twice"
+    loaded = load_backbone(mine, find_weights(mine)).state_dict()
+    assert loaded["pos_embed"].shape == (1, 1 + 9, 8)
+    assert torch.equal(loaded["blocks.1.mlp.fc1.weight"], state["blocks.1.mlp.fc1.weight"])
+    assert find_weights(card).model == "tiny"
+
+
+def test_a_variant_that_the_weights_do_not_fit_is_refused_by_key(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: ModelCard
+) -> None:
+    card = tiny.model_copy(update={"weights": model_card("dinov2_s").weights})
+    hub_that_gives(monkeypatch, tmp_path, make(card))
+    fetch_weights(card)
+    deeper = card.model_copy(update={"id": "deeper", "build": card.build | {"depth": 3}})
+    with pytest.raises(InputError, match=r"the tensor 'blocks\.2\.norm1\.weight' is missing"):
+        load_backbone(deeper, find_weights(deeper))
+
+
+def test_another_source_under_the_same_id_is_refused(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: ModelCard
+) -> None:
+    card = tiny.model_copy(update={"weights": model_card("dinov2_s").weights})
+    hub_that_gives(monkeypatch, tmp_path, make(card))
+    fetch_weights(card)
+    other = card.weights[0].model_copy(update={"location": "someone/else"})
+    with pytest.raises(InputError, match=r"from timm/vit_small\S+, the weights of mine are from someone/else"):
+        find_weights(card.model_copy(update={"id": "mine", "weights": (other,)}))
+
+
+def cached_by_the_hub(folder: Path, content: bytes, name: str) -> Path:
+    """Keep a file as the hub's cache does: a link under the commit to a file that is named by its hash."""
+    blob, file = folder / "blobs" / name, folder / "snapshots" / COMMIT / "model.safetensors"
+    for path in (blob, file):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(content)
+    file.unlink(missing_ok=True)
+    file.symlink_to(blob)
+    return file
+
+
+def test_a_download_is_held_to_the_sha256_that_the_hub_tells(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: ModelCard
+) -> None:
+    card = tiny.model_copy(update={"weights": model_card("dinov2_s").weights})
+    content = save(make(card))
+    told = hashlib.sha256(content).hexdigest()
+    file = cached_by_the_hub(tmp_path, content.replace(b"norm1", b"norm9"), told)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: str(file))
+    with pytest.raises(InputError, match=rf"its sha256 is {sha256_file(file)}, the hub tells {told}"):
+        fetch_weights(card)
+    assert not (store / card.weights[0].id).exists()
+    cached_by_the_hub(tmp_path, content, told)
+    assert fetch_weights(card).sha256 == told
+
+
+def test_what_was_fetched_once_is_held_to_its_commit_and_sha256(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: ModelCard
+) -> None:
+    card = tiny.model_copy(update={"weights": model_card("dinov2_s").weights})
+    asked = hub_that_gives(monkeypatch, tmp_path, make(card))
+    weights = fetch_weights(card)
+    assert weights.path is not None
+    weights.path.write_bytes(b"damaged")
+    assert fetch_weights(card) == weights
+    assert [revision for *_, revision in asked] == ["main", COMMIT]
+    weights.path.write_bytes(b"damaged")
+    save_file(make(card) | {"cls_token": torch.ones(1, 1, 8)}, tmp_path / "snapshots" / COMMIT / "model.safetensors")
+    with pytest.raises(InputError, match=rf"not {weights.sha256}: it is not the file"):
+        fetch_weights(card)
 
 
 def test_a_published_file_with_a_key_too_many_is_refused(

@@ -9,11 +9,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from published import FOLDER, PUBLISHED, listed, shapes
 from safetensors.torch import load_file, save_file
-from upstream import UPSTREAM, State, Upstream, save_as_zip
+from upstream import UPSTREAM, State, Upstream, native, save_as_zip
 
 from prognobench.frame import InputError, Problems, sha256_file
 from prognobench.models import (
@@ -27,6 +26,7 @@ from prognobench.models import (
     model_card,
 )
 from prognobench.models._build import expected_tensors
+from prognobench.models._files import unzip_weights
 from prognobench.models._layouts import LAYOUTS, TIMM, to_timm
 from prognobench.models._weights import read_record
 
@@ -96,6 +96,7 @@ INNER = {
     "HF Swin, published": ("blocks.1.layernorm_before.weight",),
     "HF Swin, transformers 5": ("blocks.1.mlp.fc1.weight",),
     "HF DINOv2, published": ("layer.1.mlp.fc1.weight",),
+    "DINOv2's own, resampled": ("blocks.1.mlp.fc1.weight",),
     "MedCLIP Swin": ("blocks.1.intermediate.dense.weight",),
     "MedCLIP ResNet": ("layer2.0.conv1.weight",),
 }
@@ -164,6 +165,14 @@ def test_a_third_of_attention_that_is_missing_or_of_another_shape_is_named(
         add_weights(upstream.card, tmp_path / "m.bin")
 
 
+def test_thirds_that_are_single_numbers_are_named(store: Path, tmp_path: Path) -> None:
+    upstream = small("HF CLIP, GELU")
+    one = {key: torch.ones(()) for key in upstream.state if "vision_model.encoder.layers.1.self_attn" in key}
+    torch.save(upstream.state | one, tmp_path / "m.bin")
+    with pytest.raises(InputError, match=r"the parts of 'blocks\.1\.attn\.qkv\.weight' are single numbers"):
+        add_weights(upstream.card, tmp_path / "m.bin")
+
+
 @pytest.mark.parametrize("name", ["torchvision ResNet-50", "torchvision DenseNet", "MedCLIP ResNet"])
 def test_one_counter_of_batches_that_is_missing_is_no_old_file(store: Path, tmp_path: Path, name: str) -> None:
     upstream = small(name)
@@ -176,23 +185,19 @@ def test_one_counter_of_batches_that_is_missing_is_no_old_file(store: Path, tmp_
     assert {int(value) for key, value in loaded.items() if key.endswith("num_batches_tracked")} == {0}
 
 
-def test_dinov2s_own_file_is_timms_but_for_its_mask_token(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
-    torch.manual_seed(0)
-    state = timm.create_model(tiny.architecture, **tiny.build).state_dict()
-    torch.save(state | {"mask_token": torch.zeros(1, 8)}, tmp_path / "dinov2_vits14_pretrain.pth")
-    weights = add_weights(tiny, tmp_path / "dinov2_vits14_pretrain.pth")
-    assert read_record(weights.id).layout == "dinov2"
-    loaded = load_backbone(tiny, weights).state_dict()
-    assert loaded.keys() == state.keys()
-    assert all(torch.equal(loaded[key], state[key]) for key in state)
-
-
 def test_stored_weights_hold_no_text_tower(store: Path, tmp_path: Path) -> None:
     upstream = small("HF CLIP, quick GELU")
     torch.save(upstream.state, tmp_path / "m.bin")
     weights = add_weights(upstream.card, tmp_path / "m.bin")
     assert weights.path is not None
     assert load_file(weights.path).keys() == load_backbone(upstream.card, weights).state_dict().keys()
+
+
+def test_a_text_tower_that_medclip_does_not_have_is_refused(store: Path, tmp_path: Path) -> None:
+    upstream = small("MedCLIP ResNet")
+    torch.save(upstream.state | {"text_model.decoder.weight": torch.zeros(2)}, tmp_path / "m.bin")
+    with pytest.raises(InputError, match=r"'text_model\.decoder\.weight' is surplus"):
+        add_weights(upstream.card, tmp_path / "m.bin")
 
 
 def test_keys_of_no_layout_are_refused_with_the_known_ones(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
@@ -289,6 +294,8 @@ def test_an_archive_is_taken_as_it_was_published(store: Path, tmp_path: Path, na
         theirs, ours = upstream.features(images(card)), load_backbone(card, weights)(images(card))
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
     assert add_weights(card, archive, "tiny.pretrained") == weights
+    variant = card.model_copy(update={"id": "mine"})
+    assert add_weights(variant, archive, "tiny.pretrained").model == find_weights(variant).model == "mine"
 
 
 def test_an_archive_with_another_sha256_is_refused(store: Path, tmp_path: Path) -> None:
@@ -333,6 +340,51 @@ def test_an_archive_must_hold_one_file(
             archive.writestr(name, "x")
     with pytest.raises(InputError, match=message):
         add_weights(tiny, tmp_path / "m.zip")
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
+    with zipfile.ZipFile(tmp_path / "m.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m.bin", bytes(10_000_000))
+    with pytest.raises(InputError, match=r"m\.zip: 'm\.bin' would unpack to 10,000,000 bytes from \d+,\d+\. "):
+        add_weights(tiny, tmp_path / "m.zip")
+
+
+def test_what_is_larger_than_weights_are_is_not_unpacked(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: ModelCard
+) -> None:
+    monkeypatch.setattr("prognobench.models._files.LARGEST", 1000)
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.writestr("m.bin", bytes(1001))
+    with pytest.raises(InputError, match=r"would unpack to 1,001 bytes from 1,001"):
+        add_weights(tiny, tmp_path / "m.zip")
+
+
+def test_an_archive_that_lies_about_its_size_is_refused(store: Path, tmp_path: Path, tiny: ModelCard) -> None:
+    file = tmp_path / "m.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m.bin", bytes(10_000_000))
+    content = file.read_bytes()
+    packed = zipfile.ZipFile(file).getinfo("m.bin").compress_size
+    for size in (packed, 10_000_001):  # of both headers
+        lie = content.replace((10_000_000).to_bytes(4, "little"), size.to_bytes(4, "little"))
+        assert lie != content
+        file.write_bytes(lie)
+        with pytest.raises(InputError, match=r"m\.zip: "):
+            add_weights(tiny, file)
+
+
+@pytest.mark.parametrize("name", ["../../up.bin", "/tmp/up.bin", "a/../../up.bin"])
+def test_an_archive_cannot_choose_where_it_is_unpacked(store: Path, tmp_path: Path, name: str) -> None:
+    upstream = small("MedCLIP ResNet")
+    torch.save(upstream.state, tmp_path / "m.bin")
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.write(tmp_path / "m.bin", name)
+    target = tmp_path / "a" / "b" / "scratch"
+    target.mkdir(parents=True)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert unzip_weights(tmp_path / "m.zip", (".bin",), target) == target / "up.bin"
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} - before == {target / "up.bin"}
+    assert add_weights(upstream.card, tmp_path / "m.zip").model == "tiny"
 
 
 class Bomb:
@@ -398,7 +450,7 @@ def test_what_a_list_holds_has_its_place_in_the_model_at_full_size(name: str) ->
     layout, model, _, _ = PUBLISHED[name]
     card = model_card(model)
     if layout in ("dinov2", "huggingface-dinov2"):  # with positions as they are stored
-        card = card.model_copy(update={"build": {"img_size": 518, "num_classes": 0}})
+        card = native(model)
     expected = expected_tensors(card)
     state = {key: torch.empty(shape, device="meta") for key, shape in listed(name).items()}
     problems = Problems()

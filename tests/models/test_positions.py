@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from timm.layers import resample_abs_pos_embed
-from torch import Tensor, nn
+from upstream import dinov2_positions
 
 from prognobench.models._positions import is_square_grid, resample_as_dinov2
 
 pytestmark = pytest.mark.torch
 
 
-def upstream(positions: Tensor, pixels: int, patch: int = 14) -> Tensor:
-    """Port of `interpolate_pos_encoding` in facebookresearch/dinov2 with its released settings."""
-    count = positions.shape[1] - 1
-    if pixels // patch == math.isqrt(count):
-        return positions
-    dim = positions.shape[-1]
-    class_position, patch_positions = positions.float()[:, 0], positions.float()[:, 1:]
-    w0 = h0 = pixels // patch
-    m = int(math.sqrt(count))
-    sx, sy = float(w0 + 0.1) / m, float(h0 + 0.1) / m
-    patch_positions = nn.functional.interpolate(
-        patch_positions.reshape(1, m, m, dim).permute(0, 3, 1, 2),
-        scale_factor=(sx, sy),
-        mode="bicubic",
-        antialias=False,
-    )
-    assert (w0, h0) == patch_positions.shape[-2:]
-    patch_positions = patch_positions.permute(0, 2, 3, 1).view(1, -1, dim)
-    return torch.cat((class_position.unsqueeze(0), patch_positions), dim=1)
-
-
 @pytest.mark.parametrize("pixels", [56, 224, 336, 504, 518, 532, 700])
 def test_they_equal_upstream(pixels: int) -> None:
     positions = torch.randn(1, 1 + 37 * 37, 24, generator=torch.Generator().manual_seed(1))
     ours = resample_as_dinov2(positions, pixels // 14)
-    torch.testing.assert_close(ours, upstream(positions, pixels), rtol=0, atol=0)
+    torch.testing.assert_close(ours, dinov2_positions(positions, pixels), rtol=0, atol=0)
     assert ours.shape == (1, 1 + (pixels // 14) ** 2, 24)
 
 

@@ -49,6 +49,28 @@ def test_tokens_are_those_of_the_blocks(backbone, blocks, patch_mean):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["timm:test_vit2", "timm:test_vit3", "timm:deit_tiny_distilled_patch16_224"])
+def test_a_vit_that_does_not_read_its_class_token_is_refused(name):
+    """The mean of the patches behind a register; pooling by attention; the mean of two tokens."""
+    card = model_card(name)
+    assert (card.family, card.class_token) == ("vit", False)
+    assert refuses_readout(card, 1, False) is None
+    assert "neither class tokens" in refuses_readout(card, 2, False)
+    assert "neither class tokens" in refuses_readout(card, 1, True)
+
+
+def test_registers_stand_behind_the_class_token():
+    base = model_card("timm:test_vit")
+    registers = {"reg_tokens": 2, "no_embed_class": True}
+    card = base.model_copy(update={"id": "tiny_registers", "build": base.build | registers})
+    module = load_backbone(card, find_weights(card, "random"))
+    images = torch.randn(2, 3, card.input_size, card.input_size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        found = read_out(module, images, 2, True)
+        torch.testing.assert_close(found[:, card.width : 2 * card.width], module(images), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found, by_hand(module, images, 2, True), rtol=1e-5, atol=1e-5)
+
+
 def test_what_a_model_does_not_have_is_refused():
     cnn, vit = model_card("timm:test_resnet"), model_card("timm:test_vit")
     assert refuses_readout(cnn, 1, False) is None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import timm
@@ -12,6 +14,7 @@ from torch import nn
 
 from prognobench.frame import InputError
 from prognobench.models import find_weights, load_backbone, model_card
+from prognobench.models._timm import _read_off
 
 pytestmark = pytest.mark.torch
 
@@ -58,6 +61,22 @@ def test_its_weights_are_on_the_hub(store: Path) -> None:
         find_weights(card)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "test_vit"])
+def test_one_model_has_one_id_however_it_is_spelled(store: Path, name: str) -> None:
+    """So that a study cannot hold it twice, and its stored weights answer to both spellings."""
+    tag = timm.get_pretrained_cfg(name).tag
+    card = model_card(f"timm:{name}.{tag}")
+    assert card is model_card(f"timm:{name}")
+    assert (card.id, card.architecture) == (f"timm:{name}", name)
+    assert card.weights[0].location == f"timm/{name}.{tag}"
+
+
+def test_weights_that_are_not_the_usual_ones_make_another_model(store: Path) -> None:
+    card = model_card("timm:resnet18.tv_in1k")
+    assert (card.id, card.architecture) == ("timm:resnet18.tv_in1k", "resnet18.tv_in1k")
+    assert card.weights[0].id != model_card("timm:resnet18").weights[0].id
+
+
 @pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "resnet18.tv_in1k", "tf_efficientnet_lite0"])
 def test_timm_agrees_with_the_catalog_on_how_images_are_prepared(name: str) -> None:
     ours = model_card({"v": "dinov2_s", "r": "resnet18", "t": "efficientnet_lite0"}[name[0]])
@@ -78,6 +97,58 @@ def test_timm_agrees_with_the_catalog_on_how_images_are_prepared(name: str) -> N
 def test_a_name_that_timm_does_not_know_is_refused(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         model_card(f"timm:{name}")
+
+
+# Tokens of their own that go into a layer as they are: SigLIP's pooling, CaiT's class token, PiT's.
+@pytest.mark.parametrize("name", ["vit_base_patch16_siglip_224", "cait_xxs24_224", "pit_ti_224", "test_vit3"])
+def test_a_model_with_a_token_of_its_own_has_a_card(name: str) -> None:
+    card = model_card(f"timm:{name}")
+    with torch.device("meta"):
+        module = timm.create_model(name, num_classes=0)
+    assert (card.width, card.class_token) == (module.num_features, False)
+    assert card.gflops > 0
+
+
+class Failing(nn.Module):
+    """Fails when it sees an image, or gives maps."""
+
+    pretrained_cfg: ClassVar = {"input_size": (3, 32, 32)}
+
+    def __init__(self, gives: torch.Tensor | None) -> None:
+        super().__init__()
+        self.gives = gives
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.gives is None:
+            raise AssertionError("only on Sundays\nand holidays")
+        return self.gives
+
+
+def made(module: nn.Module | None) -> Callable[..., nn.Module]:
+    def create_model(*_: object, **__: object) -> nn.Module:
+        if module is None:
+            raise ModuleNotFoundError("No module named 'mamba'")
+        return module
+
+    return create_model
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (None, r"timm cannot make it \(ModuleNotFoundError: No module named 'mamba'\)"),
+        (Failing(None), r"does not work on an image of 32 × 32 pixels \(AssertionError: only on Sundays\)"),
+        (Failing(torch.zeros(1, 8, 4, 4)), "does not give one feature vector"),
+    ],
+    ids=["not made", "fails", "gives maps"],
+)
+def test_a_model_that_fails_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, module: nn.Module | None, message: str
+) -> None:
+    _read_off.cache_clear()
+    monkeypatch.setattr("timm.create_model", made(module))
+    with pytest.raises(InputError, match=rf"model 'timm:test_resnet[^']*': .*{message}"):
+        model_card("timm:test_resnet")
 
 
 def test_a_fused_qkv_is_divided_in_three(store: Path) -> None:

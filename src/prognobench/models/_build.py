@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-_LAYER_SCALES = {"gamma", "gamma_1", "gamma_2"}
+_SMALL = 0.11
 
 
 def load_backbone(card: ModelCard, weights: Weights, *, seed: int | None = None) -> nn.Module:
@@ -41,8 +42,8 @@ def load_backbone(card: ModelCard, weights: Weights, *, seed: int | None = None)
     nn.Module
         timm's module in eval mode and float32 without classifier: images of shape (n, 3, input_size, input_size),
         normalized as the card says, give features of shape (n, width). Random weights are timm's own
-        initialization, with LayerScale and norms that start at 0 set to 1: as published they would silence every
-        block.
+        initialization, with every scale that starts as one number of at most 0.1 set to 1 (LayerScale under any
+        name, norms and gains that start at 0): as published they would silence every block.
 
     Raises
     ------
@@ -94,7 +95,8 @@ def fit(
             problems.add(where, f"'{key}' has the shape {shapes}", remedy)
         elif tensor.is_floating_point() != expected[key].is_floating_point():
             problems.add(where, f"'{key}' is {tensor.dtype}, not {expected[key].dtype}", remedy)
-        elif not bool(tensor.isfinite().all()):
+        # The backbone is float32: what is finite in a file of wider numbers need not be so there.
+        elif tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
             problems.add(where, f"'{key}' holds values that are not finite", "Fetch or copy the file again")
     problems.raise_if_any()
     return kept
@@ -135,11 +137,25 @@ def _build_random(card: ModelCard, weights: Weights, seed: int | None) -> nn.Mod
     module = _create(card, recorded)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            # timm also starts the last norm of a residual branch at zero, which shuts that branch off.
-            shut = name.endswith(".weight") and parameter.ndim == 1 and not parameter.any()
-            if shut or name.rpartition(".")[2] in _LAYER_SCALES:
+            if _silences(name, parameter):
                 parameter.fill_(1.0)
     return module.float().eval()
+
+
+def _silences(name: str, parameter: Tensor) -> bool:
+    """Tell by its values whether a parameter shuts off a branch.
+
+    LayerScale starts at 1e-6 to 0.1 under a dozen names, and the last norm or gain of a residual branch at 0. Nothing
+    but a scale starts as one small number; as zeros, biases and tokens do, too.
+    """
+    end = name.rpartition(".")[2]
+    if "bias" in end or not parameter.numel():
+        return False
+    first = float(parameter.flatten()[0])
+    if abs(first) > _SMALL or not bool((parameter == first).all()):
+        return False
+    one_a_channel = parameter.numel() == max(parameter.shape, default=1)
+    return first != 0 or (one_a_channel and not re.search("token|pos|embed", end))
 
 
 def _create(card: ModelCard, seed: int = 0) -> nn.Module:

@@ -66,10 +66,16 @@ class ModelCard(BaseModel):
         Length of the feature vector: the normalized class token of a `vit`, the pooled map of a `cnn`.
     blocks
         Number of modules of the role `block`.
+    class_token
+        Whether the feature vector is the first token after the network's module `norm`, as it can be read after other
+        blocks, too. Not so where a network averages its tokens, pools them by attention or has no such token.
     input_size
         Side of the square input in pixels.
-    mean, std, interpolation
-        Normalization of values in [0, 1] per channel (red, green, blue), and how images are resized.
+    mean, std
+        Normalization of values in [0, 1] per channel (red, green, blue).
+    interpolation
+        How images were resized for the pretraining. A fact that nothing here follows: a study's preprocessing resizes
+        the films of all its models in one way, `standard` bilinearly.
     parameters, gflops
         Numbers in the network without classifier, and its forward cost for one image (10^9 operations, a
         multiply-add counted as two).
@@ -105,6 +111,7 @@ class ModelCard(BaseModel):
     family: Literal["vit", "swin", "cnn", "other"]
     width: Annotated[int, Field(gt=0)]
     blocks: int | None
+    class_token: bool = False
     input_size: Annotated[int, Field(gt=0)]
     mean: Triple
     std: Triple

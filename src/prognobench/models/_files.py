@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import pickle
-import shutil
 import zipfile
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prognobench.frame import InputError, Problem
+from prognobench.frame import InputError, Problem, Problems
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+# Of a file of weights, in bytes; and how many times smaller a zip archive may make it, which trained numbers never are.
+LARGEST = 8 * 10**9
+_DENSEST = 100
+_CHUNK = 2**20
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -28,14 +33,13 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 def read_safetensors(content: bytes, where: str) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file's bytes; `where` names it in errors."""
-    import safetensors
     from safetensors.torch import load
 
     try:
         state: dict[str, Tensor] = load(content)
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+    except Exception as error:  # damaged bytes fail in many ways, some of them torch's
         raise _refuse(where, f"it is not a whole safetensors file ({error})", "Fetch or copy it again") from None
-    return state
+    return _plain(where, state)
 
 
 def read_torch_file(file: Path) -> dict[str, Tensor]:
@@ -50,15 +54,39 @@ def read_torch_file(file: Path) -> dict[str, Tensor]:
         raise _refuse(
             file, f"it holds more than tensors, and code in it is not run ({reason})", "Save model.state_dict() alone"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # what a damaged pickle asks for may fail in any way
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise _refuse(file, f"it is not a whole torch file ({reason})", "Fetch or copy it again") from None
     if not isinstance(content, dict) or not content:
         raise _refuse(file, "it does not hold a state dict", "Save model.state_dict() alone")
     foreign = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
     if foreign:
         raise _refuse(file, f"these entries are not tensors: {', '.join(foreign[:5])}", "Save model.state_dict() alone")
-    return {str(key): value for key, value in content.items()}
+    unnamed = [repr(key) for key in content if not isinstance(key, str)]
+    if unnamed:
+        raise _refuse(file, f"these keys are no names: {', '.join(unnamed[:5])}", "Save model.state_dict() alone")
+    return _plain(str(file), content)
+
+
+def _plain(where: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Refuse tensors that are no plain numbers in memory: sparse, nested, quantized ones and those without values."""
+    import torch
+
+    floats = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    wholes = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+    problems = Problems()
+    for key, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_nested:
+            odd = f"of the layout {tensor.layout}"
+        elif tensor.device.type != "cpu":
+            odd = f"on the device {tensor.device}"
+        elif tensor.dtype not in (*floats, *wholes):
+            odd = f"of the type {tensor.dtype}"
+        else:
+            continue
+        problems.add(where, f"the tensor '{key}' is {odd}", "Save dense float32 tensors of the processor's memory")
+    problems.raise_if_any()
+    return state
 
 
 def unzip_weights(archive: Path, suffixes: tuple[str, ...], target: Path) -> Path:
@@ -67,7 +95,8 @@ def unzip_weights(archive: Path, suffixes: tuple[str, ...], target: Path) -> Pat
     Raises
     ------
     InputError
-        When the archive is damaged, or holds no file or several with such a suffix.
+        When the archive is damaged or unpacks to more than weights can be, or holds no file or several with such a
+        suffix.
     """
     try:
         with zipfile.ZipFile(archive) as packed:
@@ -78,12 +107,34 @@ def unzip_weights(archive: Path, suffixes: tuple[str, ...], target: Path) -> Pat
                 listed = ", ".join(found or members[:5])
                 what = f"it holds {'several files' if found else 'no file'} of weights: {listed}"
                 raise _refuse(archive, what, "Unpack it and give the file that is meant")
-            # Not `extract`: the file's place is ours to choose, whatever its name says.
-            file = target / Path(found[0]).name
-            with packed.open(found[0]) as source, file.open("wb") as unpacked:
-                shutil.copyfileobj(source, unpacked)
+            file = unpack_member(packed, found[0], target)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise _refuse(archive, f"it is not a whole zip archive ({error})", "Fetch or copy it again") from None
+    return file
+
+
+def unpack_member(packed: zipfile.ZipFile, member: str, target: Path) -> Path:
+    """Write one file of an open zip archive into `target`, and no more of it than the archive declares.
+
+    Raises
+    ------
+    InputError
+        When it is larger than weights are, or a hundred times as large as what it is packed in.
+    """
+    info = packed.getinfo(member)
+    if info.file_size > min(LARGEST, _DENSEST * max(info.compress_size, 1)):
+        what = f"'{member}' would unpack to {info.file_size:,} bytes from {info.compress_size:,}"
+        remedy = "Weights are not packed so densely; fetch the archive from its authors again"
+        raise _refuse(str(packed.filename), what, remedy)
+    # Not `extract`: the file's place is ours to choose, whatever its name says.
+    file = target / Path(member).name
+    with packed.open(info) as source, file.open("wb") as unpacked:
+        left = info.file_size
+        while left and (chunk := source.read(min(left, _CHUNK))):
+            unpacked.write(chunk)
+            left -= len(chunk)
+        if left or source.read(1):
+            raise zipfile.BadZipFile(f"'{member}' is not of the size that the archive declares")
     return file
 
 

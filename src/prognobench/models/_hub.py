@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from prognobench.frame import InputError, Problem
+from prognobench.frame import InputError, Problem, sha256_file
 
 from ._cards import ModelCard, WeightsSource
 from ._weights import fetch_command
@@ -17,7 +17,8 @@ def download_from_hub(card: ModelCard, source: WeightsSource) -> tuple[Path, str
     Raises
     ------
     InputError
-        When the hub cannot be reached or refuses, with the other ways to the same weights.
+        When the hub cannot be reached or refuses, with the other ways to the same weights; when the file is not the
+        one whose SHA-256 the hub tells.
     """
     import huggingface_hub
     import huggingface_hub.errors
@@ -36,9 +37,22 @@ def download_from_hub(card: ModelCard, source: WeightsSource) -> tuple[Path, str
                 )
             ]
         ) from None
-    # The cache keeps files under `snapshots/<commit>/`.
-    commit = file.parent.name
+    _check_against_the_hub(file, source)
+    # The cache keeps files under `snapshots/<commit>/`, also those of the repository's own folders.
+    commit = file.parents[source.file.count("/")].name
     return file, commit if re.fullmatch(r"[0-9a-f]{40}", commit) else source.revision
+
+
+def _check_against_the_hub(file: Path, source: WeightsSource) -> None:
+    """Hash a large file again: the cache names it by the SHA-256 that the hub tells, and does not look at it."""
+    told = file.resolve().name
+    if not re.fullmatch(r"[0-9a-f]{64}", told):
+        return
+    found = sha256_file(file)
+    if found != told:
+        what = f"its sha256 is {found}, the hub tells {told}: it was damaged or replaced on its way"
+        remedy = f"Remove {file.resolve()} and fetch it again"
+        raise InputError([Problem(f"{source.file} of {source.location}", what, remedy)])
 
 
 def _how_to_be_let_in(source: WeightsSource) -> str:

@@ -1,6 +1,6 @@
 """Checkpoints under the names of other libraries, to timm's keys; the layout is recognized by the keys.
 
-The lists in `_layouts/` say what a file of each layout holds, and where that is known from.
+The lists in `_layout_lists/` say what a file of each layout holds, and where that is known from.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ _OPEN_CLIP_TEXT = (
     r"text\..+",
     r"logit_(scale|bias)",
 )
-_MEDCLIP_REST = (r"text_model\..+", r"logit_scale")
+_MEDCLIP_REST = (r"text_model\.(model|projection_head)\..+", r"logit_scale")
 
 LAYOUTS = (
     # The published densenet121-a639ec97.pth; torchvision renames the same keys while it loads.
@@ -288,6 +288,8 @@ def _fused(place: str, found: dict[str, Tensor], where: str, problems: Problems)
     elif len({tensor.shape for tensor in found.values()}) > 1:
         shapes = ", ".join(f"{part} {tuple(found[part].shape)}" for part in _PARTS)
         problems.add(where, f"the parts of '{place}' have different shapes: {shapes}", "Fetch the file again")
+    elif not found["q"].dim():
+        problems.add(where, f"the parts of '{place}' are single numbers", "Fetch the file again")
     else:
         return {place: torch.cat([found[part] for part in _PARTS])}
     return {}

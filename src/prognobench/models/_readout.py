@@ -12,15 +12,53 @@ if TYPE_CHECKING:
 
 
 def readout_width(card: ModelCard, blocks: int = 1, patch_mean: bool = False) -> int:
-    """Return how many numbers `read_out` gives for one image."""
+    """Return how many numbers `read_out` gives for one image.
+
+    Parameters
+    ----------
+    card
+        The model.
+    blocks, patch_mean
+        As in `read_out`.
+
+    Returns
+    -------
+    int
+        The length of the feature vector.
+
+    Examples
+    --------
+    >>> from prognobench.models import model_card
+    >>> readout_width(model_card("dinov2_s"), blocks=4, patch_mean=True)
+    1920
+    """
     return card.width * (blocks + patch_mean)
 
 
 def refuses_readout(card: ModelCard, blocks: int, patch_mean: bool) -> str | None:
-    """Say why a model cannot be read so, or None."""
+    """Say why a model cannot be read so, or None.
+
+    Parameters
+    ----------
+    card
+        The model.
+    blocks, patch_mean
+        As in `read_out`.
+
+    Returns
+    -------
+    str or None
+        The reason, which names the model: its features are no class token, or it has fewer blocks.
+
+    Examples
+    --------
+    >>> from prognobench.models import model_card
+    >>> refuses_readout(model_card("dinov2_s"), blocks=13, patch_mean=False)
+    'dinov2_s has 12 blocks, 13 are asked for'
+    """
     if blocks == 1 and not patch_mean:
         return None
-    if card.family != "vit":
+    if not card.class_token:
         return f"{card.id} has one pooled feature vector, neither class tokens of several blocks nor patch tokens"
     if card.blocks is not None and blocks > card.blocks:
         return f"{card.id} has {card.blocks} blocks, {blocks} are asked for"

@@ -44,12 +44,19 @@ def model_card(name: str) -> ModelCard:
     ----------
     name
         The id of a card or one of its aliases, or `timm:NAME` for any model of timm; its card is then read off the
-        model itself, which imports torch.
+        model itself, which imports torch. With and without the tag of the weights that timm takes by default, it is
+        one card.
+
+    Returns
+    -------
+    ModelCard
+        Frozen; `model_copy(update={...})` makes a variant.
 
     Raises
     ------
     InputError
-        When no such model is known; the nearest known name is given.
+        When no such model is known (the nearest known name is given), when timm's cannot be made or tried, or when an
+        installed package offers models that are none.
 
     Examples
     --------

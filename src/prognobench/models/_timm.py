@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@lru_cache(maxsize=32)
 def card_from_timm(name: str) -> ModelCard:
     """Make the card of a timm model, such as `resnet50.a1_in1k`.
+
+    A name without tag means the weights that timm takes for it; with their tag it gives the same card, without tag in
+    its id: one model has one id, however it is spelled.
 
     Raises
     ------
@@ -38,26 +40,18 @@ def card_from_timm(name: str) -> ModelCard:
         raise InputError(
             [Problem(f"model 'timm:{name}'", f"timm has no weights '{tag}' of {architecture}", nearest(tag, tags))]
         )
-    return _read_off(name, architecture)
+    usual = timm.get_pretrained_cfg(architecture)
+    return _read_off(architecture if usual is not None and tag == usual.tag else name)
 
 
-def _read_off(name: str, architecture: str) -> ModelCard:
-    import timm
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    # On the meta device nothing is computed or stored, so that even the largest model is described at once.
-    with torch.device("meta"):
-        module = timm.create_model(name, pretrained=False, num_classes=0).eval()
-    use_plain_attention(module)
-    published: dict[str, Any] = module.pretrained_cfg
+@lru_cache(maxsize=32)
+def _read_off(name: str) -> ModelCard:
+    module = _on_meta(name)
+    published: dict[str, Any] = module.pretrained_cfg  # type: ignore[assignment]
     channels, height, width = published["input_size"]
     if channels != 3 or height != width:
-        raise InputError(
-            [Problem(f"model 'timm:{name}'", "its input is not a square RGB image", "Choose another model")]
-        )
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        features = module(torch.empty(1, channels, height, width, device="meta"))
+        raise _refuse(name, "its input is not a square RGB image")
+    features_width, flops = _try(module, name, height)
     roles = _roles(module)
     return ModelCard(
         id=f"timm:{name}",
@@ -65,14 +59,15 @@ def _read_off(name: str, architecture: str) -> ModelCard:
         architecture=name,
         build={"num_classes": 0},
         family=_family(module, roles),
-        width=features.shape[1],
+        width=features_width,
         blocks=_count(module, roles["block"]) if "block" in roles else None,
+        class_token=reads_class_token(module),
         input_size=height,
         mean=published["mean"],
         std=published["std"],
         interpolation=published["interpolation"],
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        gflops=round(counter.get_total_flops() / 1e9, 4),
+        gflops=round(flops / 1e9, 4),
         pretraining=published.get("tag") or "not stated by timm",
         license=published.get("license") or "not stated by timm",
         source=published.get("origin_url") or "https://github.com/huggingface/pytorch-image-models",
@@ -82,6 +77,44 @@ def _read_off(name: str, architecture: str) -> ModelCard:
         classifier=_classifier(published),
         weights=_source(name, published),
     )
+
+
+def _on_meta(name: str) -> nn.Module:
+    """Make the model where nothing is computed or stored, so that even the largest is described at once."""
+    import timm
+    import torch
+
+    try:
+        with torch.device("meta"):
+            module: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
+    except Exception as error:  # some models need other packages or a device; each fails in its own way
+        raise _refuse(name, f"timm cannot make it ({_said(error)})") from None
+    use_plain_attention(module)
+    # The counter of operations fails on some modules whose parameters want gradients.
+    return module.requires_grad_(False).eval()
+
+
+def _try(module: nn.Module, name: str, side: int) -> tuple[int, int]:
+    """Return the length of the feature vector and the operations of one image."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            features = module(torch.empty(1, 3, side, side, device="meta"))
+    except Exception as error:  # a thousand models of as many authors
+        raise _refuse(name, f"it does not work on an image of {side} × {side} pixels ({_said(error)})") from None
+    if not isinstance(features, torch.Tensor) or features.ndim != 2:
+        raise _refuse(name, "it does not give one feature vector for an image")
+    return features.shape[1], counter.get_total_flops()
+
+
+def _refuse(name: str, what: str) -> InputError:
+    return InputError([Problem(f"model 'timm:{name}'", what, "Choose another model")])
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 _CANDIDATES = {
@@ -143,6 +176,24 @@ def _family(module: nn.Module, roles: dict[str, str]) -> Literal["vit", "swin", 
         return "swin"
     attends = any("attn" in name.lower() or "attention" in name.lower() for name, _ in module.named_modules())
     return "cnn" if "conv" in roles and not attends else "other"
+
+
+def reads_class_token(module: nn.Module) -> bool:
+    """Tell whether a headless timm module gives its first token after `norm` and nothing else."""
+    from timm.models.vision_transformer import VisionTransformer
+    from torch import nn
+
+    return (
+        isinstance(module, VisionTransformer)
+        # The distilled ones give the mean of two tokens.
+        and type(module).forward_head is VisionTransformer.forward_head
+        and type(module).forward_features is VisionTransformer.forward_features
+        and module.global_pool == "token"
+        and module.cls_token is not None
+        and module.attn_pool is None
+        and not isinstance(module.norm, nn.Identity)
+        and isinstance(module.fc_norm, nn.Identity)
+    )
 
 
 def _fused(module: nn.Module, roles: dict[str, str]) -> dict[str, dict[str, tuple[int, int]]]:

