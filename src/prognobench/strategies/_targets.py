@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+from ._layer_faults import layer_faults
 
 if TYPE_CHECKING:
     from torch import nn
@@ -99,24 +100,12 @@ def refuses_roles(card: ModelCard, roles: tuple[str, ...], on_vit: tuple[str, ..
     if not roles:
         wanted = sorted({role.partition("[")[0] for role in on_vit})
         return f"the card of {card.id} names neither {', '.join(wanted)} nor conv"
-    return silent(card, roles)
-
-
-def silent(card: ModelCard, roles: tuple[str, ...]) -> str | None:
-    """Say where a model reads the weights of a module past the module itself, so that an adapter trains nothing there.
-
-    Cards of the catalog are proved in the tests; a model that is only a name of timm's is asked, on the meta device.
-    """
-    if not card.id.startswith("timm:"):
-        return None
-    wanted = {role.partition("[")[0] for role in roles}
-    for name in _uncalled(card.architecture):
-        if card.role_of(name) in wanted:
-            return (
-                f"{card.id} never calls its module {name}, it reads the weight past it: "
-                "an adapter there would train nothing"
-            )
-    return None
+    asked = {role.partition("[")[0] for role in roles}
+    try:
+        faults = layer_faults(card)
+    except ValueError as error:
+        return f"{card.id} cannot be tried: {error}"
+    return next((fault for name, fault in faults.items() if card.role_of(name) in asked), None)
 
 
 def _rows(card: ModelCard, role: str, part: str, outputs: int) -> tuple[int, int]:
@@ -128,20 +117,3 @@ def _rows(card: ModelCard, role: str, part: str, outputs: int) -> tuple[int, int
         index = _PARTS.index(part)
         return index * size, (index + 1) * size
     raise ValueError(f"the card of {card.id} does not say which rows of {role} are {part}")
-
-
-@lru_cache(maxsize=32)
-def _uncalled(architecture: str) -> tuple[str, ...]:
-    import timm
-    import torch
-    from torch import nn
-
-    with torch.device("meta"):
-        module = timm.create_model(architecture, pretrained=False, num_classes=0).eval()
-    called: set[str] = set()
-    layers = {name: part for name, part in module.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)}
-    for name, part in layers.items():
-        part.register_forward_hook(lambda *_, name=name: called.add(name))
-    with torch.no_grad():
-        module(torch.empty(1, *cast("tuple[int, int, int]", module.pretrained_cfg["input_size"]), device="meta"))
-    return tuple(name for name in layers if name not in called)
