@@ -110,7 +110,7 @@ class DeafViT(nn.Module):
 
 
 def test_an_adapter_that_is_never_called_fails_the_proof():
-    roles = {"attention.qkv": r"blocks\.\d+\.attn\.qkv"}
+    roles = {"attention.qkv": r"blocks\.\d+\.attn\.qkv", "patch_embed": "embed"}
     card = model_card("dinov2_s").model_copy(update={"roles": roles, "blocks": 2})
     (vera,) = parse_strategies(["vera"])
     failures = " ".join(prove(vera, DeafViT(), card).failures())

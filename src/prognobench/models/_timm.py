@@ -59,12 +59,15 @@ def _read_off(name: str, architecture: str) -> ModelCard:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         features = module(torch.empty(1, channels, height, width, device="meta"))
     roles = _roles(module)
+    family = _family(module, roles)
+    # Strategies know which linear maps of these two to take, by their usual names.
+    roles |= {} if family in ("vit", "swin") else _linear(module)
     return ModelCard(
         id=f"timm:{name}",
         name=name,
         architecture=name,
         build={"num_classes": 0},
-        family=_family(module, roles),
+        family=family,
         width=features.shape[1],
         blocks=_count(module, roles["block"]) if "block" in roles else None,
         input_size=height,
@@ -116,6 +119,13 @@ def _roles(module: nn.Module) -> dict[str, str]:
         roles |= {"conv.depthwise": _alternatives(grouped)} if grouped else {}
     norms = [name for name, part in modules.items() if _is_norm(part)]
     return roles | ({"norm": _alternatives(norms)} if norms else {})
+
+
+def _linear(module: nn.Module) -> dict[str, str]:
+    from torch import nn
+
+    names = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    return {"linear": _alternatives(names)} if names else {}
 
 
 def _is_norm(part: nn.Module) -> bool:

@@ -82,10 +82,7 @@ def _called(module: nn.Module, layers: dict[str, Any], input_size: int) -> set[s
     import torch
 
     called: set[str] = set()
-    hooks = [
-        part.register_forward_hook(lambda *_, name=name: called.add(name))
-        for name, part in layers.items()
-    ]
+    hooks = [part.register_forward_hook(lambda *_, name=name: called.add(name)) for name, part in layers.items()]
     try:
         with torch.no_grad():
             module(torch.empty(1, 3, input_size, input_size, device="meta"))
