@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from prognobench.models import model_card
-from prognobench.strategies import parse_strategies
+from prognobench.strategies import matrix_rows, parse_strategies
 from prognobench.strategies._layer_faults import _is_linear_in_weight, layer_faults
 
 pytestmark = pytest.mark.torch
@@ -82,3 +82,48 @@ def test_the_trial_leaves_no_hook_and_draws_nothing():
 def test_a_card_that_does_not_fit_its_architecture_is_refused_with_the_reason(change, message):
     (lora,) = parse_strategies(["lora"])
     assert message in lora.refuses(outsider("timm:test_vit", **change))
+
+
+def half_named():
+    """A card whose pattern for qkv finds that of the first block alone."""
+    card = outsider("timm:test_vit")
+    return card.model_copy(update={"roles": card.roles | {"attention.qkv": r"blocks\.0\.attn\.qkv"}})
+
+
+@pytest.mark.parametrize("strategy", ADAPTERS)
+def test_a_plan_that_would_fail_is_refused_before_a_job_is_planned(strategy):
+    (chosen,) = parse_strategies([strategy])
+    assert re.search(r"finds 1 modules of the role attention\.qkv\S* in outsider, not 6", chosen.refuses(half_named()))
+
+
+def test_rows_of_a_fused_matrix_that_nobody_knows_are_a_reason():
+    """Half of GC-ViT's blocks compute q elsewhere."""
+    lora, ia3 = parse_strategies(["lora", "ia3"])
+    card = model_card("timm:gcvit_xxtiny")
+    assert lora.refuses(card) is None
+    assert "does not say which rows of attention.qkv are k" in ia3.refuses(card)
+
+
+def test_a_model_without_a_bias_is_refused_by_bitfit(monkeypatch):
+    (bitfit,) = parse_strategies(["bitfit"])
+    card = outsider("timm:test_vit")
+    assert bitfit.refuses(card) is None
+    monkeypatch.setattr("prognobench.strategies._bitfit._own_biases", lambda module: [])
+    assert bitfit.refuses(outsider("timm:test_vit", name="another")) == "BitFit finds no bias in outsider"
+
+
+class Careless(type(parse_strategies(["lp"])[0])):
+    """A plug-in's strategy that foresees nothing."""
+
+    def plan(self, backbone, card):
+        raise KeyError(card.id)
+
+
+def test_cards_and_strategies_of_plug_ins_are_rows_of_the_matrix_with_their_reason(monkeypatch):
+    monkeypatch.setattr("prognobench.strategies._matrix.model_cards", lambda: {"outsider": half_named()})
+    strategies = [*parse_strategies(["lora", "lp"]), Careless()]
+    monkeypatch.setattr("prognobench.strategies._matrix.matrix_strategies", lambda: strategies)
+    lora, probe, careless = matrix_rows()
+    assert [row["status"] for row in (lora, probe, careless)] == ["refused", "ok", "refused"]
+    assert "finds 1 modules" in lora["reason"]
+    assert careless["reason"] == "'outsider'"

@@ -43,10 +43,10 @@ class AdapterStrategy(Strategy):
         return any(target.rows is not None for target in plan.targets)
 
     def refuses(self, card: ModelCard) -> str | None:
-        """Say that a model has no place for the adapter, or one where it would train nothing."""
+        """Say that a model has no place for the adapter, one where it would train nothing, or no plan."""
         from ._targets import refuses_roles
 
-        return refuses_roles(card, self.roles(card), self.on_vit)
+        return refuses_roles(card, self.roles(card), self.on_vit) or self.cannot_plan(card)
 
     def plan(self, backbone: nn.Module, card: ModelCard) -> InjectionPlan:
         """Choose the modules by their roles."""

@@ -34,6 +34,10 @@ class BitFit(Strategy):
         source="Ben Zaken et al. 2022, arXiv 2106.10199",
     )
 
+    def refuses(self, card: ModelCard) -> str | None:
+        """Say that a model has no bias at all."""
+        return self.cannot_plan(card)
+
     def plan(self, backbone: nn.Module, card: ModelCard) -> InjectionPlan:
         """Choose every module that holds a bias."""
         targets = []

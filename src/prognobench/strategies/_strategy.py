@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from prognobench.frame import Document
+from prognobench.frame import Document, canonical_json
 from prognobench.protocols import Protocol
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prognobench.models import ModelCard
 
 Kind = Literal["probe", "adapter", "backbone"]
+_TRIED: dict[tuple[type[Strategy], str], str | None] = {}
 
 
 class StrategyCard(BaseModel):
@@ -124,6 +125,20 @@ class Strategy(ABC):
     def refuses(self, card: ModelCard) -> str | None:
         """Say why this strategy cannot work on a model, or None; asked when a study is planned."""
         return None
+
+    def cannot_plan(self, card: ModelCard) -> str | None:
+        """Try the plan on the architecture without numbers, and say why there is none; for `refuses`."""
+        from ._layer_faults import on_meta
+
+        asked = (type(self), canonical_json([self.resolved(), card.model_dump(mode="json")]))
+        # A study asks for each of its tasks.
+        if asked not in _TRIED:
+            try:
+                self.plan(on_meta(card), card)
+                _TRIED[asked] = None
+            except ValueError as error:
+                _TRIED[asked] = str(error)
+        return _TRIED[asked]
 
     @abstractmethod
     def plan(self, backbone: nn.Module, card: ModelCard) -> InjectionPlan:
