@@ -148,9 +148,11 @@ def test_a_removal_that_leaves_something_behind_fails_the_proof(monkeypatch):
     assert any("removal leaves" in failure for failure in prove(lora, backbone, card).failures())
 
 
+@pytest.mark.parametrize("model", ["timm:test_vit", "timm:test_resnet"])
 @pytest.mark.parametrize("strategy", ["fft", "lora", "vera", "ia3", "bitfit"])
-def test_a_state_with_a_key_too_many_or_too_few_is_refused(strategy):
-    backbone, card = built("timm:test_vit")
+def test_a_state_with_a_key_too_many_or_too_few_or_of_another_shape_is_refused(model, strategy):
+    """Layers of peft and layers of ours, both."""
+    backbone, card = built(model)
     (chosen,) = parse_strategies([strategy])
     module = chosen.apply(backbone, chosen.plan(backbone, card), 0)
     state = chosen.state(module)
@@ -159,3 +161,7 @@ def test_a_state_with_a_key_too_many_or_too_few_is_refused(strategy):
         chosen.load(module, {name: tensor for name, tensor in state.items() if name != first})
     with pytest.raises(ValueError):
         chosen.load(module, state | {"surplus": torch.zeros(1)})
+    unchanged = chosen.state(module)
+    with pytest.raises(ValueError, match=r"shape"):
+        chosen.load(module, state | {first: torch.zeros(*state[first].shape, 2)})
+    assert all(torch.equal(tensor, unchanged[name]) for name, tensor in chosen.state(module).items())

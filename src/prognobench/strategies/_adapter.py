@@ -87,17 +87,14 @@ class AdapterStrategy(Strategy):
 
     def load(self, module: nn.Module, state: dict[str, Tensor]) -> None:
         """Put an adapter back."""
-        from ._layers import load_own_state
+        from ._layers import check_state, load_own_state
 
         if not _is_peft(module):
             load_own_state(module, state)
             return
         from peft import set_peft_model_state_dict
 
-        here = _peft_state(module)
-        if here.keys() != state.keys():
-            wrong = sorted(here.keys() ^ state.keys())
-            raise ValueError(f"the adapter's keys do not fit: {len(wrong)} differ, the first is '{wrong[0]}'")
+        check_state(state, _peft_state(module))
         set_peft_model_state_dict(module, state)
 
     def merge(self, module: nn.Module) -> nn.Module | None:

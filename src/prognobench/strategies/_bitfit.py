@@ -72,13 +72,9 @@ class BitFit(Strategy):
         """Put biases back."""
         import torch
 
-        originals = module.__dict__[_ORIGINALS]
-        if originals.keys() != state.keys():
-            wrong = sorted(originals.keys() ^ state.keys())
-            raise ValueError(f"the biases do not fit: {len(wrong)} names differ, the first is '{wrong[0]}'")
-        for name, bias in originals.items():
-            if bias.shape != state[name].shape:
-                raise ValueError(f"'{name}' has the shape {tuple(state[name].shape)}, not {tuple(bias.shape)}")
+        from ._layers import check_state
+
+        check_state(state, module.__dict__[_ORIGINALS])
         with torch.no_grad():
             for name, tensor in state.items():
                 module.get_parameter(name).copy_(tensor)
