@@ -68,3 +68,12 @@ def test_without_known_blocks_the_share_of_the_weights_decides():
     changed = card.model_copy(update={"roles": {**card.roles, "conv": r"stages\.1\.downsample\.1"}})
     with pytest.raises(ValueError, match=r"modules with [0-9.]+% of its weights, the least is 10%"):
         planned("lora", changed)
+
+
+def test_an_adapter_as_large_as_what_it_adapts_is_refused_while_planning():
+    """A block of width 64 holds 64 × (192 + 192 + 192) numbers in qkv, fc1 and fc2; LoRA trains 256 × 3 a rank."""
+    fits, too_large = parse_strategies([{"lora": {"rank": [47, 48]}}])
+    card = model_card("timm:test_vit")
+    assert fits.refuses(card) is None
+    reason = "lora_r48 would train 221,184 numbers beside 221,184 that stay frozen in timm:test_vit"
+    assert too_large.refuses(card).startswith(reason)

@@ -56,7 +56,14 @@ class AdapterStrategy(Strategy):
         if not roles:
             raise ValueError(f"{self.title} has no place in {card.id}: {self.refuses(card)}")
         found = sites(backbone, card, roles, self.title)
-        return InjectionPlan(self.label, tuple(Target(s.name, s.role, self.count(s), s.rows) for s in found))
+        plan = InjectionPlan(self.label, tuple(Target(s.name, s.role, self.count(s), s.rows) for s in found))
+        held = sum(site.inputs * site.outputs for site in found)
+        if plan.trainable >= held:
+            raise ValueError(
+                f"{self.label} would train {plan.trainable:,} numbers beside {held:,} that stay frozen in {card.id}: "
+                "take a smaller rank, or fft"
+            )
+        return plan
 
     def apply(self, backbone: nn.Module, plan: InjectionPlan, seed: int) -> nn.Module:
         """Put the layers in; BatchNorm stays in eval mode (the trainer sees to it)."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from prognobench.frame import Document
 
 from ._adapter import AdapterStrategy, by_module
-from ._strategy import InjectionPlan, StrategyCard
+from ._strategy import InjectionPlan, Rank, StrategyCard
 from ._targets import VIT_ROLES, Site, default_roles, paper_roles
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Lora(AdapterStrategy):
     class Settings(Document):
         """Settings of `lora`."""
 
-        rank: Annotated[int, Field(ge=1)] = 8
+        rank: Rank = 8
         """Inner width of the low-rank term."""
         variant: Literal["standard", "paper"] = "standard"
         """`standard`: qkv, fc1 and fc2 (ViT), ungrouped convolutions but the stem (CNN). `paper`: the modules, alpha 1

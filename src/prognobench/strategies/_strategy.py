@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from prognobench.frame import Document, canonical_json
 from prognobench.protocols import Protocol
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 
 Kind = Literal["probe", "adapter", "backbone"]
 _TRIED: dict[tuple[type[Strategy], str], str | None] = {}
+
+
+def _whole(value: Any) -> Any:
+    # Left to itself pydantic makes whole numbers of true, 8.0 and 1_0 as well.
+    if isinstance(value, bool | float) or (isinstance(value, str) and not re.fullmatch(r"[0-9]+", value)):
+        raise ValueError("Input should be a whole number in digits")
+    return value
+
+
+Rank = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 
 
 class StrategyCard(BaseModel):
