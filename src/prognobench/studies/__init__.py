@@ -1,5 +1,6 @@
 """The grid: plan, execute, resume, record."""
 
+from ._adapters import export_adapter
 from ._doctor import Finding, examine
 from ._estimate import Estimate, estimate
 from ._features import export_features
@@ -26,6 +27,7 @@ __all__ = [
     "Watcher",
     "estimate",
     "examine",
+    "export_adapter",
     "export_features",
     "job_key",
     "plan_study",
