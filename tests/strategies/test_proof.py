@@ -110,7 +110,7 @@ class DeafViT(nn.Module):
 
 
 def test_an_adapter_that_is_never_called_fails_the_proof():
-    roles = {"attention.qkv": r"blocks\.\d+\.attn\.qkv"}
+    roles = {"attention.qkv": r"blocks\.\d+\.attn\.qkv", "patch_embed": "embed"}
     card = model_card("dinov2_s").model_copy(update={"roles": roles, "blocks": 2})
     (vera,) = parse_strategies(["vera"])
     failures = " ".join(prove(vera, DeafViT(), card).failures())
@@ -125,32 +125,119 @@ def test_a_role_that_misses_some_blocks_is_an_error():
         vera.plan(DeafViT(), card)
 
 
-@pytest.mark.parametrize("strategy", ["lora", "ia3"])
-def test_a_merge_that_forgets_an_adapter_fails_the_proof(monkeypatch, strategy):
-    backbone, card = built("timm:test_vit")
+# Layers of peft, and our own at slices (of the authors' lists for CLIP, and of the published IA³) and convolutions.
+MERGED = [
+    ("timm:test_vit", "lora", None),
+    ("timm:test_vit", "vera", None),
+    ("timm:test_vit", {"ia3": {"variant": "paper"}}, None),
+    ("timm:test_vit", "ia3", None),
+    ("timm:test_vit", {"lora": {"variant": "paper", "alpha": 8}}, {"lora": SEPARATE}),
+    ("timm:test_vit", {"vera": {"variant": "paper"}}, {"vera": SEPARATE}),
+    ("timm:test_resnet", "lora", None),
+    ("timm:test_resnet", "vera", None),
+    ("timm:test_resnet", "ia3", None),
+]
+
+
+@pytest.mark.parametrize(("model", "strategy", "paper"), MERGED)
+def test_a_merge_that_forgets_one_adapter_fails_the_proof(monkeypatch, model, strategy, paper):
+    backbone, card = built(model)
+    card = card if paper is None else card.model_copy(update={"paper": paper})
     (chosen,) = parse_strategies([strategy])
+    forgotten = chosen.plan(backbone, card).targets[-1].module
+    parent, _, child = forgotten.rpartition(".")
     honest = type(chosen).merge
-    original = copy.deepcopy(backbone.blocks[0].mlp.fc2)
+    original = copy.deepcopy(backbone.get_submodule(forgotten))
+    assert prove(chosen, backbone, card, images=1).failures() == []
 
     def forgetful(self, module):
         merged = honest(self, module)
-        merged.blocks[0].mlp.fc2 = original
+        setattr(merged.get_submodule(parent), child, original)
         return merged
 
     monkeypatch.setattr(type(chosen), "merge", forgetful)
-    assert any("merged backbone differs" in failure for failure in prove(chosen, backbone, card).failures())
+    failures = prove(chosen, backbone, card, images=1).failures()
+    assert any("merged backbone differs" in failure for failure in failures)
 
 
-def test_a_removal_that_leaves_something_behind_fails_the_proof(monkeypatch):
+def train_mode(backbone):
+    backbone.blocks[0].train()
+
+
+def gradient(backbone):
+    backbone.norm.weight.requires_grad_(True)
+
+
+def hook(backbone):
+    backbone.norm.register_forward_hook(lambda *_: None)
+
+
+def forgotten_buffer(backbone):
+    backbone.register_buffer("left", torch.zeros(1), persistent=False)
+
+
+def other_class(backbone):
+    backbone.norm.__class__ = type("Wrapped", (type(backbone.norm),), {})
+
+
+def other_value(backbone):
+    with torch.no_grad():
+        backbone.norm.weight[0] += 1e-6
+
+
+@pytest.mark.parametrize("fault", [train_mode, gradient, hook, forgotten_buffer, other_class, other_value])
+def test_a_removal_that_leaves_something_behind_fails_the_proof(monkeypatch, fault):
     backbone, card = built("timm:test_vit")
     (lora,) = parse_strategies(["lora"])
-    monkeypatch.setattr(type(lora), "remove", type(lora).merge)
-    assert any("removal leaves" in failure for failure in prove(lora, backbone, card).failures())
+    honest = type(lora).remove
+
+    def careless(self, module):
+        restored = honest(self, module)
+        fault(restored)
+        return restored
+
+    monkeypatch.setattr(type(lora), "remove", careless)
+    assert any("removal leaves" in failure for failure in prove(lora, backbone, card, images=1).failures())
 
 
-@pytest.mark.parametrize("strategy", ["fft", "lora", "vera", "ia3", "bitfit"])
-def test_a_state_with_a_key_too_many_or_too_few_is_refused(strategy):
+def test_a_tensor_that_trains_beside_the_plan_fails_the_proof(monkeypatch):
     backbone, card = built("timm:test_vit")
+    (lora,) = parse_strategies(["lora"])
+    honest = type(lora).apply
+
+    def generous(self, *given):
+        module = honest(self, *given)
+        next(p for name, p in module.named_parameters() if name.endswith("norm.weight")).requires_grad_(True)
+        return module
+
+    monkeypatch.setattr(type(lora), "apply", generous)
+    assert any("numbers are trained where the plan has" in f for f in prove(lora, backbone, card, images=1).failures())
+
+
+def test_a_state_that_only_lives_in_memory_fails_the_proof(monkeypatch):
+    """What a job saves is read by others, as bytes."""
+    backbone, card = built("timm:test_vit")
+    (lora,) = parse_strategies(["lora"])
+    handed_out, saves, loads = [], type(lora).state, type(lora).load
+
+    def state(self, module):
+        handed_out.append(saves(self, module))
+        return handed_out[-1]
+
+    def load(self, module, state):
+        if any(state is known for known in handed_out):
+            loads(self, module, state)
+
+    monkeypatch.setattr(type(lora), "state", state)
+    monkeypatch.setattr(type(lora), "load", load)
+    assert any("after save and load" in failure for failure in prove(lora, backbone, card, images=1).failures())
+
+
+@pytest.mark.parametrize("model", ["timm:test_vit", "timm:test_resnet"])
+@pytest.mark.parametrize("strategy", ["fft", "lora", "vera", "ia3", "bitfit"])
+def test_a_state_with_a_key_too_many_or_too_few_or_of_another_shape_is_refused(model, strategy):
+    """Layers of peft and layers of ours, both."""
+    backbone, card = built(model)
     (chosen,) = parse_strategies([strategy])
     module = chosen.apply(backbone, chosen.plan(backbone, card), 0)
     state = chosen.state(module)
@@ -159,3 +246,7 @@ def test_a_state_with_a_key_too_many_or_too_few_is_refused(strategy):
         chosen.load(module, {name: tensor for name, tensor in state.items() if name != first})
     with pytest.raises(ValueError):
         chosen.load(module, state | {"surplus": torch.zeros(1)})
+    unchanged = chosen.state(module)
+    with pytest.raises(ValueError, match=r"shape"):
+        chosen.load(module, state | {first: torch.zeros(*state[first].shape, 2)})
+    assert all(torch.equal(tensor, unchanged[name]) for name, tensor in chosen.state(module).items())

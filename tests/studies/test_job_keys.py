@@ -97,3 +97,13 @@ def test_a_model_under_two_spellings_is_refused_when_it_is_planned(study_file):
     both = 'models=[{"timm:test_vit": {weights: random}}, {"timm:test_vit.r160_in1k": {weights: random}}]'
     with pytest.raises(InputError, match=r"'timm:test_vit@random' is asked for twice, once by another name"):
         plan_study(read_study(study_file, [both]))
+
+
+def test_a_corrected_list_of_targets_is_another_job(study_file, monkeypatch):
+    from prognobench.strategies import strategy_families
+
+    before = keys(study_file)
+    lora = strategy_families()["lora"]
+    monkeypatch.setattr(lora, "roles", lambda self, card: ("mlp.fc1",))
+    changed = {place for place, (old, new) in enumerate(zip(before, keys(study_file), strict=True)) if old != new}
+    assert changed == set(range(6, 9))

@@ -53,12 +53,15 @@ def _read_off(name: str) -> ModelCard:
         raise _refuse(name, "its input is not a square RGB image")
     features_width, flops = _try(module, name, height)
     roles = _roles(module)
+    family = _family(module, roles)
+    # Strategies know which linear maps of these two to take, by their usual names.
+    roles |= {} if family in ("vit", "swin") else _linear(module)
     return ModelCard(
         id=f"timm:{name}",
         name=name,
         architecture=name,
         build={"num_classes": 0},
-        family=_family(module, roles),
+        family=family,
         width=features_width,
         blocks=_count(module, roles["block"]) if "block" in roles else None,
         class_token=reads_class_token(module),
@@ -149,6 +152,13 @@ def _roles(module: nn.Module) -> dict[str, str]:
         roles |= {"conv.depthwise": _alternatives(grouped)} if grouped else {}
     norms = [name for name, part in modules.items() if _is_norm(part)]
     return roles | ({"norm": _alternatives(norms)} if norms else {})
+
+
+def _linear(module: nn.Module) -> dict[str, str]:
+    from torch import nn
+
+    names = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    return {"linear": _alternatives(names)} if names else {}
 
 
 def _is_norm(part: nn.Module) -> bool:

@@ -43,10 +43,10 @@ class AdapterStrategy(Strategy):
         return any(target.rows is not None for target in plan.targets)
 
     def refuses(self, card: ModelCard) -> str | None:
-        """Say that a model has no place for the adapter, or one where it would train nothing."""
+        """Say that a model has no place for the adapter, one where it would train nothing, or no plan."""
         from ._targets import refuses_roles
 
-        return refuses_roles(card, self.roles(card), self.on_vit)
+        return refuses_roles(card, self.roles(card), self.on_vit) or self.cannot_plan(card)
 
     def plan(self, backbone: nn.Module, card: ModelCard) -> InjectionPlan:
         """Choose the modules by their roles."""
@@ -56,7 +56,14 @@ class AdapterStrategy(Strategy):
         if not roles:
             raise ValueError(f"{self.title} has no place in {card.id}: {self.refuses(card)}")
         found = sites(backbone, card, roles, self.title)
-        return InjectionPlan(self.label, tuple(Target(s.name, s.role, self.count(s), s.rows) for s in found))
+        plan = InjectionPlan(self.label, tuple(Target(s.name, s.role, self.count(s), s.rows) for s in found))
+        held = sum(site.inputs * site.outputs for site in found)
+        if plan.trainable >= held:
+            raise ValueError(
+                f"{self.label} would train {plan.trainable:,} numbers beside {held:,} that stay frozen in {card.id}: "
+                "take a smaller rank, or fft"
+            )
+        return plan
 
     def apply(self, backbone: nn.Module, plan: InjectionPlan, seed: int) -> nn.Module:
         """Put the layers in; BatchNorm stays in eval mode (the trainer sees to it)."""
@@ -87,17 +94,14 @@ class AdapterStrategy(Strategy):
 
     def load(self, module: nn.Module, state: dict[str, Tensor]) -> None:
         """Put an adapter back."""
-        from ._layers import load_own_state
+        from ._layers import check_state, load_own_state
 
         if not _is_peft(module):
             load_own_state(module, state)
             return
         from peft import set_peft_model_state_dict
 
-        here = _peft_state(module)
-        if here.keys() != state.keys():
-            wrong = sorted(here.keys() ^ state.keys())
-            raise ValueError(f"the adapter's keys do not fit: {len(wrong)} differ, the first is '{wrong[0]}'")
+        check_state(state, _peft_state(module))
         set_peft_model_state_dict(module, state)
 
     def merge(self, module: nn.Module) -> nn.Module | None:

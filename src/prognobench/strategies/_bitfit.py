@@ -35,6 +35,10 @@ class BitFit(Strategy):
         aliases={"linear_probing_fitbit_test_all": {}, "linear_probing_fitbit_FSL_test_all": {}},
     )
 
+    def refuses(self, card: ModelCard) -> str | None:
+        """Say that a model has no bias at all."""
+        return self.cannot_plan(card)
+
     def plan(self, backbone: nn.Module, card: ModelCard) -> InjectionPlan:
         """Choose every module that holds a bias."""
         targets = []
@@ -69,13 +73,9 @@ class BitFit(Strategy):
         """Put biases back."""
         import torch
 
-        originals = module.__dict__[_ORIGINALS]
-        if originals.keys() != state.keys():
-            wrong = sorted(originals.keys() ^ state.keys())
-            raise ValueError(f"the biases do not fit: {len(wrong)} names differ, the first is '{wrong[0]}'")
-        for name, bias in originals.items():
-            if bias.shape != state[name].shape:
-                raise ValueError(f"'{name}' has the shape {tuple(state[name].shape)}, not {tuple(bias.shape)}")
+        from ._layers import check_state
+
+        check_state(state, module.__dict__[_ORIGINALS])
         with torch.no_grad():
             for name, tensor in state.items():
                 module.get_parameter(name).copy_(tensor)

@@ -90,8 +90,8 @@ class Ia3(AdapterStrategy):
 
 
 def _at_input(role: str) -> bool:
-    """Tell whether activations are scaled where they enter; those of attention-in and convolutions as they leave."""
-    return not role.startswith(("attention.qkv", "conv"))
+    """Tell whether activations are scaled where they enter; those of attention-in and of CNNs as they leave."""
+    return not role.startswith(("attention.qkv", "conv", "linear"))
 
 
 STRATEGY = Ia3

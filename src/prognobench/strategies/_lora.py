@@ -10,7 +10,7 @@ from prognobench.frame import Document
 from prognobench.protocols import Protocol
 
 from ._adapter import AdapterStrategy, by_module, left_to_protocol
-from ._strategy import InjectionPlan, StrategyCard
+from ._strategy import InjectionPlan, Rank, StrategyCard
 from ._targets import VIT_ROLES, Site, default_roles, paper_roles
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Lora(AdapterStrategy):
     class Settings(Document):
         """Settings of `lora`."""
 
-        rank: Annotated[int, Field(ge=1)] = 8
+        rank: Rank = 8
         """Inner width of the low-rank term."""
         variant: Literal["standard", "paper"] = "standard"
         """`standard`: qkv, fc1 and fc2 (ViT), ungrouped convolutions but the stem (CNN). `paper`: the modules, alpha 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from prognobench.models import ModelCard, model_cards
 
+from ._layer_faults import on_meta
 from ._proof import prove as prove_pair
 from ._registry import parse_strategies, strategy_families
 from ._strategy import Strategy
@@ -42,8 +43,8 @@ def matrix_rows(prove: bool = False, models: list[str] | None = None) -> list[di
     for card in model_cards().values():
         if models is not None and card.id not in models:
             continue
-        backbone = load_backbone(card, find_weights(card, "random")) if prove else _on_meta(card)
-        rows += [_row(strategy, backbone, card, prove) for strategy in matrix_strategies()]
+        backbone = load_backbone(card, find_weights(card, "random")) if prove else None
+        rows += [_row(strategy, backbone, card) for strategy in matrix_strategies()]
     return rows
 
 
@@ -79,7 +80,7 @@ def _settings_of(name: str, family: type[Strategy]) -> Iterator[Strategy]:
     yield from parse_strategies([{name: axes}])
 
 
-def _row(strategy: Strategy, backbone: nn.Module, card: ModelCard, prove: bool) -> dict[str, Any]:
+def _row(strategy: Strategy, backbone: nn.Module | None, card: ModelCard) -> dict[str, Any]:
     row = {
         "model": card.id,
         "strategy": strategy.card.name,
@@ -91,17 +92,12 @@ def _row(strategy: Strategy, backbone: nn.Module, card: ModelCard, prove: bool) 
     }
     if row["reason"]:
         return row
-    if not prove:
-        return row | {"trainable_params": strategy.plan(backbone, card).trainable, "status": "ok"}
+    if backbone is None:
+        try:
+            plan = strategy.plan(on_meta(card), card)
+        except Exception as error:  # a plug-in's plan may fail in any way that its `refuses` did not foresee
+            return row | {"reason": str(error) or repr(error)}
+        return row | {"trainable_params": plan.trainable, "status": "ok"}
     proof = prove_pair(strategy, backbone, card, images=1)
     reason = "; ".join(proof.failures())
     return row | {"trainable_params": proof.plan.trainable, "status": "failed" if reason else "ok", "reason": reason}
-
-
-def _on_meta(card: ModelCard) -> nn.Module:
-    import timm
-    import torch
-
-    with torch.device("meta"):
-        backbone: nn.Module = timm.create_model(card.architecture, pretrained=False, **card.build)
-    return backbone

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import itertools
 import pkgutil
+import sys
+from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import entry_points
+from importlib import metadata
 from typing import Any
 
 from pydantic import ValidationError
 
-from prognobench.frame import nearest
+from prognobench.frame import Document, Problems, nearest
 
 from ._strategy import Strategy, StrategyCard
 
@@ -19,7 +22,26 @@ ENTRY_POINTS = "prognobench.strategies"
 
 
 def strategy_cards() -> dict[str, StrategyCard]:
-    """Return the card of every strategy, by name."""
+    """Return the card of every strategy, by name.
+
+    They are those of this package and those of the classes that installed packages offer under the entry point
+    `prognobench.strategies`.
+
+    Returns
+    -------
+    dict
+        Name to card.
+
+    Raises
+    ------
+    InputError
+        When an installed package offers something else, cannot be imported, or takes a name that is in use.
+
+    Examples
+    --------
+    >>> strategy_cards()["lora"].title
+    'LoRA'
+    """
     return {name: strategy.card for name, strategy in strategy_families().items()}
 
 
@@ -34,7 +56,7 @@ def parse_strategies(items: Any) -> list[Strategy]:
     Raises
     ------
     ValueError
-        Unknown strategy or setting, a value that does not fit, or the same strategy twice.
+        Unknown strategy or setting, a value that does not fit, the same strategy twice, or a broken plug-in.
 
     Examples
     --------
@@ -94,21 +116,68 @@ def _build(family: type[Strategy], settings: dict[str, Any]) -> Strategy:
         ) from None
 
 
-@cache
 def strategy_families() -> dict[str, type[Strategy]]:
-    """Return the class of every strategy by its name: those of this package and of installed plug-ins."""
+    """Return the class of every strategy by its name: those of this package and of installed plug-ins.
+
+    Raises
+    ------
+    InputError
+        When an installed package offers something else, cannot be imported, or takes a name that is in use.
+    """
+    # What is installed changes with the search path and hardly ever without it.
+    return _scan(tuple(sys.path))
+
+
+@cache
+def _scan(search_path: tuple[str, ...]) -> dict[str, type[Strategy]]:
+    found = {family.card.name: family for family in _own_families()}
+    origins = dict.fromkeys(found, "this package")
+    problems = Problems()
+    for origin, family in _from_packages(problems):
+        name = family.card.name
+        if name in found:
+            problems.add(
+                origin, f"the strategy '{name}' is there already, from {origins[name]}", "Uninstall one of the two"
+            )
+            continue
+        found[name], origins[name] = family, origin
+    problems.raise_if_any()
+    return found
+
+
+def _own_families() -> Iterator[type[Strategy]]:
     package = importlib.import_module(__package__)
-    found: list[type[Strategy]] = []
     for module in pkgutil.iter_modules(package.__path__):
         if module.ispkg:
             continue  # layers, which import torch
         family = getattr(importlib.import_module(f"{__package__}.{module.name}"), "STRATEGY", None)
         if family is not None:
-            found.append(family)
-    found.extend(point.load() for point in entry_points(group=ENTRY_POINTS))
-    by_name: dict[str, type[Strategy]] = {}
-    for family in found:
-        if family.card.name in by_name:
-            raise RuntimeError(f"two strategies are called '{family.card.name}'")
-        by_name[family.card.name] = family
-    return by_name
+            yield family
+
+
+def _from_packages(problems: Problems) -> Iterator[tuple[str, type[Strategy]]]:
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        origin = f"entry point '{point.name}' of the package '{point.dist.name if point.dist else '?'}'"
+        try:
+            offered = point.load()
+        except Exception as error:  # a stranger's module may fail in any way; it must be named, not traced
+            problems.add(origin, f"it cannot be imported ({error!r})", "Repair or uninstall that package")
+            continue
+        if fault := _fault(offered):
+            problems.add(origin, fault, "Repair or uninstall that package")
+            continue
+        yield origin, offered
+
+
+def _fault(offered: Any) -> str | None:
+    """Say why something is no strategy's class, or None."""
+    if not isinstance(offered, type) or not issubclass(offered, Strategy):
+        return "it is not a class of strategies, a subclass of Strategy"
+    if inspect.isabstract(offered):
+        return f"the class {offered.__name__} lacks {', '.join(sorted(offered.__abstractmethods__))}"
+    if not isinstance(getattr(offered, "card", None), StrategyCard):
+        return f"the class {offered.__name__} has no StrategyCard as its `card`"
+    settings = getattr(offered, "Settings", None)
+    if not isinstance(settings, type) or not issubclass(settings, Document):
+        return f"the class {offered.__name__} has no Document as its `Settings`"
+    return None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from prognobench.frame import Document
+from prognobench.frame import Document, canonical_json
 from prognobench.protocols import Protocol
 
 if TYPE_CHECKING:
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from prognobench.models import ModelCard
 
 Kind = Literal["probe", "adapter", "backbone"]
+_TRIED: dict[tuple[type[Strategy], str], str | None] = {}
+
+
+def _whole(value: Any) -> Any:
+    # Left to itself pydantic makes whole numbers of true, 8.0 and 1_0 as well.
+    if isinstance(value, bool | float) or (isinstance(value, str) and not re.fullmatch(r"[0-9]+", value)):
+        raise ValueError("Input should be a whole number in digits")
+    return value
+
+
+Rank = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 
 
 class StrategyCard(BaseModel):
@@ -130,9 +142,27 @@ class Strategy(ABC):
         """Return every setting with its value, for the job key."""
         return {"name": self.card.name, **self.settings.model_dump(mode="json")}
 
+    def roles(self, card: ModelCard) -> tuple[str, ...]:
+        """Return the roles of the modules that it changes on a model, for the job key; empty where it names none."""
+        return ()
+
     def refuses(self, card: ModelCard) -> str | None:
         """Say why this strategy cannot work on a model, or None; asked when a study is planned."""
         return None
+
+    def cannot_plan(self, card: ModelCard) -> str | None:
+        """Try the plan on the architecture without numbers, and say why there is none; for `refuses`."""
+        from ._layer_faults import on_meta
+
+        asked = (type(self), canonical_json([self.resolved(), card.model_dump(mode="json")]))
+        # A study asks for each of its tasks.
+        if asked not in _TRIED:
+            try:
+                self.plan(on_meta(card), card)
+                _TRIED[asked] = None
+            except ValueError as error:
+                _TRIED[asked] = str(error)
+        return _TRIED[asked]
 
     @abstractmethod
     def plan(self, backbone: nn.Module, card: ModelCard) -> InjectionPlan:

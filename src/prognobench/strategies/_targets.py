@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+from ._layer_faults import layer_faults, on_meta
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 VIT_ROLES = ("attention.qkv", "mlp.fc1", "mlp.fc2")
 _PARTS = ("q", "k", "v")
+# VeRA, whose modules are the fewest, takes the attention-in matrices of transformers: a fifth to a quarter of them.
+_LEAST_SHARE = 0.1
 _SLICE = re.compile(r"(?P<role>[\w.]+)\[(?P<part>\w+)\]")
 
 
@@ -58,7 +61,8 @@ def sites(backbone: nn.Module, card: ModelCard, roles: Sequence[str], title: str
     Raises
     ------
     ValueError
-        A role has no place, or fewer than the transformer has blocks.
+        A role has no place, or fewer than the transformer has blocks; a block has no place, or all places together
+        hold less than a tenth of the weights.
     """
     from torch import nn
 
@@ -68,7 +72,7 @@ def sites(backbone: nn.Module, card: ModelCard, roles: Sequence[str], title: str
             continue
         for role in roles:
             match = _SLICE.fullmatch(role)
-            if card.role_of(name) == (match["role"] if match else role):
+            if _plays(card, name, match["role"] if match else role):
                 rows = _rows(card, match["role"], match["part"], module.weight.shape[0]) if match else None
                 found.append(Site(name, role, module, rows))
     for role in roles:
@@ -76,14 +80,16 @@ def sites(backbone: nn.Module, card: ModelCard, roles: Sequence[str], title: str
         at_least = card.blocks if card.family in ("vit", "swin") and card.blocks and role != "conv" else 1
         if count < at_least:
             raise ValueError(f"{title} finds {count} modules of the role {role} in {card.id}, not {at_least}")
+    if missed := _missed(backbone, card, {site.name for site in found}):
+        raise ValueError(f"{title} would adapt little of {card.id}: {missed}")
     return found
 
 
 def default_roles(card: ModelCard, on_vit: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a transformer's roles where the card has them all, the convolutions of a CNN, or nothing."""
-    if all(role.partition("[")[0] in card.roles for role in on_vit):
+    """Return a transformer's roles where all its blocks have them, else all dense convolutions and linear maps."""
+    if all(role.partition("[")[0] in card.roles for role in on_vit) and _in_every_block(card, on_vit):
         return on_vit
-    return ("conv",) if "conv" in card.roles else ()
+    return tuple(role for role in ("conv", "linear") if role in card.roles)
 
 
 def paper_roles(card: ModelCard, strategy: str, on_vit: tuple[str, ...]) -> tuple[str, ...]:
@@ -98,25 +104,60 @@ def refuses_roles(card: ModelCard, roles: tuple[str, ...], on_vit: tuple[str, ..
     """Say why a strategy cannot work at some roles of a model, or None."""
     if not roles:
         wanted = sorted({role.partition("[")[0] for role in on_vit})
-        return f"the card of {card.id} names neither {', '.join(wanted)} nor conv"
-    return silent(card, roles)
+        return f"the card of {card.id} names neither {', '.join(wanted)} nor conv or linear"
+    asked = {role.partition("[")[0] for role in roles}
+    try:
+        faults = layer_faults(card)
+    except ValueError as error:
+        return f"{card.id} cannot be tried: {error}"
+    return next((fault for name, fault in faults.items() if any(_plays(card, name, r) for r in asked)), None)
 
 
-def silent(card: ModelCard, roles: tuple[str, ...]) -> str | None:
-    """Say where a model reads the weights of a module past the module itself, so that an adapter trains nothing there.
+def _plays(card: ModelCard, name: str, role: str) -> bool:
+    """Tell whether a module is of a role; it may be of several, such as `mlp.fc1` and `linear`."""
+    pattern = card.roles.get(role)
+    return pattern is not None and re.fullmatch(pattern, name) is not None
 
-    Cards of the catalog are proved in the tests; a model that is only a name of timm's is asked, on the meta device.
-    """
-    if not card.id.startswith("timm:"):
-        return None
-    wanted = {role.partition("[")[0] for role in roles}
-    for name in _uncalled(card.architecture):
-        if card.role_of(name) in wanted:
-            return (
-                f"{card.id} never calls its module {name}, it reads the weight past it: "
-                "an adapter there would train nothing"
-            )
-    return None
+
+def _in_every_block(card: ModelCard, roles: tuple[str, ...]) -> bool:
+    """Tell whether each block of a model has a linear map of each role: mixed networks have some in some blocks."""
+    from torch import nn
+
+    if card.family in ("vit", "swin"):
+        return True  # by definition; whoever plans on such a model counts them
+    backbone = on_meta(card)
+    linear = [name for name, module in backbone.named_modules() if isinstance(module, nn.Linear)]
+    blocks = _blocks(backbone, card)
+    return bool(blocks) and all(
+        not _blocks_without(blocks, {name for name in linear if _plays(card, name, role.partition("[")[0])})
+        for role in roles
+    )
+
+
+def _missed(backbone: nn.Module, card: ModelCard, adapted: set[str]) -> str | None:
+    """Say what of a model an adapter would leave out, where that is too much to be called by its name."""
+    from torch import nn
+
+    layers = {name: part for name, part in backbone.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)}
+    # Blocks of depthwise convolutions and norms alone have nothing to adapt.
+    dense = {name for name, layer in layers.items() if getattr(layer, "groups", 1) == 1}
+    blocks = [block for block in _blocks(backbone, card) if not _blocks_without([block], dense)]
+    if without := _blocks_without(blocks, adapted):
+        return f"nothing in {len(without)} of its {len(blocks)} blocks, first {without[0]}"
+    behind_stem = [name for name in layers if not any(_plays(card, name, role) for role in ("stem", "patch_embed"))]
+    whole = sum(layers[name].weight.numel() for name in behind_stem)
+    share = sum(layers[name].weight.numel() for name in adapted) / max(whole, 1)
+    return (
+        None if share >= _LEAST_SHARE else f"modules with {share:.1%} of its weights, the least is {_LEAST_SHARE:.0%}"
+    )
+
+
+def _blocks(backbone: nn.Module, card: ModelCard) -> list[str]:
+    return [name for name, _ in backbone.named_modules() if _plays(card, name, "block")]
+
+
+def _blocks_without(blocks: list[str], names: set[str]) -> list[str]:
+    return [block for block in blocks if not any(name == block or name.startswith(f"{block}.") for name in names)]
 
 
 def _rows(card: ModelCard, role: str, part: str, outputs: int) -> tuple[int, int]:
@@ -128,20 +169,3 @@ def _rows(card: ModelCard, role: str, part: str, outputs: int) -> tuple[int, int
         index = _PARTS.index(part)
         return index * size, (index + 1) * size
     raise ValueError(f"the card of {card.id} does not say which rows of {role} are {part}")
-
-
-@lru_cache(maxsize=32)
-def _uncalled(architecture: str) -> tuple[str, ...]:
-    import timm
-    import torch
-    from torch import nn
-
-    with torch.device("meta"):
-        module = timm.create_model(architecture, pretrained=False, num_classes=0).eval()
-    called: set[str] = set()
-    layers = {name: part for name, part in module.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)}
-    for name, part in layers.items():
-        part.register_forward_hook(lambda *_, name=name: called.add(name))
-    with torch.no_grad():
-        module(torch.empty(1, *cast("tuple[int, int, int]", module.pretrained_cfg["input_size"]), device="meta"))
-    return tuple(name for name in layers if name not in called)

@@ -10,7 +10,7 @@ from prognobench.frame import Document
 from prognobench.protocols import Protocol
 
 from ._adapter import AdapterStrategy, by_module, left_to_protocol
-from ._strategy import InjectionPlan, StrategyCard
+from ._strategy import InjectionPlan, Rank, StrategyCard
 from ._targets import Site, default_roles, paper_roles
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ class Vera(AdapterStrategy):
     class Settings(Document):
         """Settings of `vera`."""
 
-        # The middle of the benchmark's 4, 8, 16, and LoRA's default; the publication takes 256, at hardly more numbers.
-        rank: Annotated[int, Field(ge=1)] = 8
-        """Rows of A and columns of B."""
+        # The middle of the benchmark's 4, 8, 16, and LoRA's default; peft takes 256, at hardly more numbers;
+        # the publication up to 1024. Beyond the ceiling A and B alone would fill a desktop's memory.
+        rank: Annotated[Rank, Field(le=4096)] = 8
+        """Rows of A and columns of B, at most 4096."""
         variant: Literal["standard", "paper"] = "standard"
         """`standard`: qkv (ViT), ungrouped convolutions but the stem (CNN). `paper`: the modules and dropout 0.1 of
         Ruffini et al., separate q, k, v being slices of timm's qkv; their alpha 4 has no meaning in VeRA and is left

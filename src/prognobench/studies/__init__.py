@@ -1,5 +1,6 @@
 """The grid: plan, execute, resume, record."""
 
+from ._adapters import export_adapter
 from ._doctor import Finding, examine
 from ._estimate import Estimate, estimate
 from ._features import export_features
@@ -29,6 +30,7 @@ __all__ = [
     "check_split",
     "estimate",
     "examine",
+    "export_adapter",
     "export_features",
     "export_splits",
     "job_key",

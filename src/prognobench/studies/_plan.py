@@ -330,6 +330,8 @@ class _JobMaker:
             **self._read(backbone.card, backbone.weights, kind),
             "head": head_key(readable(backbone.card, self.block.protocol.head.readouts)),
             "strategy": strategy.under(self.block.protocol).resolved(),
+            # A card's list of targets may be corrected; what was trained by the older one is another result.
+            **({"targets": targets} if (targets := list(strategy.roles(backbone.card))) else {}),
             "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
             "seed": seed,
         }

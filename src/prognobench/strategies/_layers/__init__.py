@@ -1,7 +1,7 @@
 """Layers of our own, for what HF peft has not: terms at slices of a fused matrix, VeRA on convolutions."""
 
 from ._adapted import AdaptedLayer, InputScaled, OutputAdapted, own_layers, put_in, take_out
-from ._state import load_own_state, own_state
+from ._state import check_state, load_own_state, own_state
 from ._terms import LowRank, Projection, RandomLowRank, Scale, Term
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "RandomLowRank",
     "Scale",
     "Term",
+    "check_state",
     "load_own_state",
     "own_layers",
     "own_state",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -23,15 +25,26 @@ def load_own_state(module: nn.Module, state: dict[str, Tensor]) -> None:
         A key is missing or surplus, or a tensor has another shape.
     """
     here = _tensors(module)
-    if here.keys() != state.keys():
-        wrong = sorted(here.keys() ^ state.keys())
-        raise ValueError(f"the adapter's keys do not fit: {len(wrong)} differ, the first is '{wrong[0]}'")
-    for name, tensor in here.items():
-        if tensor.shape != state[name].shape:
-            raise ValueError(f"'{name}' has the shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}")
+    check_state(state, here)
     with torch.no_grad():
         for name, tensor in here.items():
             tensor.copy_(state[name])
+
+
+def check_state(state: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> None:
+    """Compare the names and shapes of a state with those that are here.
+
+    Raises
+    ------
+    ValueError
+        A key is missing or surplus, or a tensor has another shape.
+    """
+    if here.keys() != state.keys():
+        wrong = sorted(here.keys() ^ state.keys())
+        raise ValueError(f"the state's keys do not fit: {len(wrong)} differ, the first is '{wrong[0]}'")
+    for name, tensor in here.items():
+        if tensor.shape != state[name].shape:
+            raise ValueError(f"'{name}' has the shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}")
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
