@@ -100,10 +100,10 @@ def test_a_model_under_two_spellings_is_refused_when_it_is_planned(study_file):
 
 
 def test_a_corrected_list_of_targets_is_another_job(study_file, monkeypatch):
-    from prognobench.strategies import strategy_families
+    from prognobench.strategies import parse_strategies
 
     before = keys(study_file)
-    lora = strategy_families()["lora"]
-    monkeypatch.setattr(lora, "roles", lambda self, card: ("mlp.fc1",))
+    (lora,) = parse_strategies(["lora"])
+    monkeypatch.setattr(type(lora), "roles", lambda self, card: ("mlp.fc1",))
     changed = {place for place, (old, new) in enumerate(zip(before, keys(study_file), strict=True)) if old != new}
     assert changed == set(range(6, 9))

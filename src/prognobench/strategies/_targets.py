@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from prognobench.models import in_catalog
+
 from ._layer_faults import layer_faults, on_meta
 
 if TYPE_CHECKING:
@@ -105,6 +107,8 @@ def refuses_roles(card: ModelCard, roles: tuple[str, ...], on_vit: tuple[str, ..
     if not roles:
         wanted = sorted({role.partition("[")[0] for role in on_vit})
         return f"the card of {card.id} names neither {', '.join(wanted)} nor conv or linear"
+    if in_catalog(card):
+        return None  # proved; a plan of many models need not build each of them
     asked = {role.partition("[")[0] for role in roles}
     try:
         faults = layer_faults(card)
