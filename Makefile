@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q --disable-socket --allow-unix-socket
+# Two at a time, a file each, since most of a test's time is the start of processes; one thread each, or they would wait
+# for one another.
+IN_PARALLEL := -n 2 --dist loadfile
 DEMO := examples/phantom
 
 .PHONY: help demo test test-slow lint format docs clean
@@ -39,8 +42,8 @@ lint: $(VENV)/.developer
 	$(BIN)/mypy
 
 test: lint
-	$(PYTEST) -m "not torch and not slow" tests
-	$(PYTEST) -m "torch and not slow" tests
+	OMP_NUM_THREADS=1 $(PYTEST) $(IN_PARALLEL) -m "not torch and not slow" tests
+	OMP_NUM_THREADS=1 $(PYTEST) $(IN_PARALLEL) -m "torch and not slow" tests
 	$(PYTEST) --doctest-modules src/prognobench
 
 test-slow: $(VENV)/.developer

@@ -42,19 +42,17 @@ def test_records_hold_what_the_design_says(finished):
     assert (films.count() == films.nunique()).all()
 
 
-def test_frozen_features_are_computed_once_for_all_folds(finished, phantom):
-    store = Store(finished)
-    costs = [store.read(key).cost for key in store.record_keys() if store.read(key).job.strategy == "lp"]
+def test_frozen_features_are_computed_once_for_all_folds_and_runs(study_file, phantom, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROGNOBENCH_HOME", str(tmp_path / "home"))
+    assert run(study_file, tmp_path / "results", "strategies=[lp]").done == 6
+    costs = [record.cost for record in records(tmp_path / "results", "lp")]
     rows = sum(1 for _ in (phantom.parent / "images").iterdir())
     assert {cost["shared"]["features"] for cost in costs} == {costs[0]["shared"]["features"]}
     assert {cost["shared"]["films"] for cost in costs} == {rows}
     assert {cost["shared"]["jobs"] for cost in costs} == {3}
     assert sum(cost["shared"]["forwards_here"] for cost in costs) == rows
-
-
-def test_features_are_not_computed_again_by_another_run(finished, study_file, tmp_path):
-    assert run(study_file, tmp_path / "results", "strategies=[lp]", "name=again").done == 6
-    assert sum(r.cost["shared"]["forwards_here"] for r in records(tmp_path / "results", "lp")) == 0
+    assert run(study_file, tmp_path / "again", "strategies=[lp]", "name=again").done == 6
+    assert sum(record.cost["shared"]["forwards_here"] for record in records(tmp_path / "again", "lp")) == 0
 
 
 def test_two_studies_in_one_folder_share_records_and_are_reported_apart(study_file, tmp_path):
