@@ -203,12 +203,18 @@ def other_class(backbone):
     backbone.norm.__class__ = type("Wrapped", (type(backbone.norm),), {})
 
 
+def other_function(backbone):
+    backbone.norm.forward = lambda x: x
+
+
 def other_value(backbone):
     with torch.no_grad():
         backbone.norm.weight[0] += 1e-6
 
 
-@pytest.mark.parametrize("fault", [train_mode, gradient, hook, forgotten_buffer, other_class, other_value])
+@pytest.mark.parametrize(
+    "fault", [train_mode, gradient, hook, forgotten_buffer, other_class, other_function, other_value]
+)
 def test_a_removal_that_leaves_something_behind_fails_the_proof(monkeypatch, fault):
     backbone, card = built("timm:test_vit")
     (lora,) = parse_strategies(["lora"])
