@@ -8,13 +8,14 @@ PYTEST := $(BIN)/python -m pytest -q --disable-socket --allow-unix-socket
 IN_PARALLEL := -n 2 --dist loadfile
 DEMO := examples/phantom
 
-.PHONY: help demo test test-slow lint format docs clean
+.PHONY: help demo test test-slow lint format prove docs clean
 
 help:
 	@echo "make demo       the main job on synthetic films: weights, cohort, study, table"
 	@echo "make test       every quick check"
 	@echo "make test-slow  full-size models, real films, kills"
 	@echo "make format     format the code"
+	@echo "make prove      prove every strategy on every model at full size and record it"
 	@echo "make docs       write the generated pages of docs/ anew"
 
 $(VENV)/bin/python:
@@ -52,6 +53,9 @@ test-slow: $(VENV)/.developer
 format: $(VENV)/.developer
 	$(BIN)/ruff check --fix src tests docs
 	$(BIN)/ruff format src tests docs
+
+prove: $(VENV)/.developer
+	$(BIN)/python docs/prove.py
 
 docs: $(VENV)/.developer
 	$(BIN)/python docs/generate.py

@@ -96,10 +96,10 @@ def strategies() -> str:
 
 def matrix() -> str:
     """Return what each strategy trains on each backbone, or why it cannot."""
-    lines = ["| model | strategy | variant | trained (rank 4 / 8 / 16) | refused because |", "|---|---|---|---|---|"]
+    lines = ["| model | strategy | variant | trained (rank 4 / 8 / 16) | proved | refused because |", "|---" * 6 + "|"]
     for line in matrix_lines(matrix_rows()):
-        trained, reason = line["trained"], line["reason"]
-        lines.append(f"| `{line['model']}` | `{line['strategy']}` | {line['variant']} | {trained} | {reason} |")
+        numbers = f"{line['trained']} | {line['proved']} | {line['reason']}"
+        lines.append(f"| `{line['model']}` | `{line['strategy']}` | {line['variant']} | {numbers} |")
     return "\n".join(lines)
 
 
@@ -108,6 +108,12 @@ def _kind(key: str, kind: type[BaseModel], written: Any) -> str:
     told = f" {written}" if written else ""
     table = "\n".join(_table("", kind)) + "\n" if kind.model_fields else ""
     return f"#### `{key}`\n\n{summary}{told}\n\n{table}"
+
+
+def example_plugin() -> str:
+    """Return the package that the tests install, prove and run."""
+    source = DOCS.parent / "tests" / "plugin" / "example_plugin" / "__init__.py"
+    return f"```python\n{source.read_text(encoding='utf-8')}```"
 
 
 def _documents(schema: type[BaseModel], name: str) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -189,6 +195,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "models": models,
     "strategies": strategies,
     "matrix": matrix,
+    "example-plugin": example_plugin,
 }
 
 if __name__ == "__main__":

@@ -37,6 +37,29 @@ def test_a_strategy_keeps_its_promises(model, strategy):
     assert prove(chosen, backbone, card).failures() == []
 
 
+@pytest.mark.parametrize("model", ["dinov2_s", "resnet18", "medclip_swin"])
+def test_lora_keeps_its_promises_at_full_size_on_one_model_of_each_family(model):
+    """The slow tests prove the rest of the matrix."""
+    backbone, card = built(model)
+    (lora,) = parse_strategies([{"lora": {"rank": 4}}])
+    assert prove(lora, backbone, card, images=1).failures() == []
+
+
+@pytest.fixture(scope="module")
+def small_swin():
+    """MedCLIP's Swin with one block a stage: stages of four widths, and an attention mask in none."""
+    build = {"embed_dim": 24, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 4, 8), "num_classes": 0}
+    card = model_card("medclip_swin")
+    return card.model_copy(update={"id": "small_swin", "build": build, "width": 192, "blocks": 4, "weights": ()})
+
+
+@pytest.mark.parametrize("strategy", ["fft", "lora", "vera", "ia3", "bitfit", *PAPER[::2]], ids=label)
+def test_a_strategy_keeps_its_promises_where_stages_differ(small_swin, strategy):
+    backbone = load_backbone(small_swin, find_weights(small_swin, "random"))
+    (chosen,) = parse_strategies([strategy])
+    assert prove(chosen, backbone, small_swin, images=1).failures() == []
+
+
 @pytest.mark.parametrize("strategy", PAPER, ids=label)
 def test_the_authors_module_lists_keep_their_promises(strategy):
     """Those of CLIP, whose separate q, k, v are slices here, and of Swin, whose stages differ."""
@@ -180,12 +203,18 @@ def other_class(backbone):
     backbone.norm.__class__ = type("Wrapped", (type(backbone.norm),), {})
 
 
+def other_function(backbone):
+    backbone.norm.forward = lambda x: x
+
+
 def other_value(backbone):
     with torch.no_grad():
         backbone.norm.weight[0] += 1e-6
 
 
-@pytest.mark.parametrize("fault", [train_mode, gradient, hook, forgotten_buffer, other_class, other_value])
+@pytest.mark.parametrize(
+    "fault", [train_mode, gradient, hook, forgotten_buffer, other_class, other_function, other_value]
+)
 def test_a_removal_that_leaves_something_behind_fails_the_proof(monkeypatch, fault):
     backbone, card = built("timm:test_vit")
     (lora,) = parse_strategies(["lora"])

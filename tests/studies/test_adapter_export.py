@@ -18,7 +18,7 @@ pytestmark = pytest.mark.torch
 STUDY = """\
 name: exported
 cohorts: [{path: %s, tasks: [icu]}]
-models: [{"timm:test_vit": {weights: random}}]
+models: [{"timm:test_vit": {weights: "random:11"}}]
 strategies: [lp, ia3, {lora: {rank: 2}}]
 validation: {kfold: {folds: 3}}
 protocol: {base: quick, epochs: 1, batch_size: 8, precision: fp32}
@@ -54,7 +54,7 @@ def test_plain_peft_predicts_what_the_record_holds(trained, tmp_path):
     export_adapter(record, tmp_path / "adapter")
     card = model_card("timm:test_vit")
     backbone = timm.create_model(card.architecture, **card.build).eval()
-    backbone.load_state_dict(load_backbone(card, find_weights(card, "random")).state_dict())
+    backbone.load_state_dict(load_backbone(card, find_weights(card, "random:11")).state_dict())
     model = peft.PeftModel.from_pretrained(backbone, tmp_path / "adapter").eval()
     head = load_file(tmp_path / "adapter" / "head.safetensors")
     with torch.inference_mode():

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.torch
 STUDY = """\
 name: bench
 cohorts: [{path: %s, tasks: [icu]}]
-models: [{"timm:test_vit": {weights: random}}, {"timm:test_resnet": {weights: random}}]
+models: [{"timm:test_vit": {weights: "random:11"}}, {"timm:test_resnet": {weights: "random:11"}}]
 strategies: [lp, {lora: {rank: 2}}, fft, {vera: {rank: 2}}, ia3, bitfit]
 validation: {kfold: {folds: 3}}
 protocol: {base: quick, epochs: 1, batch_size: 8}

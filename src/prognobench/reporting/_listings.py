@@ -47,6 +47,7 @@ def print_matrix(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
         model = line["model"]
         color = {"ok": "green", "refused": "yellow"}.get(line["status"], "red")
         state = f"[{color}]{line['status']}[/]" + (f" {plain(line['reason'])}" if line["reason"] else "")
+        state += ", not proved" if (line["status"], line["proved"]) == ("ok", "no") else ""
         name = line["strategy"] + (f" ({line['variant']})" if line["variant"] else "")
         table.add_row(model, name, line["trained"], state)
     console.print(table)

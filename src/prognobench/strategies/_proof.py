@@ -32,7 +32,7 @@ class Proof:
         Relative difference of the merged backbone, None where no merge exists; at most 1e-5 is asked.
     left_behind
         What of the backbone removal did not give back as it was: a parameter or buffer that is not bit-equal, a
-        module's class, mode or hooks, a parameter that asks for a gradient or holds one, the output.
+        module's class, mode, hooks or own forward function, a parameter that asks for a gradient or holds one.
     trained
         How many numbers of the adapted backbone ask for a gradient; as many as the plan says are asked.
     """
@@ -76,7 +76,7 @@ class Before:
     tensors
         Copies of all parameters and buffers, by name.
     marks
-        Class, mode and hooks of each module, and whether a parameter asks for a gradient, by name.
+        Class, mode, hooks and own forward function of each module, and whether a parameter asks for a gradient.
     """
 
     batch: Tensor
@@ -174,15 +174,11 @@ def _as_from_a_file(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _left_behind(restored: nn.Module, before: Before) -> list[str]:
-    import torch
-
-    # Looked at before the features are computed, which sets the mode.
+    # The same layers with the same tensors and no hooks compute the same, so that no image has to be passed again.
     marks, tensors = _marks(restored), _tensors(restored)
     left = [name for name in before.marks.keys() | marks.keys() if before.marks.get(name) != marks.get(name)]
     names = before.tensors.keys() | tensors.keys()
     left += [name for name in names if not _same(before.tensors.get(name), tensors.get(name))]
-    if not torch.equal(_features(restored, before.batch), before.features):
-        left.append("(the output)")
     return sorted(left)
 
 
@@ -195,7 +191,7 @@ def _marks(module: nn.Module) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, part in module.named_modules():
         hooks = sum(len(held) for key, held in vars(part).items() if key.endswith("_hooks") and isinstance(held, dict))
-        found[f"{name} (class, mode or hooks)"] = (type(part), part.training, hooks)
+        found[f"{name} (class, mode or hooks)"] = (type(part), part.training, hooks, "forward" in vars(part))
     for name, parameter in module.named_parameters():
         found[f"{name} (gradient)"] = (parameter.requires_grad, parameter.grad is None)
     return found

@@ -171,11 +171,26 @@ class Strategy(ABC):
 
     @abstractmethod
     def plan(self, backbone: nn.Module, card: ModelCard) -> InjectionPlan:
-        """Choose the modules by their role; nothing is changed yet."""
+        """Choose the modules by their role; nothing is changed yet.
+
+        Raises
+        ------
+        ValueError
+            The strategy has no place in the backbone, or none that deserves its name. What `refuses` foresees is among
+            it.
+        """
 
     @abstractmethod
     def apply(self, backbone: nn.Module, plan: InjectionPlan, seed: int) -> nn.Module:
-        """Return a module that trains what the plan says and nothing else; new tensors are drawn from `seed`."""
+        """Return a module that trains what the plan says and nothing else; new tensors are drawn from `seed`.
+
+        The backbone may be changed in place, and is the module's until `remove`.
+
+        Raises
+        ------
+        ValueError
+            The backbone would train other numbers than the plan has, since it is not the one that was planned on.
+        """
 
     def parameter_groups(self, module: nn.Module, protocol: Protocol) -> list[dict[str, Any]]:
         """Return optimizer groups of the trainable parameters: matrices decay, vectors do not."""
@@ -193,11 +208,20 @@ class Strategy(ABC):
 
     @abstractmethod
     def load(self, module: nn.Module, state: dict[str, Tensor]) -> None:
-        """Put a state back; a missing or surplus key raises ValueError."""
+        """Put a state back.
+
+        Raises
+        ------
+        ValueError
+            A key is missing or surplus, or a tensor has another shape.
+        """
 
     @abstractmethod
     def merge(self, module: nn.Module) -> nn.Module | None:
-        """Return a plain backbone that computes the same, leaving `module` as it is; None where none exists."""
+        """Return a plain backbone that computes the same, leaving `module` as it is; None where none exists.
+
+        Where one exists this raises nothing: layers that cannot be merged are refused when they are planned.
+        """
 
     @abstractmethod
     def remove(self, module: nn.Module) -> nn.Module:

@@ -26,15 +26,15 @@ class NormTuning(Strategy):
         source="an example",
     )
 
-    def refuses(self, card):
+    def refuses(self, card):  # why a model cannot take it, said when a study is planned; None where it can
         return None if "norm" in card.roles else f"the card of {card.id} names no norms"
 
-    def plan(self, backbone, card):
+    def plan(self, backbone, card):  # which modules, chosen by role, and how many numbers are trained there
         named = [(name, m) for name, m in backbone.named_modules() if card.role_of(name) == "norm"]
         targets = [Target(name, "norm", sum(p.numel() for p in m.parameters())) for name, m in named]
         return InjectionPlan(self.label, tuple(targets))
 
-    def apply(self, backbone, plan, seed):
+    def apply(self, backbone, plan, seed):  # a module that trains what the plan says and nothing else
         module = copy.deepcopy(backbone).requires_grad_(False)
         module.__dict__["original"] = [backbone]
         module.__dict__["norms"] = [target.module for target in plan.targets]
@@ -42,16 +42,17 @@ class NormTuning(Strategy):
             module.get_submodule(name).requires_grad_(True)
         return module
 
-    def state(self, module):
+    def state(self, module):  # all that training changed
         return {name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad}
 
-    def load(self, module, state):
-        if state.keys() != self.state(module).keys():
-            raise ValueError("the keys do not fit")
+    def load(self, module, state):  # a missing or surplus key, or another shape, is a ValueError
+        here = {name: tensor.shape for name, tensor in self.state(module).items()}
+        if here != {name: tensor.shape for name, tensor in state.items()}:
+            raise ValueError("the state does not fit")
         module.load_state_dict(state, strict=False)
 
-    def merge(self, module):
+    def merge(self, module):  # a plain backbone that computes the same, or None
         return copy.deepcopy(module)
 
-    def remove(self, module):
+    def remove(self, module):  # the backbone that was given to apply, bit-equal
         return module.original[0]
