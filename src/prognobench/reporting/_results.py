@@ -116,7 +116,7 @@ def _title(row: pd.Series[Any]) -> str:
 
 
 def _rows(block: pd.DataFrame, console: Console) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="bold")
     table.add_column("model", overflow="fold")
     table.add_column("strategy", overflow="fold")
     holes, wide = _has_holes(block), console.width >= _WIDE
