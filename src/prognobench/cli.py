@@ -409,15 +409,10 @@ def report(
     ] = None,
 ) -> None:
     """Compute every number from the stored predictions, write the tables, print the result."""
-    from prognobench.reporting import report as make_report
-    from prognobench.studies import study_names
+    from prognobench.reporting import report_studies
 
     with _plain_errors() as console:
-        studies = study_names(results)
-        folder = out or results / "report"
-        for study in studies:
-            # Studies that share a results folder are reported apart: their cells are no folds of one another.
-            make_report(results, folder if len(studies) == 1 else folder / study, console, study)
+        report_studies(results, out or results / "report", console)
 
 
 def _planned(

@@ -85,6 +85,11 @@ def test_exported_splits_name_nobody_and_are_read_back_by_who_has_the_films(plac
     back = json.loads(call("splits", "show", place / "study.yaml", theirs, "regimes=[full]", "--json"))
     ours = json.loads(call("splits", "show", place / "study.yaml", "regimes=[full]", "--json"))
     assert [line["sha256"] for line in back] == [line["sha256"] for line in ours]
+    # Nor do the names of the files: a hash of the table's own names would confirm a guess at them.
+    assert not {line["sha256"][:8] for line in ours} & {name[:8] for name in files}
+    altered = (place / "out" / files[0]).read_text().replace(",val,", ",test,")
+    (place / "out" / files[0]).write_text(altered)
+    assert "altered" in call("splits", "show", place / "study.yaml", theirs, "regimes=[full]", status=2)
 
 
 def test_a_wrong_split_file_ends_in_status_2_with_file_and_row(place):

@@ -201,6 +201,14 @@ def test_too_few_films_are_told_with_the_largest_number_that_works(setting, reas
         regime(setting).reduce(split, rows, 0)
     assert reason in caught.value.reason
     assert caught.value.largest == largest
+    assert bool(caught.value.other_way) == reason.startswith("its val part")
+
+
+def test_sparing_validation_is_no_way_out_where_the_training_part_has_too_few():
+    rows = simple(per_class=10)
+    with pytest.raises(TooFew) as caught:
+        regime({"few_shot": {"shots": 20}}).reduce(splits(rows)[0], rows, 0)
+    assert caught.value.other_way == ""
 
 
 @pytest.mark.parametrize("centers", [("a",), ("",)])

@@ -53,7 +53,7 @@ def place(tmp_path_factory):
 
 
 @pytest.mark.parametrize("validation", VALIDATIONS)
-@pytest.mark.parametrize("regime", ["full", "{few_shot: {shots: 1}}"])
+@pytest.mark.parametrize("regime", ["full", "{few_shot: {shots: 1}}", "{number: {films: 8}}"])
 def test_training_sees_the_films_of_train_and_val_and_no_other(place, spied, validation, regime):
     from prognobench.studies._worker import Bench, WorkerSettings
 
@@ -77,6 +77,11 @@ def test_training_sees_the_films_of_train_and_val_and_no_other(place, spied, val
         assert len(handed) == 2
         for films, part in zip(handed, ("train", "val"), strict=True):
             expected = rows[rows["part"] == part]
+            if job.strategy not in ("majority", "metadata"):
+                # Not only the right places, but places in the right films: those of the cohort that is trained on.
+                own = bench._features(job).array if job.reads_features else bench._pixels(job).array
+                assert films.rows.array is own
+                assert len(own) == len(bench._pixels(job).array)
             if job.strategy == "metadata":
                 assert list(films.rows.positions) == list(expected["film"])
             elif job.strategy == "majority":

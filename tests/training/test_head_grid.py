@@ -322,3 +322,24 @@ def test_one_state_is_kept_whatever_the_number_of_heads(parts, tmp_path):
     tensors = {key for key, value in progress.items() if key != "best" and "tensor(" in repr(value)}
     assert not tensors
     assert set(progress["best"]) == {"loss", "head", "epoch", "weight", "bias", "state"}
+
+
+def test_a_film_is_the_same_under_every_precision(parts):
+    """Autocast would compute in bfloat16 where each pixel of an augmented film goes, and blur it."""
+    from prognobench.protocols import Augmentation
+    from prognobench.training._augment import Augmenter
+    from prognobench.training._bodies import Adapted
+
+    seen = []
+
+    class Eye(torch.nn.Module):
+        def forward(self, images):
+            seen.append(images)
+            return images.mean((2, 3))
+
+    card, (lp,) = model_card(CNN), parse_strategies(["lp"])
+    rows = parts["train"].rows[np.arange(4)]
+    for precision in ("fp32", "bf16"):
+        body = Adapted(Eye(), lp, card, resolve_protocol("quick"), precision, "cpu")
+        body.read(rows, Augmenter(Augmentation(shift=0.1, rotation=10.0), 0, 0, 0))
+    assert torch.equal(seen[0], seen[1])

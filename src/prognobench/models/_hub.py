@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def download_from_hub(card: ModelCard, source: WeightsSource) -> tuple[Path, str
     import huggingface_hub
     import huggingface_hub.errors
 
+    # Its retries tell of each attempt; one error at the end is enough.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         file = Path(huggingface_hub.hf_hub_download(source.location, source.file, revision=source.revision))
     except Exception as error:  # its errors come from three libraries and have changed with each of its versions

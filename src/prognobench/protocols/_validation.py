@@ -29,6 +29,8 @@ class _OneKind(Document):
                 raise ValueError(f"the validation {found}. Write {{kfold: {{folds: 5}}}}")
             # `{kfold: }` means k-fold with its defaults.
             ((key, inner),) = value.items()
+            if inner is not None and not isinstance(inner, dict):
+                raise ValueError(f"'{key}' is followed by its settings. Write {{kfold: {{folds: 5}}}}, or {key} alone")
             value = dict([_resolved(str(key), {} if inner is None else inner)])
         return value
 

@@ -13,7 +13,7 @@ from ._listings import (
     status_rows,
 )
 from ._progress import RunProgress, film_progress
-from ._report import Report, report, write_tables
+from ._report import Report, report, report_studies, write_tables
 from ._results import print_table, result_table
 from ._safe import plain
 from ._splits import print_splits, split_rows
@@ -35,6 +35,7 @@ __all__ = [
     "print_table",
     "print_weights",
     "report",
+    "report_studies",
     "result_table",
     "split_rows",
     "status_rows",

@@ -153,10 +153,10 @@ def _work(plan: Plan, guess: Estimate) -> list[str]:
     )
     how = {0.0: "estimated from the operations, not measured", 1.0: "measured at earlier jobs of this machine"}
     mixed = f"{100 * guess.measured:.0f} % of it measured at earlier jobs of this machine, the rest estimated"
-    at_most = " at most, where no training stops early" if guess.steps else ""
+    early = ", if no training stops early" if guess.steps else ""
     lines.append(
-        f"Time{at_most}: about {_duration(guess.seconds)} with one worker of {guess.threads} threads "
-        f"({how.get(round(guess.measured, 2), mixed)})."
+        f"Time: about {_duration(guess.seconds)}{early}, with one worker of {guess.threads} threads and nothing else "
+        f"running ({how.get(round(guess.measured, 2), mixed)})."
     )
     return lines
 
@@ -237,6 +237,11 @@ def _table(*columns: str) -> Table:
 
 
 def _duration(seconds: float) -> str:
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:,.1f} h"
+    if minutes < 90:
+        return f"{minutes:.0f} min"
+    if hours < 48:
+        return f"{hours:.1f} h"
+    return f"{hours:,.0f} h ({days:,.0f} days)"

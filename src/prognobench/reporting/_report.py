@@ -15,6 +15,8 @@ from prognobench.frame import write_in_one_step
 from ._csv import csv_text
 from ._results import print_table, result_table
 
+_TABLES = ("fold_metrics", "summary", "controls")
+
 
 @dataclass(frozen=True, eq=False)
 class Report:
@@ -61,6 +63,37 @@ def report(results: Path, out: Path, console: Console | None = None, study: str 
         console.print()
         for file in made.files.values():
             console.print(Text(str(file)), soft_wrap=True)
+    return made
+
+
+def report_studies(results: Path, out: Path, console: Console | None = None) -> list[Report]:
+    """Report every study of a results folder: into `out` itself where there is one, else each into a folder of its own.
+
+    Tables that lie in `out` from the time when there was one study are removed, since nobody would see their age.
+
+    Parameters
+    ----------
+    results, out, console
+        As `report` takes them.
+
+    Raises
+    ------
+    InputError
+        When there is no study, or a record does not match its sha256.
+    """
+    from prognobench.studies import study_names
+
+    studies = study_names(results)
+    if len(studies) == 1:
+        return [report(results, out, console, studies[0])]
+    for name in _TABLES:
+        (out / f"{name}.csv").unlink(missing_ok=True)
+    made = []
+    for study in studies:
+        if console is not None:
+            console.print()
+            console.print(Text(f"Study {study}", "bold underline"))
+        made.append(report(results, out / study, console, study))
     return made
 
 

@@ -98,16 +98,17 @@ def _refuse_unfit(study: Study, trained: list[tuple[Cohort, Task]], tested: Coho
         if other.classes != task.classes:
             what = f"task '{task.name}' has other classes than in the cohort '{cohort.name}'"
             problems.add(tested.path, what, "Give both the same classes")
-        own = dict(zip(task.rows["sha256"], task.rows["image"], strict=True))
-        there = zip(other.rows["sha256"], other.rows["image"], strict=True)
+        # All films, not those of the task alone: a patient's other films go where one of them goes.
+        own = dict(zip(cohort.films["sha256"], cohort.films["image"], strict=True))
+        there = zip(tested.films["sha256"], tested.films["image"], strict=True)
         same = [f"'{image}' is its '{own[content]}'" for content, image in there if content in own]
         if same:
             more = f" and {len(same) - _MOST_NAMED} more" if len(same) > _MOST_NAMED else ""
-            what = f"{len(same)} films of task '{task.name}' are also in the training cohort '{cohort.name}': "
+            what = f"{len(same)} of its films are also in the training cohort '{cohort.name}': "
             problems.add(
                 tested.path,
                 what + ", ".join(same[:_MOST_NAMED]) + more,
-                "Remove them from one of the two: what was trained on cannot be tested",
+                "Remove all films of these patients from one of the two: who was trained on cannot be tested",
             )
 
 

@@ -109,8 +109,9 @@ class Cutter:
         # A named study asks one list of shots of cohorts of all sizes; there the reason is enough.
         if not splits and not self.study.preset:
             where = f"nothing is left of task '{task.name}' of cohort '{cohort.name}' under the regime {words(regime)}"
-            largest = max(found.largest for found in fewest)
-            ways = [f"use at most {largest}"] if largest else []
+            # What every fold has, so that no fold is lost by the advice.
+            largest = min(found.largest for found in fewest)
+            ways = [f"use at most {largest}, which every fold has"] if largest else []
             ways += dict.fromkeys(found.other_way for found in fewest if found.other_way)
             remedy = ", or ".join(ways or ["use another regime, or another validation"])
             self._note(where, short[0].reason, remedy[0].upper() + remedy[1:])

@@ -67,7 +67,8 @@ class JobWords:
         tested = "" if self.test_cohorts == (self.cohort,) else f" → {', '.join(self.test_cohorts)}"
         repeat = f" of repeat {self.repeat}" if self.repeat else ""
         seed = "" if self.seed == _USUAL_SEED else f" · seed {self.seed}"
-        fold = f"fold {self.fold}{repeat}{seed}"
+        fold = f"fold {self.fold}" if self.test_center is None else f"center {self.test_center} tested"
+        fold += f"{repeat}{seed}"
         return f"{self.cohort}{tested} · {self.task} · {who} · {self.regime}{shots}{draw} · {fold}"
 
     @property

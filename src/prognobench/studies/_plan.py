@@ -123,8 +123,8 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
     progress
         Called with films done and films in all.
     outline
-        Whether a cohort given by name whose place nobody knows may be planned by its published counts, and, in a
-        named study of the package, a model whose weights are not here. Such a plan counts jobs and cannot be run.
+        Whether a cohort given by name whose place nobody knows may be planned by its published counts, and a model
+        whose weights are not here without them. Such a plan counts jobs and cannot be run.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
         With every problem of the cohorts, models and splits in one message.
     """
     problems = Problems()
-    backbones = _backbones(study, problems, outline and study.preset)
+    backbones = _backbones(study, problems, outline)
     by_place = load_cohorts(study, lambda block: _recipes(block, backbones), progress, problems, outline)
     cohorts = {cohort.name: cohort for cohort in by_place.values()}
     grids = _grids(study, by_place, backbones, problems)
@@ -177,6 +177,12 @@ def _each_once(study: Study, jobs: list[Job]) -> list[Job]:
         same = replace(job, protocol=twin.protocol, seed=twin.seed if job.kind == "control" else job.seed)
         if twin != same:
             problems.add(study.path, f"'{job.title}' is the same as '{twin.title}'", "Keep one of the two")
+    named: dict[str, Job] = {}
+    for job in first.values():
+        twin = named.setdefault(canonical_json(job.words()), job)
+        if twin is not job:
+            what = f"two blocks ask for '{job.title}' on different splits, which no table could tell apart"
+            problems.add(study.path, what, "Put them into two studies")
     if not jobs:
         problems.add(study.path, "no job is left: every pair was left out", "Choose other models or strategies")
     problems.raise_if_any()
@@ -292,8 +298,9 @@ class _JobMaker:
     def controls(self, cut: Cut, cards: Iterable[str]) -> list[_Control]:
         """List the controls of the block, from the least on."""
         block = self.block
-        regimes = [words(regime) for regime in block.regimes]
-        place = [cut.cohort.name, cut.task.name, cut.tested, regimes, block.validation.label, block.split_seed]
+        regimes = [repr(regime) for regime in block.regimes]
+        split = [block.validation.model_dump(mode="json"), block.split_seed]
+        place = [cut.cohort.name, cut.task.name, cut.tested, regimes, *split]
         found: list[_Control] = []
         for name in block.controls:
             # The same classes are in the majority under every recipe.
@@ -436,7 +443,8 @@ def _backbones(study: Study, problems: Problems, outline: bool) -> dict[ModelEnt
         try:
             chosen[entry] = (card, find_weights(card, entry.weights))
         except InputError as error:
-            if outline:
+            # A name that no weights have is a slip, here as there.
+            if outline and entry.weights is None:
                 chosen[entry] = (card, Weights(ABSENT, card.id, None, ABSENT, card.source, card.license))
             else:
                 problems.extend(error)

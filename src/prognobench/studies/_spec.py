@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from prognobench.cohorts import cohort_places
 from prognobench.evaluation import CONTROLS
-from prognobench.frame import Document, document_lines, nearest, parse_document, read_text
+from prognobench.frame import Document, Problems, document_lines, nearest, parse_document, read_text
 from prognobench.protocols import Protocol, Regime, Validation, parse_regimes, resolve_protocol
 from prognobench.strategies import Strategy, parse_strategies, strategy_cards
 
@@ -133,7 +133,8 @@ class Block(Document):
         controls = _as_list(value)
         for control in controls:
             if control not in CONTROLS:
-                raise ValueError(f"unknown control '{control}'. {nearest(str(control), CONTROLS)}")
+                off = ", and [] switches them off"
+                raise ValueError(f"unknown control '{control}'. {nearest(str(control), CONTROLS)}{off}")
         return _each_once(controls, "control")
 
     @field_validator("seeds", mode="before")
@@ -223,10 +224,22 @@ def read_study(path: Path, overrides: Sequence[str] = (), cohorts: Sequence[str]
         With every problem of the file.
     """
     places = cohort_places(cohorts)
+    study = _read_named_or_file(path, overrides)
+    named = {entry.name for block in study.blocks for entry in block.cohorts if entry.name is not None}
+    problems = Problems()
+    for argument in cohorts:
+        if (name := argument.partition("=")[0]) not in named:
+            what = f"the study names no cohort '{name}'"
+            problems.add(f"argument '--cohort {argument}'", what, nearest(name, sorted(named)))
+    problems.raise_if_any()
+    return replace(study, places=places)
+
+
+def _read_named_or_file(path: Path, overrides: Sequence[str]) -> Study:
     name = path.as_posix()
     if not path.exists() and name.split("/")[0] in {preset.split("/")[0] for preset in preset_names()}:
-        return replace(parse_study(preset_text(name), Path(name), overrides), places=places, preset=True)
-    return replace(parse_study(read_text(path), path, overrides), places=places)
+        return replace(parse_study(preset_text(name), Path(name), overrides), preset=True)
+    return parse_study(read_text(path), path, overrides)
 
 
 def parse_study(text: str, path: Path, overrides: Sequence[str] = ()) -> Study:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from prognobench.cohorts import Cohort, Task, load_cohort
-from prognobench.frame import Problems, pseudonyms, write_in_one_step
+from prognobench.frame import Problems, pseudonyms, sha256_bytes, write_in_one_step
 from prognobench.protocols import PARTS, Full, Regime, Split, check_split_file, csv_bytes
 
 from ._cohorts import load_cohorts
@@ -35,6 +37,8 @@ class StudySplit:
         The split.
     tested
         The cohorts that are tested; another one than the split's own where it has no test part.
+    elsewhere
+        The task in each of the other cohorts that are tested.
     """
 
     cohort: Cohort
@@ -43,20 +47,18 @@ class StudySplit:
     regime: Regime
     split: Split
     tested: tuple[str, ...]
+    elsewhere: tuple[Task, ...] = ()
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return films, patients and positive films of each part; multi-class tasks count all classes but the first."""
-        label = dict(zip(self.task.rows["image"], self.task.rows["label"], strict=True))
-        table = self.split.table
-        parts = {part: table[table["part"] == part] for part in PARTS}
-        return {
-            part: {
-                "films": len(films),
-                "patients": int(films["patient"].nunique()),
-                "positive": sum(label[image] > 0 for image in films["image"]),
-            }
-            for part, films in parts.items()
-        }
+        """Return films, patients and positive films of each part; multi-class tasks count all classes but the first.
+
+        Films of other cohorts that are tested count as test films.
+        """
+        rows = self.split.table.merge(self.task.rows[["image", "label"]], on="image")
+        counts = {part: _counts(rows[rows["part"] == part]) for part in PARTS}
+        for task in self.elsewhere:
+            counts["test"] = {what: count + counts["test"][what] for what, count in _counts(task.rows).items()}
+        return counts
 
     def words(self) -> dict[str, Any]:
         """Return what tells the split from others, in the words of tables."""
@@ -71,6 +73,11 @@ class StudySplit:
             "fold": self.split.fold,
             "test_center": self.split.test_center,
         }
+
+
+def _counts(rows: pd.DataFrame) -> dict[str, int]:
+    positive = int((rows["label"] > 0).sum())
+    return {"films": len(rows), "patients": int(rows["patient"].nunique()), "positive": positive}
 
 
 def study_splits(study: Study, progress: Progress | None = None) -> list[StudySplit]:
@@ -96,12 +103,15 @@ def study_splits(study: Study, progress: Progress | None = None) -> list[StudySp
     problems = Problems()
     cohorts = load_cohorts(study, lambda block: [], progress, problems)
     cutter = Cutter(study, cohorts, problems)
+    by_name = {cohort.name: cohort for cohort in cohorts.values()}
     found: dict[tuple[Any, ...], StudySplit] = {}
     for block in study.blocks:
         for cut in cutter.cuts(block):
+            others = tuple(by_name[name].task(cut.task.name) for name in cut.tested if name != cut.cohort.name)
             for regime, splits in cut.splits.items():
                 for split in splits:
-                    one = StudySplit(cut.cohort, cut.task, block.validation.label, regime, split, cut.tested)
+                    label = block.validation.label
+                    one = StudySplit(cut.cohort, cut.task, label, regime, split, cut.tested, others)
                     found.setdefault((*one.words().values(), split.sha256), one)
     problems.raise_if_any()
     return list(found.values())
@@ -145,10 +155,12 @@ def export_splits(study: Study, out: Path, progress: Progress | None = None) -> 
         As `study_splits`; or the key of the pseudonyms cannot be used.
     """
     splits = study_splits(study, progress)
-    paths = [out / f"{one.split.sha256[:16]}-{one.cohort.name}-{one.task.name}.csv" for one in splits]
-    paths = [path.with_name("".join(s if s.isalnum() or s in "._-" else "_" for s in path.name)) for path in paths]
-    for path, one in dict(zip(paths, splits, strict=True)).items():
-        write_in_one_step(path, _for_others(one))
+    contents = [_for_others(one) for one in splits]
+    # Named after what others read. The hash of the split itself is one of the table's own names, and would tell whoever
+    # guesses them that the guess is right.
+    paths = [out / f"{sha256_bytes(content)}.csv" for content in contents]
+    for path, content in dict(zip(paths, contents, strict=True)).items():
+        write_in_one_step(path, content)
     _write_index(out, splits, paths)
     return list(dict.fromkeys(paths))
 

@@ -114,8 +114,10 @@ class Adapted(Body):
 
     def read(self, rows: Array, change: Change | None = None) -> Tensor:
         """Send pixels through the backbone, under autocast where the precision says so."""
+        # Outside: autocast would compute where each pixel goes in bfloat16, and blur the film by half a pixel.
+        pixels = self._normalize(rows, change)
         with torch.autocast(self._device, dtype=torch.bfloat16, enabled=self._precision == "bf16"):
-            return read_out(self.module, self._normalize(rows, change), *self._readout)
+            return read_out(self.module, pixels, *self._readout)
 
     def groups(self, protocol: Protocol) -> list[dict[str, Any]]:
         """Return the strategy's groups."""

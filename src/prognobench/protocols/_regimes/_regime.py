@@ -153,8 +153,10 @@ def draw_shots(
                 short.append((len(films[cell]), reason, "set `val: full`" if part == "val" else ""))
             chosen.update(_by_patient(films[cell], f"{salt}:{part}")[:shots])
     if short:
-        largest, reason, other_way = min(short)
-        raise TooFew(reason, largest, other_way)
+        largest, reason, _ = min(short)
+        # Sparing the validation part helps only where the training part has enough.
+        in_val_alone = all(other_way for _, _, other_way in short)
+        raise TooFew(reason, largest, short[0][2] if in_val_alone else "")
     return keep(split, chosen, parts)
 
 
