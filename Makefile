@@ -37,8 +37,8 @@ demo: $(VENV)/.installed
 	$(BIN)/prognobench report $(DEMO)/results
 
 lint: $(VENV)/.developer
-	$(BIN)/ruff format --check src tests docs
-	$(BIN)/ruff check src tests docs
+	$(BIN)/ruff format --check src tests docs benchmarks
+	$(BIN)/ruff check src tests docs benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
@@ -51,8 +51,8 @@ test-slow: $(VENV)/.developer
 	$(BIN)/python -m pytest -q --durations=15 -m slow tests
 
 format: $(VENV)/.developer
-	$(BIN)/ruff check --fix src tests docs
-	$(BIN)/ruff format src tests docs
+	$(BIN)/ruff check --fix src tests docs benchmarks
+	$(BIN)/ruff format src tests docs benchmarks
 
 prove: $(VENV)/.developer
 	$(BIN)/python docs/prove.py

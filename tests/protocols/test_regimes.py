@@ -7,7 +7,7 @@ from drawn_cohorts import CENTERS, cohorts, films_of, simple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prognobench.protocols import TooFew, Validation, parse_regimes
+from prognobench.protocols import Split, TooFew, Validation, parse_regimes
 
 SEEDS = st.integers(0, 2**32)
 
@@ -236,3 +236,14 @@ def test_center_few_shot_needs_centers(centers):
 def test_settings_that_cannot_work_are_named(setting, expected):
     with pytest.raises(ValueError, match=expected):
         parse_regimes([setting])
+
+
+def test_a_center_that_someone_elses_split_leaves_out_trains_nothing():
+    """A split that leaves a center out and is read back from a file has no word for it."""
+    rows = simple(per_class=10, centers=("a", "b", "c"))
+    asked = regime({"center_few_shot": {"shots": 2, "val": "full"}})
+    for left_out in splits(rows, 0, "loco"):
+        read_back = Split(left_out.table, left_out.repeat, left_out.fold)
+        reduced = asked.reduce(read_back, rows, 0)
+        assert films_of(reduced, "train") == films_of(asked.reduce(left_out, rows, 0), "train")
+        assert len(films_of(reduced, "train")) == 2 * 2 * 2

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prognobench.frame import InputError
-from prognobench.protocols import Validation, kfold_splits, read_split
+from prognobench.protocols import Split, Validation, kfold_splits, read_split
 
 
 def films(groups):
@@ -124,3 +124,16 @@ def test_repeats_are_told_apart():
     splits = validation.splits(films([[0]] * 6 + [[1]] * 6), 0)
     assert [(split.repeat, split.fold) for split in splits] == [(r, f) for r in (0, 1) for f in (0, 1, 2)]
     assert validation.label == "kfold3"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [("group", "p1", "group 'p1' stands in train and test"), ("image", "a", "the image 'a' stands in a split twice")],
+)
+def test_no_split_can_be_made_that_leaks(column, value, expected):
+    sound = pd.DataFrame(
+        {"image": ["a", "b"], "patient": ["p1", "p2"], "group": ["p1", "p2"], "part": ["train", "test"]}
+    )
+    assert Split(sound, 0, 0).sha256
+    with pytest.raises(ValueError, match=expected):
+        Split(sound.assign(**{column: [sound[column][0], value]}), 0, 0)

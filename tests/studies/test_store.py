@@ -1,6 +1,5 @@
 """Records are whole, sealed, and refused by name when they were altered."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 
 from prognobench.frame import InputError
 from prognobench.studies import Job, Record, Store
+from prognobench.studies._job import identity_fragments
 
 WORDS = {
     "cohort": "c", "task": "t", "test_cohorts": ("c",), "model": "none", "strategy": "majority", "regime": "full",
@@ -21,7 +21,7 @@ WORDS = {
 
 
 def record(fold=1, score=0.5):
-    job = Job(**{**WORDS, "fold": fold}, identity=json.dumps({"fold": fold}, separators=(",", ":")))
+    job = Job(**{**WORDS, "fold": fold}, fragments=identity_fragments({"fold": fold}))
     predictions = pd.DataFrame(
         {
             "cohort": ["c", "c"],

@@ -40,7 +40,19 @@ class Split:
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self._refuse_leaks()
         object.__setattr__(self, "sha256", sha256_bytes(self.to_csv()))
+
+    def _refuse_leaks(self) -> None:
+        # Whoever cut it: a way to split that is added later is checked as those that are here.
+        part_of: dict[str, str] = {}
+        for group, part in zip(self.table["group"].tolist(), self.table["part"].tolist(), strict=True):
+            if part_of.setdefault(group, part) != part:
+                raise ValueError(f"group '{group}' stands in {part_of[group]} and {part}. Keep a group in one part")
+        images = self.table["image"].tolist()
+        if len(set(images)) < len(images):
+            twice = next(image for image in images if images.count(image) > 1)
+            raise ValueError(f"the image '{twice}' stands in a split twice. Keep it once")
 
     def to_csv(self) -> bytes:
         r"""Write the table as the bytes that its hash is taken of (UTF-8, `\n`)."""

@@ -119,15 +119,26 @@ class Cutter:
 
     def _reduced(self, block: Block, task: Task, regime: Regime, split: Split) -> Split | TooFew:
         try:
-            return regime.reduce(split, task.rows, block.split_seed)
+            found = regime.reduce(split, task.rows, block.split_seed)
         except TooFew as error:
             return error
+        if _tested(found) != _tested(split):
+            raise ValueError(
+                f"the regime {words(regime)} changes the films that are tested. It may choose others alone"
+            )
+        return found
 
     def _note(self, where: str, what: str, remedy: str) -> None:
         # Every draw, and every grid of the same task, would say the same again.
         if (where, what) not in self.noted:
             self.noted.add((where, what))
             self.problems.add(self.study.path, f"{where}: {what}", remedy)
+
+
+def _tested(split: Split) -> list[str]:
+    table = split.table
+    tested: list[str] = table.loc[table["part"] == "test", "image"].tolist()
+    return tested
 
 
 def _parted(error: ValueError) -> tuple[str, str]:

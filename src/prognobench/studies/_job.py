@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -87,11 +88,16 @@ class Job(JobWords):
 
     Attributes
     ----------
-    identity
-        Canonical JSON of all that changes the result, and of nothing else.
+    fragments
+        The canonical JSON of the identity, key by key (see `identity_fragments`): jobs of a study share most of them.
     """
 
-    identity: str
+    fragments: tuple[str, ...]
+
+    @property
+    def identity(self) -> str:
+        """Canonical JSON of all that changes the result, and of nothing else."""
+        return "{" + ",".join(self.fragments) + "}"
 
     @property
     def key(self) -> str:
@@ -111,7 +117,7 @@ class Job(JobWords):
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Job:
         """Read `job.json` back; words of later versions are passed over, those of none are None."""
-        return cls(**_words(content["words"]), identity=canonical_json(content["identity"]))
+        return cls(**_words(content["words"]), fragments=identity_fragments(content["identity"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,21 @@ def _words(content: dict[str, Any]) -> dict[str, Any]:
     # The first records tested one cohort and named it in the singular.
     words["test_cohorts"] = tuple(words["test_cohorts"] or [content["test_cohort"]])
     return words
+
+
+def identity_fragments(identity: Mapping[str, Any], shared: dict[str, str] | None = None) -> tuple[str, ...]:
+    """Return the canonical JSON of an identity, cut at its keys.
+
+    Parameters
+    ----------
+    identity
+        All that changes the result.
+    shared
+        Fragments of other jobs, to be used again; new ones are added.
+    """
+    kept = {} if shared is None else shared
+    texts = (f"{canonical_json(key)}:{canonical_json(identity[key])}" for key in sorted(identity))
+    return tuple(kept.setdefault(text, text) for text in texts)
 
 
 def job_key(identity: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from prognobench.protocols import Protocol, Regime, Split, head_key
 
 from ._cohorts import load_cohorts
 from ._cuts import Cut, Cutter, words
-from ._job import SCHEMA, Job
+from ._job import SCHEMA, Job, identity_fragments
 from ._spec import Block, ModelEntry, Study
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _each_once(study: Study, jobs: list[Job]) -> list[Job]:
             problems.add(study.path, f"'{job.title}' is the same as '{twin.title}'", "Keep one of the two")
     named: dict[str, Job] = {}
     for job in first.values():
-        twin = named.setdefault(canonical_json(job.words()), job)
+        twin = named.setdefault(sha256_json(job.words()), job)
         if twin is not job:
             what = f"two blocks ask for '{job.title}' on different splits, which no table could tell apart"
             problems.add(study.path, what, "Put them into two studies")
@@ -238,9 +238,10 @@ def _jobs(
     jobs: list[Job] = []
     left_out: list[LeftOut] = []
     hashes: dict[tuple[str, ...], str] = {}
+    fragments: dict[str, str] = {}
     planned: set[_Control] = set()
     for grid in grids:
-        block, maker = grid.block, _JobMaker(grid.block, cohorts, architectures, hashes)
+        block, maker = grid.block, _JobMaker(grid.block, cohorts, architectures, hashes, fragments)
         cards = {architectures[backbone.name].id: architectures[backbone.name] for backbone in grid.backbones}
         for cut in grid.cuts:
             cohort, task = cut.cohort.name, cut.task.name
@@ -287,9 +288,11 @@ class _JobMaker:
         cohorts: Mapping[str, Cohort],
         architectures: Mapping[str, ModelCard],
         hashes: dict[tuple[str, ...], str],
+        fragments: dict[str, str],
     ) -> None:
         self.block, self.cohorts, self.architectures, self.hashes = block, cohorts, architectures, hashes
         self.part_sizes: dict[str, Counter[str]] = {}
+        self.fragments: dict[str, str] = fragments
         self.cards = {card.id: card for card in architectures.values()}
         # The settings of a control that is a logistic regression.
         self.solved = block.protocol.for_controls().what_matters("probe")
@@ -428,7 +431,7 @@ class _JobMaker:
             n_train=parts["train"],
             n_val=parts["val"],
             n_test=parts["test"] + tested,
-            identity=canonical_json(identity),
+            fragments=identity_fragments(identity, self.fragments),
         )
 
 

@@ -24,11 +24,22 @@ class CenterFewShot(FewShot):
             raise ValueError(
                 f"center_few_shot needs at least 2 centers, there is '{rows['center'].iloc[0]}' alone. Use few_shot"
             )
+        tested = split.test_center or _center_left_out(split, rows)
         return {
             image: (int(label), str(center))
-            for image, label, center in zip(rows["image"], rows["label"], rows["center"], strict=True)
-            if center != split.test_center
+            for image, label, center in zip(
+                rows["image"].tolist(), rows["label"].tolist(), rows["center"].tolist(), strict=True
+            )
+            if center != tested
         }
+
+
+def _center_left_out(split: Split, rows: pd.DataFrame) -> str | None:
+    """Return the center that someone else's split leaves out: all of its films are tested, and no others are."""
+    centers = split.table[["image", "part"]].merge(rows[["image", "center"]], on="image")
+    tested = set(centers.loc[centers["part"] == "test", "center"].tolist())
+    others = set(centers.loc[centers["part"] != "test", "center"].tolist())
+    return tested.pop() if len(tested) == 1 and not tested & others else None
 
 
 class CenterFewShotFamily(Drawn):
