@@ -1,8 +1,8 @@
 """How long planning takes and how much memory it holds: `python benchmarks/planning.py`.
 
 Plans the whole benchmark of Ruffini et al. without films or weights, then the same with more seeds until there are
-about 100,000 jobs, each in a process of its own with nothing at hand. Prints seconds (imports included) and peak memory,
-beside those of Python with torch alone.
+about 100,000 jobs, each in a process of its own with nothing at hand. Prints seconds (imports included) and peak
+memory, beside those of Python with torch alone.
 """
 
 from __future__ import annotations

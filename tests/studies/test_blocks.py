@@ -42,3 +42,12 @@ def test_a_cohort_that_the_study_does_not_name_is_no_place_for_it(study_file, tm
     study_file.write_text(text.replace(f"path: {path}", "name: mine"), encoding="utf-8")
     found = plan_study(read_study(study_file, cohorts=[f"mine={path}"]))
     assert pd.Series([job.cohort for job in found.jobs]).unique().tolist() == ["phantom"]
+
+
+def test_what_two_protocols_do_alike_is_asked_for_once(study_file):
+    with pytest.raises(InputError, match=r"lp .* is the same under quick and quick\[epochs=3\]"):
+        plan(
+            study_file,
+            "validation: {kfold: {folds: 3}}\n    strategies: [lp]\n    protocol: quick",
+            "validation: {kfold: {folds: 3}}\n    strategies: [lp, bitfit]\n    protocol: {base: quick, epochs: 3}",
+        )
