@@ -179,8 +179,6 @@ def _each_once(study: Study, jobs: list[Job]) -> list[Job]:
             problems.add(study.path, f"'{job.title}' is the same as '{twin.title}'", "Keep one of the two")
         elif twin.protocol != job.protocol and job.kind != "control":
             what = f"'{job.title}' is the same under {twin.protocol} and {job.protocol}, and would be shown"
-                f"'{job.title}' is the same under the protocols {twin.protocol} and {job.protocol}, and would be shown"
-            )
             problems.add(study.path, f"{what} under one of them alone", "Ask for it in one block")
     named: dict[str, Job] = {}
     for job in first.values():
