@@ -40,11 +40,10 @@ class Split:
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self._refuse_leaks()
         object.__setattr__(self, "sha256", sha256_bytes(self.to_csv()))
 
-    def _refuse_leaks(self) -> None:
-        # Whoever cut it: a way to split that is added later is checked as those that are here.
+    def refuse_leaks(self) -> None:
+        """Raise ValueError where a group stands in two parts or an image stands twice, whoever cut the films."""
         part_of: dict[str, str] = {}
         for group, part in zip(self.table["group"].tolist(), self.table["part"].tolist(), strict=True):
             if part_of.setdefault(group, part) != part:

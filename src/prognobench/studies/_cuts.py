@@ -77,7 +77,10 @@ class Cutter:
         if place not in self.whole:
             source = Source(manifest_of(cohort), cohort.films, cohort.table, self.study.path.parent)
             try:
-                self.whole[place] = block.validation.splits(task.rows, block.split_seed, source)
+                self.whole[place] = splits = block.validation.splits(task.rows, block.split_seed, source)
+                # A way to split that is added later is checked as those that are here.
+                for split in splits:
+                    split.refuse_leaks()
             except InputError as error:
                 self.problems.extend(error)
                 self.whole[place] = None
@@ -122,6 +125,7 @@ class Cutter:
             found = regime.reduce(split, task.rows, block.split_seed)
         except TooFew as error:
             return error
+        found.refuse_leaks()
         if _tested(found) != _tested(split):
             raise ValueError(
                 f"the regime {words(regime)} changes the films that are tested. It may choose others alone"
