@@ -87,11 +87,11 @@ def test_an_adapter_that_peft_cannot_express_is_refused(trained, tmp_path):
     ("old", "new", "message"), [("roles", {}, "another `roles` now"), ("weights", "x", "not those")]
 )
 def test_a_model_that_is_no_longer_the_one_that_ran_is_refused(trained, tmp_path, old, new, message):
-    from prognobench.frame import canonical_json
+    from prognobench.studies._job import identity_fragments
 
     job = trained[1]["lora_r2"].job
     details = job.details
     details["model"][old] = new
-    changed = replace(trained[1]["lora_r2"], job=replace(job, identity=canonical_json(details)))
+    changed = replace(trained[1]["lora_r2"], job=replace(job, fragments=identity_fragments(details)))
     with pytest.raises(InputError, match=message):
         export_adapter(changed, tmp_path / "adapter")
