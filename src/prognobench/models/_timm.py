@@ -47,6 +47,7 @@ def card_from_timm(name: str) -> ModelCard:
 @lru_cache(maxsize=32)
 def _read_off(name: str) -> ModelCard:
     module = _on_meta(name)
+    # timm sets it on each model that it makes, which torch's type of a module does not know.
     published: dict[str, Any] = module.pretrained_cfg  # type: ignore[assignment]
     channels, height, width = published["input_size"]
     if channels != 3 or height != width:

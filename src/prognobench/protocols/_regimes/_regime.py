@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ Cell = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
-class Regime:
+class Regime(ABC):
     """A way to choose the films that train out of the training part.
 
     Attributes
@@ -38,6 +39,7 @@ class Regime:
     shots: int | None = None
     draw: int | None = None
 
+    @abstractmethod
     def reduce(self, split: Split, rows: pd.DataFrame, seed: int) -> Split:
         """Return the split that this regime makes of another; tested films are never touched.
 
@@ -55,7 +57,6 @@ class Regime:
         TooFew
             A part has fewer films of a class, or of a class in a center, than are asked for.
         """
-        raise NotImplementedError
 
 
 class TooFew(ValueError):
@@ -84,9 +85,9 @@ class RegimeFamily(Document):
     example: ClassVar[str]
     """How a study file asks for it."""
 
+    @abstractmethod
     def regimes(self) -> list[Regime]:
         """Return one regime for each value and draw."""
-        raise NotImplementedError
 
 
 class Drawn(RegimeFamily):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,18 +81,18 @@ class ValidationKind(Document):
         return cls.paper
 
     @property
+    @abstractmethod
     def label(self) -> str:
         """The validation's word in tables; estimates of different make have different words."""
-        raise NotImplementedError
 
     @property
     def elsewhere(self) -> tuple[str, ...]:
         """The `cohort.yaml` of each other cohort that is tested; empty where a cohort tests itself."""
         return ()
 
+    @abstractmethod
     def splits(self, rows: pd.DataFrame, seed: int, source: Source | None = None) -> list[Split]:
         """Cut the films of a task."""
-        raise NotImplementedError
 
     def _labelled(self, word: str, **settings: Any) -> str:
         """Return a word with the settings that are not the default's, or with `paper`."""
