@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import matthews_corrcoef
 
-from prognobench.evaluation import _controls, compare_with_controls, fold_metrics, summarize
+from prognobench.evaluation import PatientBootstrap, _resampling, compare_with_controls, fold_metrics, summarize
 
 JOB = {
     "cohort": "c", "task": "icu", "test_cohort": "c", "regime": "full", "shots": None, "draw": None,
@@ -74,18 +74,8 @@ def test_the_interval_is_that_of_a_plain_loop(most_films, level):
 
 def compare_with_draws(predictions, jobs, resamples):
     """Return the multiplicities of the patients, in the order of their names."""
-    taken = []
-    honest = _controls._multiplicities
-
-    def spy(*arguments):
-        for drawn in honest(*arguments):
-            taken.append(drawn)
-            yield drawn
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_controls, "_multiplicities", spy)
-        compare_with_controls(predictions, jobs, resamples=resamples)
-    return np.concatenate(taken).astype(int)
+    (block,) = PatientBootstrap(predictions, jobs, resamples=resamples).blocks
+    return block.drawn.astype(int)
 
 
 def mean_mcc(predictions, prefix, names, counts, level):
@@ -277,5 +267,5 @@ def test_to_swap_model_and_control_turns_the_interval_around(seed):
 def test_how_many_resamples_are_made_at_once_does_not_show(monkeypatch):
     predictions, jobs = study(CELLS)
     at_once = compare_with_controls(predictions, jobs, resamples=500)
-    monkeypatch.setattr(_controls, "_CHUNK", 30 * 7)
+    monkeypatch.setattr(_resampling, "_CHUNK", 30 * 7)
     pd.testing.assert_frame_equal(compare_with_controls(predictions, jobs, resamples=500), at_once, check_exact=True)

@@ -1,7 +1,8 @@
 """From stored predictions to numbers: tables in, tables out, without torch."""
 
-from ._controls import CONTROLS, compare_with_controls
+from ._controls import compare_with_controls
 from ._folds import fold_metrics
+from ._resampling import CONTROLS, Block, Cell, Fold, PatientBootstrap
 from ._summary import METRIC_COLUMNS, summarize
 from ._tables import BLOCK_KEYS
 from ._threshold import best_threshold
@@ -12,7 +13,11 @@ __all__ = [
     "CONTROLS",
     "METRICS",
     "METRIC_COLUMNS",
+    "Block",
+    "Cell",
+    "Fold",
     "Metric",
+    "PatientBootstrap",
     "Sample",
     "best_threshold",
     "compare_with_controls",
