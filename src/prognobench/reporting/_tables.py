@@ -1,0 +1,118 @@
+"""All tables of one study, made once: the report, the figures and the explorer show these and compute nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import pandas as pd
+
+from prognobench.evaluation import BLOCK_KEYS, compare_with_controls, fold_metrics, summarize
+
+_CELL_KEYS = [*BLOCK_KEYS[:3], "model", "strategy", *BLOCK_KEYS[3:]]
+_TESTS = [
+    f"p_{test}{corrected}" for test in ("bootstrap", "permutation", "corrected_t") for corrected in ("", "_holm", "_bh")
+]
+_COLUMNS = {
+    "intervals": [*_CELL_KEYS, "protocol", "level", "metric", "method", "estimate", "ci_low", "ci_high", "n_folds",
+                  "n_resamples", "estimand", "default", "undefined"],
+    "pairwise_tests": [*BLOCK_KEYS, "protocol", "level", "metric", "model_a", "strategy_a", "model_b", "strategy_b",
+                       "n_folds", "a", "b", "difference", "ci_low", "ci_high", "n_resamples", *_TESTS,
+                       "smallest_difference", "warning", "undefined"],
+    "task_tests": ["scope", "regime", "shots", "validation", "protocol", "model_a", "strategy_a", "model_b",
+                   "strategy_b", "n_tasks", "n_blocks", "median_difference", "p_wilcoxon", "p_wilcoxon_holm",
+                   "p_wilcoxon_bh", "smallest_p", "warning", "undefined"],
+    "ranking": [*BLOCK_KEYS, "protocol", "level", "model", "strategy", "mcc", "rank", "rank_low", "rank_high",
+                "p_best", "top_group", "group", "imputed", "undefined"],
+    "selection": [*BLOCK_KEYS, "protocol", "level", "n_candidates", "model", "strategy", "naive", "naive_ci_low",
+                  "naive_ci_high", "corrected", "corrected_ci_low", "corrected_ci_high", "n_resamples", "undefined"],
+    "subgroups": [*_CELL_KEYS, "protocol", "level", "attribute", "value", "n_films", "n_patients", "n_positive",
+                  "n_folds", "mcc", "mcc_ci_low", "mcc_ci_high", "roc_auc", "roc_auc_ci_low", "roc_auc_ci_high",
+                  "sensitivity", "sensitivity_ci_low", "sensitivity_ci_high", "specificity", "specificity_ci_low",
+                  "specificity_ci_high", "worst", "undefined"],
+    "reliability": [*_CELL_KEYS, "protocol", "level", "calibration", "bin_low", "bin_high", "n", "mean_score",
+                    "share_positive", "share_ci_low", "share_ci_high", "undefined"],
+    "decision": [*BLOCK_KEYS, "protocol", "strategy", "model", "in_top_group", "evidence", "doubts"],
+    "conclusions": ["number", "claim", "verdict", "evidence"],
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class StudyTables:
+    """What is known about one study; none of it names a patient or a film.
+
+    Attributes
+    ----------
+    study
+        The study's name.
+    jobs
+        One row a planned job and tested cohort, as `prognobench.studies.read_results` returns them.
+    cohorts
+        Counts of the study's cohorts, empty where the folder does not hold them.
+    fold_metrics, summary, intervals, controls, pairwise_tests, task_tests, ranking, selection, subgroups, reliability
+        What the functions of `prognobench.evaluation` return.
+    decision, conclusions
+        Which strategy for whom, and the published conclusions held against this study.
+    """
+
+    study: str
+    jobs: pd.DataFrame
+    cohorts: pd.DataFrame
+    fold_metrics: pd.DataFrame
+    summary: pd.DataFrame
+    intervals: pd.DataFrame
+    controls: pd.DataFrame
+    pairwise_tests: pd.DataFrame
+    task_tests: pd.DataFrame
+    ranking: pd.DataFrame
+    selection: pd.DataFrame
+    subgroups: pd.DataFrame
+    reliability: pd.DataFrame
+    decision: pd.DataFrame
+    conclusions: pd.DataFrame
+
+    def files(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Yield the tables that a report writes as CSV, with their names."""
+        for one in fields(self):
+            if one.name not in ("study", "jobs", "cohorts"):
+                yield one.name, getattr(self, one.name)
+
+
+def study_tables(
+    predictions: pd.DataFrame,
+    jobs: pd.DataFrame,
+    films: pd.DataFrame | None = None,
+    *,
+    study: str = "",
+    cohorts: pd.DataFrame | None = None,
+) -> StudyTables:
+    """Make all tables of one study.
+
+    Parameters
+    ----------
+    predictions, jobs
+        As `prognobench.evaluation.fold_metrics` takes them.
+    films
+        One row a film: `cohort, image, view, center, sex, age`; without it there are no subgroups.
+    study
+        The study's name.
+    cohorts
+        Counts of the study's cohorts.
+
+    Raises
+    ------
+    InputError
+        When the tables do not fit each other.
+    """
+    folds = fold_metrics(predictions, jobs)
+    made = {name: _empty(columns) for name, columns in _COLUMNS.items()}
+    made |= {
+        "fold_metrics": folds,
+        "summary": summarize(folds, jobs),
+        "controls": compare_with_controls(predictions, jobs),
+    }
+    return StudyTables(study=study, jobs=jobs, cohorts=pd.DataFrame() if cohorts is None else cohorts, **made)
+
+
+def _empty(columns: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(columns=list(columns))
