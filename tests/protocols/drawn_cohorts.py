@@ -29,12 +29,12 @@ def simple(per_class=10, films=1, centers=("a", "b")):
 
 
 @st.composite
-def cohorts(draw, most_films=3, wandering=True):
+def cohorts(draw, most_films=3, wandering=True, patients=(5, 8)):
     """Enough patients of each class in each center, and others with mixed labels, centers and shared films."""
     films, patient = [], 0
     for center in CENTERS:
         for label in (0, 1):
-            for _ in range(draw(st.integers(5, 8))):
+            for _ in range(draw(st.integers(*patients))):
                 patient += 1
                 for _ in range(draw(st.integers(1, most_films))):
                     films.append((f"p{patient}", f"p{patient}", label, center))

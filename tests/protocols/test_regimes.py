@@ -91,6 +91,48 @@ def test_nested_draws_are_nested(rows, seed, draw):
             assert smaller < larger
 
 
+@settings(max_examples=15, deadline=None)
+@given(
+    cohorts(patients=(8, 10)),
+    SEEDS,
+    st.integers(0, 1),
+    st.sampled_from(["matched", "full"]),
+    st.sampled_from([{"holdout": {"stratify": ["class", "center"]}}, "loco"]),
+)
+def test_nested_draws_by_center_are_nested_in_each_class_and_center(rows, seed, draw, val, setting):
+    cut = splits(rows, seed, setting)
+    family = {"center_few_shot": {"shots": [1, 2, 4], "draws": 2, "nested": True, "val": val}}
+    asked = [found for found in parse_regimes([family]) if found.draw == draw]
+    parts = ("train", "val") if val == "matched" else ("train",)
+    for split in cut:
+        tested = {split.test_center} - {None}
+        drawn = {}
+        for found in asked:
+            try:
+                drawn[found.shots] = found.reduce(split, rows, seed)
+            except TooFew as short:
+                # The reason is true, and it is the only one.
+                assert short.largest == fewest(rows, split, tested, parts)
+                assert short.largest < found.shots
+                continue
+            assert found.shots <= fewest(rows, split, tested, parts)
+        for k, reduced in drawn.items():
+            for part in parts:
+                found = counts(rows, films_of(reduced, part), "label", "center")
+                assert found == {(label, center): k for label in (0, 1) for center in set(CENTERS) - tested}
+                assert films_of(reduced, part) <= films_of(split, part)
+            assert films_of(reduced, "test") == films_of(split, "test")
+        for smaller, larger in pairwise(drawn.values()):
+            assert all(films_of(smaller, part) < films_of(larger, part) for part in parts)
+
+
+def fewest(rows, split, tested, parts):
+    """The films of the rarest class and center in the parts."""
+    cells = [(label, center) for label in (0, 1) for center in set(CENTERS) - tested]
+    found = [counts(rows, films_of(split, part), "label", "center") for part in parts]
+    return min(there.get(cell, 0) for there in found for cell in cells)
+
+
 def test_draws_that_are_not_nested_are_drawn_anew():
     rows = simple(per_class=40)
     (split,) = splits(rows)

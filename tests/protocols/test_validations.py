@@ -1,11 +1,13 @@
 """Ways to split: by group, stratified, the same everywhere, and every fault of what someone else has cut is named."""
 
 import hashlib
+import tempfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from drawn_cohorts import cohorts, films_of, part_of, simple, table
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from prognobench.frame import InputError
@@ -345,3 +347,121 @@ def test_a_column_that_is_not_there_is_named(their):
     source = Source(their.folder / "labels.csv", their.films, pd.DataFrame({"parts": their.parts}), their.folder)
     with pytest.raises(InputError, match="Did you mean 'parts'"):
         cut(their.rows, {"predefined": {"column": "part"}}, 0, source)
+
+
+# Laws of what someone else has cut, over drawn cohorts: several films a patient, shared films, mixed labels, centers.
+
+
+PARTS = ("train", "val", "test")
+
+
+def predefined(rows, parts, by_file=False, **changes):
+    """Take `parts`, one a row, as a column of the table or as a file."""
+    films = rows.assign(row=range(2, len(rows) + 2))
+    with tempfile.TemporaryDirectory() as folder:
+        if by_file:
+            told = pd.DataFrame({"image": rows["image"], "part": parts})
+            told[told["part"] != ""].to_csv(Path(folder) / "split.csv", index=False)
+        source = Source(Path("labels.csv"), films, pd.DataFrame({"part": parts}), Path(folder))
+        named = {"files": ["split.csv"]} if by_file else {"column": "part"}
+        (split,) = cut(rows, {"predefined": {**named, **changes}}, 3, source)
+    return split
+
+
+def whole_groups(draw, rows, parts=PARTS):
+    """Draw a part for each group."""
+    groups = sorted(set(rows["group"]))
+    drawn = draw(st.lists(st.sampled_from(parts), min_size=len(groups), max_size=len(groups)))
+    return list(rows["group"].map(dict(zip(groups, drawn, strict=True))))
+
+
+def lacking(rows, parts):
+    """The (part, class) pairs without a film."""
+    there = set(zip(parts, rows["label"], strict=True))
+    return [(part, label) for part in PARTS for label in (0, 1) if (part, label) not in there]
+
+
+@pytest.mark.parametrize("by_file", [False, True], ids=["column", "file"])
+@fewer
+@given(rows=cohorts(), data=st.data())
+def test_parts_of_others_are_used_as_they_say_and_disjoint_by_group(by_file, rows, data):
+    parts = whole_groups(data.draw, rows)
+    assume(not lacking(rows, parts))
+    split = predefined(rows, parts, by_file)
+    assert part_of(split) == dict(zip(rows["image"], parts, strict=True))
+    assert split.table.groupby("group")["part"].nunique().max() == 1
+    shuffled = rows.assign(part=parts).sample(frac=1, random_state=data.draw(st.integers(0, 99)))
+    again = predefined(shuffled.assign(film=range(len(rows))), shuffled["part"].tolist(), by_file)
+    assert again.sha256 == split.sha256
+
+
+@pytest.mark.parametrize("by_file", [False, True], ids=["column", "file"])
+@fewer
+@given(rows=cohorts(), data=st.data())
+def test_a_part_of_others_without_a_class_is_refused_by_name(by_file, rows, data):
+    part, label = data.draw(st.sampled_from(PARTS)), data.draw(st.integers(0, 1))
+    of_class = set(rows.loc[rows["label"] == label, "group"])
+    other = data.draw(st.sampled_from([name for name in PARTS if name != part]))
+    parts = whole_groups(data.draw, rows)
+    parts = [
+        other if group in of_class and told == part else told for group, told in zip(rows["group"], parts, strict=True)
+    ]
+    assume("val" in parts)  # without any, some are taken from train
+    with pytest.raises(InputError) as caught:
+        predefined(rows, parts, by_file)
+    first_part, first_label = lacking(rows, parts)[0]
+    assert f"the {first_part} part has no film of class {first_label}" in str(caught.value)
+
+
+@pytest.mark.parametrize("by_file", [False, True], ids=["column", "file"])
+@fewer
+@given(rows=cohorts(), data=st.data())
+def test_a_torn_group_and_a_fourth_part_are_refused_with_their_rows(by_file, rows, data):
+    parts = whole_groups(data.draw, rows)
+    several = rows.index[rows.groupby("group")["image"].transform("size") > 1].tolist()
+    row = data.draw(st.sampled_from(several or rows.index.tolist()))
+    # The sole film of a group cannot be torn off it.
+    torn = data.draw(st.booleans()) if several else False
+    others = [name for name in PARTS if name != parts[row]]
+    parts[row] = data.draw(st.sampled_from(others if torn else ["dev", "Train", "0"]))
+    with pytest.raises(InputError) as caught:
+        predefined(rows, parts, by_file)
+    told = [str(problem) for problem in caught.value.problems]
+    if torn:
+        (torn_group,) = [line for line in told if "stands in" in line]
+        assert f"{parts[row]} (row " in torn_group
+        assert f"the group of patient '{rows['group'][row]}'" in torn_group
+    else:
+        assert [f"row {row + 2}: the part is '{parts[row]}'" in line for line in told] == [True]
+
+
+@pytest.mark.parametrize("by_file", [False, True], ids=["column", "file"])
+@fewer
+@given(rows=cohorts(), data=st.data())
+def test_without_val_whole_training_groups_of_both_classes_validate_and_nothing_else_moves(by_file, rows, data):
+    parts = whole_groups(data.draw, rows, ("train", "train", "test"))
+    strata = rows.assign(part=parts).groupby("group").agg(part=("part", "first"), label=("label", "max"))
+    # A class of which few groups train has none to spare, and a group of both classes counts for the positive one.
+    assume(strata.value_counts().get(("train", 0), 0) > 3 and strata.value_counts().get(("train", 1), 0) > 3)
+    assume(not lacking(rows, ["val" if part == "train" else part for part in parts])[2:])
+    split = predefined(rows, parts, by_file)
+    told = dict(zip(rows["image"], parts, strict=True))
+    assert {image for image, part in told.items() if part == "test"} == films_of(split, "test")
+    assert {image for image, part in told.items() if part == "train"} == films_of(split, "train") | films_of(
+        split, "val"
+    )
+    assert split.table.groupby("group")["part"].nunique().max() == 1
+    assert not lacking(rows, rows["image"].map(part_of(split)))
+
+
+@pytest.mark.parametrize("by_file", [False, True], ids=["column", "file"])
+@fewer
+@given(rows=cohorts(), data=st.data())
+def test_films_without_a_part_are_refused_or_left_out_and_never_placed(by_file, rows, data):
+    parts = whole_groups(data.draw, rows, (*PARTS, *PARTS, ""))
+    assume("" in parts and not lacking(rows, parts))
+    with pytest.raises(InputError, match=r"have no part" if by_file else "the part is blank"):
+        predefined(rows, parts, by_file)
+    told = dict(zip(rows["image"], parts, strict=True))
+    split = predefined(rows, parts, by_file, missing="leave_out")
+    assert part_of(split) == {image: part for image, part in told.items() if part}
