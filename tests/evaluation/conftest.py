@@ -25,6 +25,7 @@ _JOB: dict[str, Any] = {
     "trainable_params": 5,
     "total_params": 200,
     "train_seconds": 1.5,
+    "balanced": 1.0,
     "state": "done",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,12 +13,17 @@ from prognobench.evaluation import fold_metrics
 from prognobench.frame import InputError
 
 METRICS = ["mcc", "pr_auc", "roc_auc", "balanced_accuracy", "f1", "sensitivity", "specificity", "brier", "ece"]
+METRICS += ["ppv", "npv", "log_loss", "calibration_slope", "calibration_intercept"]
+THRESHOLDED = ["mcc", "balanced_accuracy", "f1", "sensitivity", "specificity", "ppv", "npv"]
+CALIBRATED = ["brier", "ece", "log_loss", "calibration_slope", "calibration_intercept"]
 KEYS = ["cohort", "task", "test_cohort", "model", "strategy", "regime", "shots", "draw", "validation", "repeat", "fold"]
 KEYS += ["test_center", "seed", "protocol"]
 COLUMNS = [*KEYS, "n_train", "n_val", "n_test", "n_test_positive", *METRICS]
 COLUMNS += ["threshold", "trainable_params", "total_params", "trainable_percent", "train_seconds"]
-COLUMNS += ["mcc_at_val", "balanced_accuracy_at_val", "f1_at_val", "sensitivity_at_val", "specificity_at_val"]
-COLUMNS += [f"{name}_patient" for name in METRICS] + ["n_test_patients", "undefined", "job"]
+COLUMNS += [f"{name}_at_val" for name in THRESHOLDED] + [f"{name}_patient" for name in METRICS]
+COLUMNS += ["threshold_patient"] + [f"{name}_patient_at_val" for name in THRESHOLDED]
+COLUMNS += [f"{name}{level}_{way}" for level in ("", "_patient") for way in ("platt", "prior") for name in CALIBRATED]
+COLUMNS += ["n_test_patients", "undefined", "job"]
 
 VALIDATION = [(0, 0.1), (0, 0.2), (1, 0.3), (1, 0.9)]  # chooses 0.25
 TEST = [(1, 0.9), (1, 0.4), (0, 0.6), (0, 0.2), (0, 0.1), (0, 0.3)]
@@ -65,13 +72,17 @@ def test_a_patient_is_scored_by_the_mean_over_the_test_films_and_labeled_by_the_
 
 def test_with_one_film_a_patient_both_levels_agree(one_job):
     row = fold_metrics(*one_job).iloc[0]
-    assert [row[f"{name}_patient"] for name in METRICS] == [row[name] for name in METRICS]
+    films = [*METRICS, "threshold", *(f"{name}_at_val" for name in THRESHOLDED)]
+    films += [f"{name}_{way}" for way in ("platt", "prior") for name in CALIBRATED]
+    at_patient = [re.sub(r"(_at_val|_platt|_prior|)$", r"_patient\1", name, count=1) for name in films]
+    assert row[at_patient].tolist() == pytest.approx(row[films].tolist(), abs=1e-12, nan_ok=True)
 
 
 def test_a_test_fold_of_one_class_is_undefined_with_the_reason(planned, films):
     predictions = pd.concat([films(VALIDATION, split="val"), films([(0, 0.2), (0, 0.7)])])
     row = fold_metrics(predictions, planned({})).iloc[0]
-    undefined = ["mcc", "pr_auc", "roc_auc", "balanced_accuracy", "f1", "sensitivity"]
+    undefined = ["mcc", "pr_auc", "roc_auc", "balanced_accuracy", "f1", "sensitivity", "ppv", "npv"]
+    undefined += ["calibration_slope", "calibration_intercept"]
     assert row[undefined].isna().all()
     assert row["specificity"] == 0.5
     assert row["undefined"].startswith(f"test fold has one class (negative): {', '.join(undefined)}, mcc_at_val")
@@ -84,7 +95,7 @@ def test_patients_of_one_class_are_undefined_though_their_films_are_not(planned,
     row = fold_metrics(predictions, planned({})).iloc[0]
     assert row["mcc"] == 1
     assert np.isnan(row["mcc_patient"])
-    assert row["undefined"].startswith("test patients have one class (positive): mcc_patient, ")
+    assert "; test patients have one class (positive): mcc_patient, " in row["undefined"]
 
 
 @pytest.mark.parametrize(
@@ -93,11 +104,28 @@ def test_patients_of_one_class_are_undefined_though_their_films_are_not(planned,
 )
 def test_without_two_classes_in_validation_there_is_no_threshold(planned, films, validation, reason):
     row = fold_metrics(pd.concat([films(validation, split="val"), films(TEST)]), planned({})).iloc[0]
-    assert row[["threshold", "mcc_at_val", "specificity_at_val"]].isna().all()
-    assert row["undefined"] == (
-        f"{reason}: threshold, mcc_at_val, balanced_accuracy_at_val, f1_at_val, sensitivity_at_val, specificity_at_val"
-    )
+    lost = [column for column in COLUMNS if column.endswith(("_at_val", "_platt", "_prior")) or "threshold" in column]
+    assert row[lost].isna().all()
+    told, _, columns = row["undefined"].partition(": ")
+    assert (told, set(columns.split(", "))) == (reason, set(lost))
     assert row["mcc"] == pytest.approx(matthews_corrcoef([1, 1, 0, 0, 0, 0], [1, 0, 1, 0, 0, 0]))
+
+
+def test_validation_patients_choose_a_threshold_of_their_own(planned, films):
+    validation = [(1, 0.9, "ann"), (1, 0.1, "ann"), (0, 0.4, "bob"), (1, 0.8, "cid"), (0, 0.3, "dan")]
+    test = [(1, 0.5), (0, 0.3)]
+    row = fold_metrics(pd.concat([films(validation, split="val"), films(test)]), planned({})).iloc[0]
+    assert row["threshold"] == pytest.approx(0.6)  # 0.4 and 0.8 are parted; one of three positives lies below
+    assert row["threshold_patient"] == pytest.approx(0.45)  # means 0.5 and 0.8 against 0.3 and 0.4
+    assert (row["sensitivity_at_val"], row["sensitivity_patient_at_val"]) == (0, 1)
+
+
+def test_predictive_values_of_nothing_are_named_at_their_threshold(planned, films):
+    test = [(1, 0.3), (0, 0.2), (0, 0.28)]
+    row = fold_metrics(pd.concat([films(VALIDATION, split="val"), films(test)]), planned({})).iloc[0]
+    assert np.isnan(row["ppv"])
+    assert row["ppv_at_val"] == 0.5
+    assert "nothing is predicted positive: ppv, ppv_patient" in row["undefined"]
 
 
 def test_rows_stand_by_their_keys_whatever_the_order_given(planned, films):

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from ._recalibration import RECALIBRATIONS, recalibrated
 from ._tables import KEYS, check_predictions, planned_jobs
-from ._threshold import best_threshold
-from .metrics import METRICS, Metric, Sample
+from ._threshold import best_thresholds
+from .metrics import METRICS, Metric, Sample, Samples
 
+_THRESHOLDED = tuple(metric for metric in METRICS if metric.thresholded)
+_CALIBRATED = tuple(metric for metric in METRICS if metric.calibrated)
 NAMES = [metric.name for metric in METRICS]
-AT_VAL = [f"{metric.name}_at_val" for metric in METRICS if metric.thresholded]
+AT_VAL = [f"{metric.name}_at_val" for metric in _THRESHOLDED]
 PATIENT = [f"{name}_patient" for name in NAMES]
+PATIENT_AT_VAL = [f"{metric.name}_patient_at_val" for metric in _THRESHOLDED]
+RECALIBRATED = [
+    f"{metric.name}{level}_{way}" for level in ("", "_patient") for way in RECALIBRATIONS for metric in _CALIBRATED
+]
 _COLUMNS = [
     *KEYS,
     *("n_train", "n_val", "n_test", "n_test_positive"),
@@ -22,9 +31,15 @@ _COLUMNS = [
     *("threshold", "trainable_params", "total_params", "trainable_percent", "train_seconds"),
     *AT_VAL,
     *PATIENT,
+    "threshold_patient",
+    *PATIENT_AT_VAL,
+    *RECALIBRATED,
     *("n_test_patients", "undefined", "job"),
 ]
 _WHOLE_COHORT = ""
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 def fold_metrics(predictions: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
@@ -38,19 +53,31 @@ def fold_metrics(predictions: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
         not looked at.
     jobs
         One row a planned job and test cohort: the keys of `fold_metrics.csv`, what the job cost, and `state`; all
-        but `done` is a hole. `test_cohort` may be missing where a cohort tests itself.
+        but `done` is a hole. `test_cohort` may be missing where a cohort tests itself. `balanced` says how far
+        training evened the classes out: 1 where they counted alike, 0 where they counted as they are, 0.5 where
+        their weights were the square roots; without it nothing is corrected for the prior.
 
     Returns
     -------
     pandas.DataFrame
         The columns of `fold_metrics.csv`, one row a done job and test cohort, sorted by its keys.
 
-        - `mcc, balanced_accuracy, f1, sensitivity, specificity` are at `y_score >= 0.5`; `pr_auc` is average
-          precision; `brier` the mean squared error of P(positive); `ece` has ten bins of equal width.
+        - `mcc, balanced_accuracy, f1, sensitivity, specificity, ppv, npv` are at `y_score >= 0.5`; `pr_auc` is
+          average precision; `brier` the mean squared error of P(positive); `ece` has ten bins of equal width;
+          `log_loss` the mean of −ln P(true class), probabilities cut to [2.2e-16, 1 − 2.2e-16].
+        - `calibration_slope` is the coefficient of logit(score) in a logistic regression of the true class without a
+          penalty; `calibration_intercept` the intercept of that regression with the slope fixed at 1 (calibration in
+          the large; Van Calster et al. 2016, https://doi.org/10.1016/j.jclinepi.2015.12.005, and 2019,
+          https://doi.org/10.1186/s12916-019-1466-7). Perfect are 1 and 0.
         - `threshold` is the one with the highest MCC on the validation films (see `best_threshold`);
           `<metric>_at_val` are the metrics that depend on a threshold, on the test films at that one.
         - `<metric>_patient` are all metrics over patients: the mean score of a patient's test films, at 0.5; a
-          patient with any positive film is positive.
+          patient with any positive film is positive. `threshold_patient` and `<metric>_patient_at_val` are at the
+          threshold with the highest MCC on the validation patients.
+        - `<metric>_platt` and `<metric>_prior` are the metrics of probabilities with scores that are recalibrated on
+          validation: by Platt's logistic regression, and by shifting the log-odds back to the share of positives that
+          class weights took out of them. At patient level (`<metric>_patient_platt`) patients are recalibrated by
+          patients.
         - `undefined` says why numbers of the row are missing; `job` is the key of the record they come from.
 
     Raises
@@ -60,135 +87,214 @@ def fold_metrics(predictions: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
 
     Notes
     -----
-    With one true class in the test fold MCC, PR-AUC, ROC-AUC and balanced accuracy are NaN; so are sensitivity and
-    F1 without positives, specificity without negatives. With two classes and a constant prediction MCC is 0. All
-    equal scikit-learn's to 1e-12; they are computed from counts because its checks of every call take longer than
-    the sums.
+    With one true class in the test fold MCC, PR-AUC, ROC-AUC, balanced accuracy, PPV, NPV, calibration slope and
+    intercept are NaN; so are sensitivity and F1 without positives, specificity without negatives. PPV is NaN where
+    nothing is predicted positive, NPV where nothing is predicted negative, the slope where the scores are all equal or
+    separate the classes. With two classes and a constant prediction MCC is 0. All equal scikit-learn's to 1e-12, slope
+    and intercept statsmodels' to 1e-8; all jobs are computed at once, from counts.
     """
     planned = planned_jobs(jobs)
     done = planned[planned["state"] == "done"]
     predictions = predictions[predictions["job"].isin(done["job"])]
     check_predictions(predictions, done)
-    parts = film_parts(predictions)
-    numbers = [
-        _numbers(parts.get((job, "val", _WHOLE_COHORT), _NO_FILMS), parts[job, "test", cohort])
-        for job, cohort in zip(done["job"], done["test_cohort"], strict=True)
-    ]
-    table = pd.concat([done.reset_index(drop=True), pd.DataFrame(numbers, columns=_NUMBERS)], axis=1)
+    films = gather_films(predictions)
+    names = list(zip(done["job"], done["test_cohort"], strict=True))
+    test, test_patient = films.samples([(job, "test", cohort) for job, cohort in names])
+    validation, validation_patient = films.samples([(job, "val", _WHOLE_COHORT) for job, _ in names])
+    patients = patient_samples(test, test_patient)
+    balanced = done["balanced"].to_numpy(np.float64, na_value=np.nan)
+    notes = _Notes([{} for _ in names])
+    numbers: dict[str, Floats] = _numbers(
+        "", validation, test, balanced, notes, _one_class(validation, "validation"), _one_class(test, "test fold")
+    )
+    of_patients = patient_samples(validation, validation_patient)
+    numbers |= _numbers(
+        "_patient",
+        of_patients,
+        patients,
+        balanced,
+        notes,
+        _first(_one_class(validation, "validation"), _one_class(of_patients, "validation patients")),
+        _first(_one_class(test, "test fold"), _one_class(patients, "test patients")),
+    )
+    counts = {"n_val": validation.cases, "n_test": test.cases, "n_test_positive": test.positives}
+    counts |= {"n_test_patients": patients.cases}
+    table = pd.concat(
+        [
+            done.reset_index(drop=True),
+            pd.DataFrame(numbers),
+            pd.DataFrame({name: values.astype(np.int64) for name, values in counts.items()}),
+            pd.DataFrame({"undefined": notes.texts()}, dtype="string"),
+        ],
+        axis=1,
+    )
     trainable, total = table["trainable_params"].astype("Float64"), table["total_params"].astype("Float64")
     table["trainable_percent"] = (100 * trainable / total).to_numpy(np.float64, na_value=np.nan)
     table["train_seconds"] = table["train_seconds"].astype("Float64").to_numpy(np.float64, na_value=np.nan)
     return table[_COLUMNS]
 
 
-_NUMBERS = [
-    "n_val",
-    "n_test",
-    "n_test_positive",
-    *NAMES,
-    "threshold",
-    *AT_VAL,
-    *PATIENT,
-    "n_test_patients",
-    "undefined",
-]
 # True class (positive or not), score and patient of each film.
 TestedFilms = tuple[np.ndarray, np.ndarray, np.ndarray]
-_NO_FILMS: TestedFilms = (np.empty(0, bool), np.empty(0, np.float64), np.empty(0, np.int64))
 
 
-def film_parts(predictions: pd.DataFrame) -> Mapping[tuple[str, str, str], TestedFilms]:
-    """Cut the predictions into (class, score, patient) arrays, one set a job, part and tested cohort.
+@dataclass(frozen=True, eq=False)
+class Films:
+    """The predictions job by job, part by part and tested cohort by tested cohort.
 
-    Films are put in the order of their names, so that a mean does not depend on the order of the rows.
+    Parameters
+    ----------
+    positive, score, patient
+        Of each film: whether it is positive, P(positive), the patient as a number. Films of one set stand in the order
+        of their names, so that a mean does not depend on the order of the rows.
+    rows
+        Which row of the predictions each film is.
+    bounds
+        Where the films of (job, part, tested cohort) begin and end; the cohort is empty text for `val`, since a
+        threshold is chosen on all validation films of the job, wherever it is tested.
     """
+
+    positive: Bools
+    score: Floats
+    patient: Ints
+    rows: Ints
+    bounds: Mapping[tuple[str, str, str], tuple[int, int]]
+
+    def samples(self, keys: Sequence[tuple[str, str, str]]) -> tuple[Samples, Ints]:
+        """Return the films of each key, none where there are none, and their patients."""
+        films, of = self.places(keys)
+        return Samples(self.positive[films], self.score[films], of, len(keys), np.full(len(keys), 0.5)), self.patient[
+            films
+        ]
+
+    def places(self, keys: Sequence[tuple[str, str, str]]) -> tuple[Ints, Ints]:
+        """Return the films of each key one after the other, and which key each is of."""
+        bounds = np.array([self.bounds.get(key, (0, 0)) for key in keys], dtype=np.int64).reshape(-1, 2)
+        begin, size = bounds[:, 0], bounds[:, 1] - bounds[:, 0]
+        of = np.repeat(np.arange(len(keys)), size)
+        return np.arange(len(of)) + np.repeat(begin - (np.cumsum(size) - size), size), of
+
+
+def gather_films(predictions: pd.DataFrame) -> Films:
+    """Put the predictions in the order in which they are computed with."""
     job, jobs = pd.factorize(predictions["job"])
     image, _ = pd.factorize(predictions["image"], sort=True)
     patient, _ = pd.factorize(predictions["patient"], sort=True)
     is_test = (predictions["split"] == "test").to_numpy(bool)
-    # A threshold is chosen on all validation films of the job, wherever it is tested.
-    cohort, cohorts = pd.factorize(predictions["cohort"].astype(object).where(is_test, _WHOLE_COHORT), sort=True)
+    cohort, cohorts = pd.factorize(predictions["cohort"], sort=True)
+    cohort = np.where(is_test, cohort, -1)
     order = np.lexsort((image, cohort, is_test, job))
-    job, patient, is_test, cohort = job[order], patient[order], is_test[order], cohort[order]
-    positive = predictions["y_true"].to_numpy(np.int64)[order] == 1
-    score = predictions["y_score"].to_numpy(np.float64)[order]
+    job, is_test, cohort = job[order], is_test[order], cohort[order]
     changes = (np.diff(job) != 0) | (np.diff(is_test.astype(int)) != 0) | (np.diff(cohort) != 0)
-    bounds = [0, *(np.flatnonzero(changes) + 1), len(order)] if len(order) else []
-    return {
-        (str(jobs[job[a]]), "test" if is_test[a] else "val", str(cohorts[cohort[a]])): (
-            positive[a:b],
-            score[a:b],
-            patient[a:b],
-        )
-        for a, b in pairwise(bounds)
-    }
+    bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(order)] if len(order) else []
+    return Films(
+        predictions["y_true"].to_numpy(np.int64)[order] == 1,
+        predictions["y_score"].to_numpy(np.float64)[order],
+        patient[order],
+        order,
+        {
+            (str(jobs[job[a]]), "test" if is_test[a] else "val", str(cohorts[cohort[a]]) if is_test[a] else ""): (a, b)
+            for a, b in pairwise(bounds)
+        },
+    )
 
 
-def _numbers(validation: TestedFilms, test: TestedFilms) -> dict[str, float | int | str]:
-    films = Sample(test[0], test[1])
-    patients = by_patient(*test)
-    threshold = best_threshold(Sample(validation[0], validation[1]))
-    at_val = Sample(test[0], test[1], threshold)
-    result: dict[str, float | int | str] = {
-        "n_val": len(validation[0]),
-        "n_test": len(test[0]),
-        "n_test_positive": films.positives,
-        "threshold": threshold,
-        "n_test_patients": len(patients.score),
-    }
-    for metric in METRICS:
-        result[metric.name] = metric.value(films)
-        result[f"{metric.name}_patient"] = metric.value(patients)
-        if metric.thresholded:
-            result[f"{metric.name}_at_val"] = float("nan") if np.isnan(threshold) else metric.value(at_val)
-    result["undefined"] = _why_undefined(validation[0], films, patients)
-    return result
+def film_parts(predictions: pd.DataFrame) -> Mapping[tuple[str, str, str], TestedFilms]:
+    """Cut the predictions into (class, score, patient) arrays, one set a job, part and tested cohort."""
+    films = gather_films(predictions)
+    return {key: (films.positive[a:b], films.score[a:b], films.patient[a:b]) for key, (a, b) in films.bounds.items()}
 
 
 def by_patient(positive: np.ndarray, score: np.ndarray, patient: np.ndarray) -> Sample:
-    """Return patients with the mean of their films' scores.
+    """Return patients with the mean of their films' scores, as `patient_samples` does, of one set of films."""
+    patients = patient_samples(Sample(positive, score).samples, patient)
+    return Sample(patients.positive, patients.score)
+
+
+def patient_samples(films: Samples, patient: Ints) -> Samples:
+    """Return the patients of each sample with the mean of their films' scores.
 
     Rounding must not rank patients who are equal: a sum of equal scores over their number is often not that score
     again. So each patient's lowest score is the origin of the sum, and the scores are added in ascending order.
     """
-    order = np.lexsort((score, patient))
-    positive, score, patient = positive[order], score[order], patient[order]
-    _, first, index, films = np.unique(patient, return_index=True, return_inverse=True, return_counts=True)
+    order = np.lexsort((films.score, patient, films.of))
+    positive, score, patient, of = films.positive[order], films.score[order], patient[order], films.of[order]
+    begins = np.ones(len(order), bool)
+    begins[1:] = (patient[1:] != patient[:-1]) | (of[1:] != of[:-1])
+    first, index = np.flatnonzero(begins), np.cumsum(begins) - 1
     lowest = score[first]
-    mean = lowest + np.bincount(index, weights=score - lowest[index]) / films
-    return Sample(np.bincount(index, weights=positive) > 0, mean)
+    mean = lowest + np.bincount(index, weights=score - lowest[index], minlength=len(first)) / np.bincount(index)
+    ill = np.bincount(index, weights=positive, minlength=len(first)) > 0
+    return Samples(ill, mean, of[first], films.count, films.threshold)
 
 
-def _why_undefined(validation: np.ndarray, films: Sample, patients: Sample) -> str:
-    """Name the NaN columns of a row by their reason; blank where there are none."""
-    reasons: dict[str, list[str]] = {}
-
-    def note(reason: str, column: str) -> None:
-        reasons.setdefault(reason, []).append(column)
-
-    def lacking(metrics: tuple[Metric, ...], sample: Sample) -> list[Metric]:
-        return [metric for metric in metrics if not metric.is_defined(sample)]
-
-    thresholded = tuple(metric for metric in METRICS if metric.thresholded)
-    in_test = f"test fold has one class ({_classes(films.positive)})"
-    for metric in lacking(METRICS, films):
-        note(in_test, metric.name)
-    if len(set(validation)) < 2:
-        in_validation = (
-            f"validation has one class ({_classes(validation)})" if len(validation) else "no validation film"
-        )
-        for column in ["threshold", *AT_VAL]:
-            note(in_validation, column)
-    else:
-        for metric in lacking(thresholded, films):
-            note(in_test, f"{metric.name}_at_val")
-    for metric in lacking(METRICS, patients):
-        one_class = (
-            in_test if not metric.is_defined(films) else f"test patients have one class ({_classes(patients.positive)})"
-        )
-        note(one_class, f"{metric.name}_patient")
-    return "; ".join(f"{reason}: {', '.join(columns)}" for reason, columns in reasons.items())
+Reasons = npt.NDArray[np.object_]  # a text for each job, blank where there is nothing to say
 
 
-def _classes(positive: np.ndarray) -> str:
-    return "positive" if positive.any() else "negative"
+def _one_class(samples: Samples, what: str) -> Reasons:
+    texts = [f"{what} has one class ({name})" for name in ("positive", "negative")]
+    if what.endswith("patients"):
+        texts = [text.replace(" has ", " have ") for text in texts]
+    reasons = np.full(samples.count, "", dtype=object)
+    reasons[samples.negatives == 0] = texts[0]
+    reasons[samples.positives == 0] = texts[1]
+    # A fold without a film is refused, a validation without one is not.
+    reasons[samples.cases == 0] = "no validation film"
+    return reasons
+
+
+def _first(reasons: Reasons, otherwise: Reasons) -> Reasons:
+    return np.where(reasons != "", reasons, otherwise)
+
+
+@dataclass(frozen=True)
+class _Notes:
+    """The NaN columns of each row by their reason."""
+
+    rows: list[dict[str, list[str]]] = field(repr=False)
+
+    def add(self, column: str, reason: str | Reasons, rows: Ints) -> None:
+        for row in rows.tolist():
+            self.rows[row].setdefault(reason if isinstance(reason, str) else reason[row], []).append(column)
+
+    def texts(self) -> list[str]:
+        return ["; ".join(f"{reason}: {', '.join(columns)}" for reason, columns in row.items()) for row in self.rows]
+
+
+def _numbers(
+    level: str,
+    validation: Samples,
+    test: Samples,
+    balanced: Floats,
+    notes: _Notes,
+    one_class_in_validation: Reasons,
+    one_class_in_test: Reasons,
+) -> dict[str, Floats]:
+    """Compute all columns of one level, and note why numbers are missing."""
+    numbers: dict[str, Floats] = {}
+
+    def add(metrics: Sequence[Metric], samples: Samples, ending: str, known: Bools) -> None:
+        kept = np.flatnonzero(known)
+        samples = samples if known.all() else samples.where(known)
+        for metric in metrics:
+            column = f"{metric.name}{level}{ending}"
+            values = metric.values(samples)
+            numbers[column] = np.full(len(known), np.nan)
+            numbers[column][kept] = values
+            notes.add(column, one_class_in_test, kept[~metric.has_classes(samples)])
+            for reason, where in metric.lacks(samples, values):
+                notes.add(column, reason, kept[where])
+
+    add(METRICS, test, "", np.ones(test.count, bool))
+    threshold = best_thresholds(validation)
+    unknown = np.isnan(threshold)
+    numbers[f"threshold{level}"] = threshold
+    for column in [f"threshold{level}", *(f"{metric.name}{level}_at_val" for metric in _THRESHOLDED)]:
+        notes.add(column, one_class_in_validation, np.flatnonzero(unknown))
+    add(_THRESHOLDED, test.at(threshold), "_at_val", ~unknown)
+    for way, made in recalibrated(validation, test, balanced).items():
+        for column in (f"{metric.name}{level}_{way}" for metric in _CALIBRATED):
+            notes.add(column, one_class_in_validation, np.flatnonzero(made.one_class))
+            notes.add(column, made.reason, np.flatnonzero(made.undefined))
+        add(_CALIBRATED, made.samples, f"_{way}", ~made.one_class & ~made.undefined)
+    return numbers

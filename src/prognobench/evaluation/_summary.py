@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import stdtrit
 
-from ._folds import AT_VAL, NAMES, PATIENT
+from ._folds import AT_VAL, NAMES, PATIENT, PATIENT_AT_VAL, RECALIBRATED
 from ._tables import CELL_KEYS, FOLD_KEYS, planned_jobs
 
-METRIC_COLUMNS = (*NAMES, *AT_VAL, *PATIENT)
+METRIC_COLUMNS = (*NAMES, *AT_VAL, *PATIENT, *PATIENT_AT_VAL, *RECALIBRATED)
 _CELL = [*CELL_KEYS, "protocol"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

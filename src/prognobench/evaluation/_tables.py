@@ -32,6 +32,10 @@ def planned_jobs(jobs: pd.DataFrame) -> pd.DataFrame:
     _need_columns(problems, jobs, needed, "the table of jobs")
     problems.raise_if_any()
     result = jobs[needed].copy()
+    # How far training evened the classes out; whoever makes tables by hand may not know.
+    result["balanced"] = (
+        jobs["balanced"].astype("Float64") if "balanced" in jobs else pd.array([pd.NA] * len(jobs), "Float64")
+    )
     for column in needed:
         if column in _NUMBERS:
             result[column] = result[column].convert_dtypes()

@@ -4,7 +4,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from ._confusion import mcc_of_counts
-from ._metric import Metric, Sample
+from ._metric import Metric, Sample, Samples
 
 METRICS: tuple[Metric, ...] = tuple(
     sorted(
@@ -17,4 +17,4 @@ METRICS: tuple[Metric, ...] = tuple(
     )
 )
 
-__all__ = ["METRICS", "Metric", "Sample", "mcc_of_counts"]
+__all__ = ["METRICS", "Metric", "Sample", "Samples", "mcc_of_counts"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._metric import Floats, Metric, Sample
+from ._metric import Bools, Floats, Metric, Samples
 
 
 def mcc_of_counts(
@@ -25,25 +25,41 @@ def mcc_of_counts(
     return mcc
 
 
-def _mcc(sample: Sample) -> float:
-    tp, fp = np.array([sample.true_positives], float), np.array([sample.false_positives], float)
-    return float(mcc_of_counts(tp, fp, sample.positives, sample.negatives)[0])
+def _mcc(samples: Samples) -> Floats:
+    return mcc_of_counts(samples.true_positives, samples.false_positives, samples.positives, samples.negatives)
 
 
-def _sensitivity(sample: Sample) -> float:
-    return sample.true_positives / sample.positives
+def _sensitivity(samples: Samples) -> Floats:
+    return samples.true_positives / samples.positives
 
 
-def _specificity(sample: Sample) -> float:
-    return 1 - sample.false_positives / sample.negatives
+def _specificity(samples: Samples) -> Floats:
+    return 1 - samples.false_positives / samples.negatives
 
 
-def _balanced_accuracy(sample: Sample) -> float:
-    return (_sensitivity(sample) + _specificity(sample)) / 2
+def _balanced_accuracy(samples: Samples) -> Floats:
+    return (_sensitivity(samples) + _specificity(samples)) / 2
 
 
-def _f1(sample: Sample) -> float:
-    return 2 * sample.true_positives / (sample.true_positives + sample.false_positives + sample.positives)
+def _f1(samples: Samples) -> Floats:
+    return 2 * samples.true_positives / (samples.true_positives + samples.false_positives + samples.positives)
+
+
+def _ppv(samples: Samples) -> Floats:
+    return samples.true_positives / (samples.true_positives + samples.false_positives)
+
+
+def _npv(samples: Samples) -> Floats:
+    true_negatives = samples.negatives - samples.false_positives
+    return true_negatives / (samples.cases - samples.true_positives - samples.false_positives)
+
+
+def _none_called(samples: Samples) -> Bools:
+    return np.equal(samples.true_positives + samples.false_positives, 0)
+
+
+def _all_called(samples: Samples) -> Bools:
+    return np.equal(samples.true_positives + samples.false_positives, samples.cases)
 
 
 METRICS = (
@@ -52,4 +68,8 @@ METRICS = (
     Metric("f1", 50, _f1, needs="positives", thresholded=True),
     Metric("sensitivity", 60, _sensitivity, needs="positives", thresholded=True),
     Metric("specificity", 70, _specificity, needs="negatives", thresholded=True),
+    # scikit-learn's `zero_division` would put 0 where nothing is predicted so, and a mean over folds would believe it.
+    # With one true class both would be 0 or 1 whatever the model.
+    Metric("ppv", 100, _ppv, thresholded=True, unless=(("nothing is predicted positive", _none_called),)),
+    Metric("npv", 110, _npv, thresholded=True, unless=(("nothing is predicted negative", _all_called),)),
 )

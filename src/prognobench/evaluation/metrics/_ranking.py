@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
+from .._logistic import group_sums
+from ._metric import Floats, Metric, Samples
 
-from ._metric import Metric, Sample
 
-
-def _pr_auc(sample: Sample) -> float:
+def _pr_auc(samples: Samples) -> Floats:
     """Average precision: precision at each distinct score, weighted by the recall that it adds."""
-    _, true_positives, false_positives = sample.steps
-    precision = true_positives / (true_positives + false_positives)
-    return float(np.sum(np.diff(true_positives, prepend=0) * precision) / sample.positives)
+    steps = samples.steps
+    precision = steps.true_positives / (steps.true_positives + steps.false_positives)
+    return _sums(samples, steps.true_gain * precision) / samples.positives
 
 
-def _roc_auc(sample: Sample) -> float:
+def _roc_auc(samples: Samples) -> Floats:
     """Chance that a positive case scores above a negative one, ties counting one half."""
-    _, true_positives, false_positives = sample.steps
-    above = true_positives - np.diff(true_positives, prepend=0) / 2
-    return float(np.sum(np.diff(false_positives, prepend=0) * above) / (sample.positives * sample.negatives))
+    steps = samples.steps
+    above = steps.true_positives - steps.true_gain / 2
+    return _sums(samples, steps.false_gain * above) / (samples.positives * samples.negatives)
+
+
+def _sums(samples: Samples, values: Floats) -> Floats:
+    return group_sums(values, samples.steps.of, samples.count)
 
 
 METRICS = (
