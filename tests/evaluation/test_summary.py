@@ -35,7 +35,7 @@ def study(planned, films):
 def test_the_columns_are_the_promised_ones(study):
     keys = ["cohort", "task", "test_cohort", "model", "strategy", "regime", "shots", "validation"]
     statistics = [f"{name}_{part}" for name in METRIC_COLUMNS for part in ("mean", "std", "ci_low", "ci_high")]
-    expected = [*keys, "n_folds", "n_missing", *statistics, "protocol", "headline"]
+    expected = [*keys, "n_folds", "n_missing", *statistics, "protocol", "headline", "ci_method", "undefined"]
     assert list(summarize(*study({})).columns) == expected + [f"{name}_n" for name in METRIC_COLUMNS]
 
 
@@ -44,9 +44,29 @@ def test_mean_standard_deviation_and_interval_over_folds(study):
     row = summarize(*study({"fold": 0, "right": 3}, {"fold": 1, "right": 4}, {"fold": 2, "right": 5})).iloc[0]
     assert row["sensitivity_mean"] == pytest.approx(4 / 6)
     assert row["sensitivity_std"] == pytest.approx(1 / 6)
-    low, high = stats.t.interval(0.95, df=2, loc=4 / 6, scale=stats.sem([3 / 6, 4 / 6, 5 / 6]))
+    # 12 films are tested and 100 were trained on: Nadeau and Bengio's variance is s² (1/3 + 12/100).
+    low, high = stats.t.interval(0.95, df=2, loc=4 / 6, scale=1 / 6 * np.sqrt(1 / 3 + 12 / 100))
     assert (row["sensitivity_ci_low"], row["sensitivity_ci_high"]) == pytest.approx((low, high))
     assert (row["n_folds"], row["n_missing"], row["sensitivity_n"]) == (3, 0, 3)
+    assert (row["ci_method"], row["undefined"]) == ("nadeau_bengio", "")
+
+
+@pytest.mark.parametrize(
+    ("job", "lack"),
+    [
+        ({"validation": "loco"}, "for k-fold and hold-out, not for loco"),
+        ({"validation": "external"}, "not for external"),
+        ({"regime": "few_shot", "shots": 4}, "not few_shot"),
+    ],
+)
+def test_where_no_interval_is_defined_there_is_none_and_the_row_says_why(study, job, lack):
+    row = summarize(*study({"fold": 0, "right": 3, **job}, {"fold": 1, "state": "failed", **job})).iloc[0]
+    row_of_two = summarize(*study({"fold": 0, "right": 3, **job}, {"fold": 1, "right": 5, **job})).iloc[0]
+    assert row_of_two["sensitivity_std"] > 0
+    assert row_of_two[[f"{name}_ci_low" for name in METRIC_COLUMNS]].isna().all()
+    assert pd.isna(row_of_two["ci_method"])
+    assert row["undefined"].startswith("1 of 2 jobs are not done; ")
+    assert row_of_two["undefined"].endswith(lack)
 
 
 def test_seeds_and_draws_are_averaged_before_the_spread_over_folds_is_taken(study):

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import stdtrit
 
 from ._folds import AT_VAL, NAMES, PATIENT, PATIENT_AT_VAL, RECALIBRATED
+from ._nadeau_bengio import nadeau_bengio_lack, nadeau_bengio_margin
 from ._tables import CELL_KEYS, FOLD_KEYS, planned_jobs
 
 METRIC_COLUMNS = (*NAMES, *AT_VAL, *PATIENT, *PATIENT_AT_VAL, *RECALIBRATED)
 _CELL = [*CELL_KEYS, "protocol"]
+_SIZES = ("n_test", "n_train")
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -45,12 +46,16 @@ def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
         - `protocol`, a key as well: two protocols are never averaged;
         - `headline`, `patient` where any test fold of the tested cohort holds several films of a patient, else
           `film`;
+        - `ci_method`, which interval `_ci_low` and `_ci_high` are: `nadeau_bengio`, or missing where there is none;
+        - `undefined`, why there is no interval and how many jobs are not done, else blank;
         - `<metric>_n` for each metric.
 
     Notes
     -----
-    The interval is the 95 % t interval over folds, mean ± t(0.975, n − 1) · std / √n, not cut to the metric's
-    range. Training parts of folds overlap, so it is narrower than repeating the whole study would show.
+    The interval is the 95 % t interval over folds with the correction of Nadeau & Bengio 2003 for training parts that
+    overlap, not cut to the metric's range (see `nadeau_bengio_margin`); tested over trained films are averaged over
+    the folds. It is for k-fold and hold-out with the regime `full`; elsewhere there is none, and `intervals` has
+    others.
     """
     planned = planned_jobs(jobs)
     values = folds[["job", "test_cohort", "n_test", "n_test_patients", *METRIC_COLUMNS]]
@@ -58,8 +63,10 @@ def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     folds_of_cells, fold_values = _complete_folds(table)
     cells, cell = _groups(folds_of_cells, _CELL)
     mean, std, n = _moments(fold_values, cell, len(cells))
-    # Student's t quantile, straight from its function: scipy.stats takes half a second to import.
-    margin = stdtrit(np.where(n > 1, n - 1, np.nan), 0.975) * std / np.sqrt(np.maximum(n, 1))
+    lacks = [nadeau_bengio_lack(*words) for words in zip(cells["validation"], cells["regime"], strict=True)]
+    has_interval = np.array([not lack for lack in lacks], dtype=bool)
+    ratio = np.where(has_interval, _test_per_train(table, cells), np.nan)
+    margin = nadeau_bengio_margin(std, n, ratio[:, None])
     parts = {"mean": mean, "std": std, "ci_low": mean - margin, "ci_high": mean + margin}
     statistics = {f"{m}_{part}": parts[part][:, i] for i, m in enumerate(METRIC_COLUMNS) for part in parts}
     counts = {f"{m}_n": n[:, i].astype(np.int64) for i, m in enumerate(METRIC_COLUMNS)}
@@ -68,8 +75,25 @@ def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     cells["n_missing"] = np.bincount(planned_cell[planned["state"] != "done"], minlength=len(cells))
     several = table.loc[table["n_test_patients"] < table["n_test"], "test_cohort"]
     cells["headline"] = np.where(cells["test_cohort"].isin(several), "patient", "film")
+    cells["ci_method"] = pd.array([pd.NA if lack else "nadeau_bengio" for lack in lacks], dtype="string")
+    jobs_of_cells = np.bincount(planned_cell, minlength=len(cells))
+    holes = [
+        f"{missing} of {of} jobs are not done" if missing else ""
+        for missing, of in zip(cells["n_missing"], jobs_of_cells, strict=True)
+    ]
+    told = ["; ".join(filter(None, reasons)) for reasons in zip(holes, lacks, strict=True)]
+    cells["undefined"] = pd.array(told, dtype="string")
     summary = pd.concat([cells, pd.DataFrame(statistics), pd.DataFrame(counts)], axis=1)
-    return summary[[*CELL_KEYS, "n_folds", "n_missing", *statistics, "protocol", "headline", *counts]]
+    columns = ["n_folds", "n_missing", *statistics, "protocol", "headline", "ci_method", "undefined", *counts]
+    return summary[[*CELL_KEYS, *columns]]
+
+
+def _test_per_train(table: pd.DataFrame, cells: pd.DataFrame) -> Floats:
+    """Return tested over trained films of each cell, averaged over its done jobs."""
+    tested, trained = (table[name].astype("Float64").to_numpy(np.float64, na_value=np.nan) for name in _SIZES)
+    _, cell = _groups(table, _CELL)
+    mean, _, _ = _moments((tested / trained)[:, None], cell, len(cells))
+    return mean[:, 0]
 
 
 def _complete_folds(table: pd.DataFrame) -> tuple[pd.DataFrame, Floats]:
