@@ -2,6 +2,7 @@
 
 from ._controls import compare_with_controls
 from ._folds import fold_metrics
+from ._reliability import reliability
 from ._resampling import CONTROLS, Block, Cell, Fold, PatientBootstrap
 from ._summary import METRIC_COLUMNS, summarize
 from ._tables import BLOCK_KEYS
@@ -22,5 +23,6 @@ __all__ = [
     "best_threshold",
     "compare_with_controls",
     "fold_metrics",
+    "reliability",
     "summarize",
 ]

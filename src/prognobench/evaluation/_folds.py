@@ -36,7 +36,7 @@ _COLUMNS = [
     *RECALIBRATED,
     *("n_test_patients", "undefined", "job"),
 ]
-_WHOLE_COHORT = ""
+WHOLE_COHORT = ""
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -100,7 +100,7 @@ def fold_metrics(predictions: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     films = gather_films(predictions)
     names = list(zip(done["job"], done["test_cohort"], strict=True))
     test, test_patient = films.samples([(job, "test", cohort) for job, cohort in names])
-    validation, validation_patient = films.samples([(job, "val", _WHOLE_COHORT) for job, _ in names])
+    validation, validation_patient = films.samples([(job, "val", WHOLE_COHORT) for job, _ in names])
     patients = patient_samples(test, test_patient)
     balanced = done["balanced"].to_numpy(np.float64, na_value=np.nan)
     notes = _Notes([{} for _ in names])
@@ -193,7 +193,11 @@ def gather_films(predictions: pd.DataFrame) -> Films:
         patient[order],
         order,
         {
-            (str(jobs[job[a]]), "test" if is_test[a] else "val", str(cohorts[cohort[a]]) if is_test[a] else ""): (a, b)
+            (
+                str(jobs[job[a]]),
+                "test" if is_test[a] else "val",
+                str(cohorts[cohort[a]]) if is_test[a] else WHOLE_COHORT,
+            ): (a, b)
             for a, b in pairwise(bounds)
         },
     )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ._folds import AT_VAL, NAMES, PATIENT, PATIENT_AT_VAL, RECALIBRATED
 from ._nadeau_bengio import nadeau_bengio_lack, nadeau_bengio_margin
-from ._tables import CELL_KEYS, FOLD_KEYS, planned_jobs
+from ._tables import CELL_KEYS, FOLD_KEYS, group_rows, planned_jobs
 
 METRIC_COLUMNS = (*NAMES, *AT_VAL, *PATIENT, *PATIENT_AT_VAL, *RECALIBRATED)
 _CELL = [*CELL_KEYS, "protocol"]
@@ -61,7 +61,7 @@ def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     values = folds[["job", "test_cohort", "n_test", "n_test_patients", *METRIC_COLUMNS]]
     table = planned.merge(values.astype({"job": "string", "test_cohort": "string"}), "left", ["job", "test_cohort"])
     folds_of_cells, fold_values = _complete_folds(table)
-    cells, cell = _groups(folds_of_cells, _CELL)
+    cells, cell = group_rows(folds_of_cells, _CELL)
     mean, std, n = _moments(fold_values, cell, len(cells))
     lacks = [nadeau_bengio_lack(*words) for words in zip(cells["validation"], cells["regime"], strict=True)]
     has_interval = np.array([not lack for lack in lacks], dtype=bool)
@@ -70,7 +70,7 @@ def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     parts = {"mean": mean, "std": std, "ci_low": mean - margin, "ci_high": mean + margin}
     statistics = {f"{m}_{part}": parts[part][:, i] for i, m in enumerate(METRIC_COLUMNS) for part in parts}
     counts = {f"{m}_n": n[:, i].astype(np.int64) for i, m in enumerate(METRIC_COLUMNS)}
-    _, planned_cell = _groups(planned, _CELL)
+    _, planned_cell = group_rows(planned, _CELL)
     cells["n_folds"] = np.bincount(cell, minlength=len(cells))
     cells["n_missing"] = np.bincount(planned_cell[planned["state"] != "done"], minlength=len(cells))
     several = table.loc[table["n_test_patients"] < table["n_test"], "test_cohort"]
@@ -91,7 +91,7 @@ def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
 def _test_per_train(table: pd.DataFrame, cells: pd.DataFrame) -> Floats:
     """Return tested over trained films of each cell, averaged over its done jobs."""
     tested, trained = (table[name].astype("Float64").to_numpy(np.float64, na_value=np.nan) for name in _SIZES)
-    _, cell = _groups(table, _CELL)
+    _, cell = group_rows(table, _CELL)
     mean, _, _ = _moments((tested / trained)[:, None], cell, len(cells))
     return mean[:, 0]
 
@@ -99,17 +99,10 @@ def _test_per_train(table: pd.DataFrame, cells: pd.DataFrame) -> Floats:
 def _complete_folds(table: pd.DataFrame) -> tuple[pd.DataFrame, Floats]:
     """Average seeds and draws within each fold, NaN where one of them is missing or undefined."""
     values = table[list(METRIC_COLUMNS)].to_numpy(np.float64, na_value=np.nan)
-    folds, fold = _groups(table, [*_CELL, *FOLD_KEYS])
+    folds, fold = group_rows(table, [*_CELL, *FOLD_KEYS])
     mean, _, n = _moments(values, fold, len(folds))
     planned = np.bincount(fold, minlength=len(folds))
     return folds, np.where(n == planned[:, None], mean, np.nan)
-
-
-def _groups(table: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, Ints]:
-    """Return the distinct values of `keys`, sorted with missing ones first, and the place of each row among them."""
-    groups = table[keys].drop_duplicates().sort_values(keys, kind="stable", na_position="first", ignore_index=True)
-    place = table[keys].merge(groups.assign(_place=range(len(groups))), "left", keys)["_place"]
-    return groups, place.to_numpy(np.int64)
 
 
 def _moments(values: Floats, group: Ints, groups: int) -> tuple[Floats, Floats, Floats]:

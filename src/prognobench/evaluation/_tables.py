@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from prognobench.frame import Problems
@@ -54,6 +55,13 @@ def planned_jobs(jobs: pd.DataFrame) -> pd.DataFrame:
     problems.raise_if_any()
     # By the job at last, so that the order of the rows given never shows.
     return result.sort_values([*KEYS, "job"], kind="stable", na_position="first", ignore_index=True)
+
+
+def group_rows(table: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, npt.NDArray[np.int64]]:
+    """Return the distinct values of `keys`, sorted with missing ones first, and the place of each row among them."""
+    groups = table[keys].drop_duplicates().sort_values(keys, kind="stable", na_position="first", ignore_index=True)
+    place = table[keys].merge(groups.assign(_place=range(len(groups))), "left", keys)["_place"]
+    return groups, place.to_numpy(np.int64)
 
 
 def check_predictions(predictions: pd.DataFrame, done: pd.DataFrame) -> None:

@@ -5,6 +5,7 @@ from pkgutil import iter_modules
 
 from ._confusion import mcc_of_counts
 from ._metric import Metric, Sample, Samples
+from ._probability import BIN_BOUNDS, bins_of
 
 METRICS: tuple[Metric, ...] = tuple(
     sorted(
@@ -17,4 +18,4 @@ METRICS: tuple[Metric, ...] = tuple(
     )
 )
 
-__all__ = ["METRICS", "Metric", "Sample", "Samples", "mcc_of_counts"]
+__all__ = ["BIN_BOUNDS", "METRICS", "Metric", "Sample", "Samples", "bins_of", "mcc_of_counts"]
