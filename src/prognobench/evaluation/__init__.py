@@ -1,9 +1,12 @@
 """From stored predictions to numbers: tables in, tables out, without torch."""
 
+from ._conclusions import conclusions
 from ._controls import compare_with_controls
+from ._decision import Budget, decision_map
 from ._folds import fold_metrics
 from ._reliability import reliability
 from ._resampling import CONTROLS, Block, Cell, Fold, PatientBootstrap
+from ._sizes import task_sizes
 from ._summary import METRIC_COLUMNS, summarize
 from ._tables import BLOCK_KEYS
 from ._threshold import best_threshold
@@ -15,6 +18,7 @@ __all__ = [
     "METRICS",
     "METRIC_COLUMNS",
     "Block",
+    "Budget",
     "Cell",
     "Fold",
     "Metric",
@@ -22,7 +26,10 @@ __all__ = [
     "Sample",
     "best_threshold",
     "compare_with_controls",
+    "conclusions",
+    "decision_map",
     "fold_metrics",
     "reliability",
     "summarize",
+    "task_sizes",
 ]

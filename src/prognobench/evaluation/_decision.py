@@ -1,0 +1,282 @@
+"""Which strategies may be chosen for a task, on which evidence, and what speaks against trusting it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ._resampling import CONTROLS
+from ._tables import BLOCK_KEYS
+
+# From here on a reader should doubt; choices of this project.
+FEW_POSITIVES = 10  # of the rarer class, in a test fold on average
+WIDE_INTERVAL = 0.3  # of MCC
+CENTER_SPREAD = 0.3  # of MCC, from the worst center to the best
+_BLOCK = [*BLOCK_KEYS, "protocol"]
+_CELL = [*_BLOCK, "model", "strategy"]
+_COLUMNS = [
+    *_BLOCK,
+    *("strategy", "model", "level", "mcc", "ci_low", "ci_high", "rank", "rank_low", "rank_high", "in_top_group"),
+    *("above_controls", "within_budget", "cheapest", "train_seconds", "peak_memory_bytes", "trainable_params"),
+    *("trainable_percent", "evidence", "doubts", "undefined"),
+]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one training may cost; None is no limit.
+
+    Parameters
+    ----------
+    seconds
+        Of one job, its share of shared work included, on the machine of the records.
+    memory_bytes
+        Peak memory of the process.
+    trained_parameters
+        Numbers that are trained, the head included.
+    """
+
+    seconds: float | None = None
+    memory_bytes: float | None = None
+    trained_parameters: float | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by the column that they bound."""
+        told = {
+            "train_seconds": self.seconds,
+            "peak_memory_bytes": self.memory_bytes,
+            "trainable_params": self.trained_parameters,
+        }
+        return {column: float(limit) for column, limit in told.items() if limit is not None}
+
+
+def decision_map(
+    folds: pd.DataFrame,
+    jobs: pd.DataFrame,
+    summary: pd.DataFrame,
+    controls: pd.DataFrame,
+    intervals: pd.DataFrame,
+    ranking: pd.DataFrame,
+    selection: pd.DataFrame,
+    sizes: pd.DataFrame,
+    budget: Budget | None = None,
+) -> pd.DataFrame:
+    """Say of each strategy, in each task, whether it may be chosen, on which evidence and with which doubts.
+
+    Parameters
+    ----------
+    folds, summary, controls, intervals, ranking, selection
+        What the functions `fold_metrics`, `summarize`, `compare_with_controls`, `intervals`, `ranking` and
+        `selection` return.
+    jobs
+        The planned jobs; a column `peak_memory_bytes` is read where it is there.
+    sizes
+        What `task_sizes` returns.
+    budget
+        What one training may cost.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a block, protocol and strategy that is no control, the best first:
+
+        - `model`: with which the strategy has its highest mean MCC; all else is of this model;
+        - `level`, `mcc`, `ci_low`, `ci_high` (the default interval), `rank` with its interval;
+        - `in_top_group`: not told apart from the best of the block; missing where nothing is ranked;
+        - `above_controls`;
+        - `train_seconds`, `peak_memory_bytes`, `trainable_params`, `trainable_percent`: means over its jobs;
+        - `within_budget`, missing without a budget or where the cost is unknown; `cheapest`: the strategy of the top
+          group (within the budget, if there is one) that trains fastest;
+        - `evidence`, `doubts`: sentences; `undefined`: why it is not ranked.
+    """
+    cells = _cells(summary, ranking, controls, intervals)
+    cells = _join(cells, _costs(folds, jobs))
+    cells["within_budget"] = _within(cells, budget or Budget())
+    best = cells.sort_values("mcc", ascending=False, kind="stable", na_position="last")
+    best = best.drop_duplicates([*_BLOCK, "strategy"])
+    best = best.sort_values(
+        [*_BLOCK, "mcc"], ascending=[True] * len(_BLOCK) + [False], kind="stable", na_position="first"
+    )
+    best["cheapest"] = _cheapest(best)
+    facts = _Facts(folds, summary, selection, sizes)
+    told = [facts.tell(row) for row in best.to_dict("records")]
+    best["evidence"] = [evidence for evidence, _ in told]
+    best["doubts"] = [doubts for _, doubts in told]
+    types = dict.fromkeys(["in_top_group", "above_controls", "within_budget", "cheapest"], "boolean")
+    types |= dict.fromkeys(["level", "evidence", "doubts", "undefined"], "string")
+    return best[_COLUMNS].astype(types).reset_index(drop=True)
+
+
+def _cells(
+    summary: pd.DataFrame, ranking: pd.DataFrame, controls: pd.DataFrame, intervals: pd.DataFrame
+) -> pd.DataFrame:
+    """Gather what is known of every learned cell."""
+    cells = summary.loc[~summary["strategy"].isin(CONTROLS), [*_CELL, "headline"]].rename(columns={"headline": "level"})
+    patient = (cells["level"] == "patient").to_numpy(bool)
+    learned = summary.loc[cells.index]
+    cells["mcc"] = np.where(patient, learned["mcc_patient_mean"], learned["mcc_mean"])
+    ranked = ranking[[*_CELL, "rank", "rank_low", "rank_high", "top_group", "undefined"]]
+    cells = _join(cells, ranked.rename(columns={"top_group": "in_top_group"}))
+    cells = _join(cells, controls[[*_CELL, "above_controls", "control"]])
+    chosen = intervals[(intervals["metric"] == "mcc") & intervals["default"].fillna(False).astype(bool)]
+    return _join(cells, chosen[[*_CELL, "ci_low", "ci_high"]].drop_duplicates(_CELL))
+
+
+def _join(cells: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    # Where a key is missing throughout, as `shots` often is, tables may have it in different types.
+    return cells.merge(other.astype(cells[_CELL].dtypes.to_dict()), "left", _CELL)
+
+
+def _costs(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
+    """Average what the jobs of each cell took."""
+    costs = ["train_seconds", "trainable_params", "trainable_percent", "peak_memory_bytes"]
+    table = folds[[*_CELL, "job", *costs[:-1]]].copy()
+    table["peak_memory_bytes"] = np.nan
+    if "peak_memory_bytes" in jobs:
+        memory = jobs.drop_duplicates("job").set_index("job")["peak_memory_bytes"]
+        table["peak_memory_bytes"] = table["job"].map(memory)
+    table[costs] = table[costs].astype("float64")
+    return table.groupby(_CELL, dropna=False)[costs].mean().reset_index()
+
+
+def _within(cells: pd.DataFrame, budget: Budget) -> pd.Series[Any]:
+    """Tell which cells keep to every limit; missing where there is none, or a cost that it bounds is unknown."""
+    kept = pd.Series(pd.NA, index=cells.index, dtype="boolean")
+    for column, limit in budget.limits.items():
+        one = (cells[column] <= limit).astype("boolean").mask(cells[column].isna())
+        kept = one if kept.isna().all() else kept & one
+    return kept
+
+
+def _cheapest(best: pd.DataFrame) -> pd.Series[Any]:
+    """Mark the strategy of each top group that trains fastest, within the budget where there is one."""
+    allowed = best["in_top_group"].astype("boolean").fillna(False) & best["within_budget"].fillna(True)
+    fastest = best["train_seconds"].where(allowed.astype(bool))
+    least = fastest.groupby([best[key] for key in _BLOCK], dropna=False).transform("min")
+    return (fastest == least).astype("boolean")
+
+
+@dataclass(frozen=True, eq=False)
+class _Facts:
+    folds: pd.DataFrame
+    summary: pd.DataFrame
+    selection: pd.DataFrame
+    sizes: pd.DataFrame
+
+    @cached_property
+    def _folds_of(self) -> dict[tuple[Any, ...], pd.DataFrame]:
+        groups = self.folds.groupby(_CELL, dropna=False, sort=False)
+        return {_values(rows.iloc[0].to_dict(), _CELL): rows for _, rows in groups}
+
+    @cached_property
+    def _summary_of(self) -> dict[tuple[Any, ...], dict[Any, Any]]:
+        return _rows(self.summary, _CELL)
+
+    @cached_property
+    def _selection_of(self) -> dict[tuple[Any, ...], dict[Any, Any]]:
+        return _rows(self.selection, _CELL)
+
+    @cached_property
+    def _sizes_of(self) -> dict[tuple[Any, ...], dict[Any, Any]]:
+        return _rows(self.sizes, ["cohort", "task"])
+
+    def tell(self, row: Mapping[Any, Any]) -> tuple[str, str]:
+        """Return evidence and doubts of one row, in sentences."""
+        doubts = [
+            *self._unranked(row),
+            *self._above(row),
+            *self._positives(row),
+            *self._width(row),
+            *self._holes(row),
+            *self._chosen(row),
+            *self._centers(row),
+        ]
+        return self._evidence(row), " ".join(f"{doubt}." for doubt in doubts)
+
+    def _evidence(self, row: Mapping[Any, Any]) -> str:
+        if np.isnan(row["mcc"]):
+            return "No test fold gives an MCC."
+        interval = "" if pd.isna(row["ci_low"]) else f" [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
+        words = [f"MCC × 100 is {100 * row['mcc']:.1f}{interval} with {row['model']}"]
+        if not pd.isna(row["rank_low"]):
+            words.append(f"rank {row['rank']:.0f}, 95 % interval {row['rank_low']:.0f} to {row['rank_high']:.0f}")
+        if not pd.isna(row["in_top_group"]):
+            words.append("not told apart from the best" if row["in_top_group"] else "below the best")
+        if not pd.isna(row["above_controls"]) and row["above_controls"]:
+            words.append("above its controls")
+        return "; ".join(words) + "."
+
+    def _unranked(self, row: Mapping[Any, Any]) -> list[str]:
+        why = "" if pd.isna(row["undefined"]) else str(row["undefined"])
+        return [] if not pd.isna(row["in_top_group"]) else [f"Not ranked: {why}" if why else "Not ranked"]
+
+    def _above(self, row: Mapping[Any, Any]) -> list[str]:
+        if pd.isna(row["above_controls"]):
+            return ["Not compared with its controls"]
+        told = f"Not above the control {row['control']}, which needs no learned image content"
+        return [] if row["above_controls"] else [told]
+
+    def _positives(self, row: Mapping[Any, Any]) -> list[str]:
+        rows, one = self._folds_of.get(_values(row, _CELL)), self._sizes_of.get((row["test_cohort"], row["task"]))
+        if rows is None or one is None:
+            return []
+        patients = row["level"] == "patient"
+        cases = rows["n_test_patients" if patients else "n_test"].mean()
+        share = one["n_positive_patients"] / one["n_patients"] if patients else one["n_positive_films"] / one["n_films"]
+        kind, share = ("positive", share) if share <= 0.5 else ("negative", 1 - share)
+        if cases * share >= FEW_POSITIVES:
+            return []
+        return [
+            f"Few to go by: {cases * share:.1f} {kind} {'patients' if patients else 'films'} in a test fold on average"
+        ]
+
+    def _width(self, row: Mapping[Any, Any]) -> list[str]:
+        width = row["ci_high"] - row["ci_low"]
+        if pd.isna(width):
+            return ["No interval is defined"] if not np.isnan(row["mcc"]) else []
+        return [f"The interval is {100 * width:.0f} points of MCC wide"] if width > WIDE_INTERVAL else []
+
+    def _holes(self, row: Mapping[Any, Any]) -> list[str]:
+        one = self._summary_of[_values(row, _CELL)]
+        told = []
+        if one["n_missing"]:
+            told.append(f"{one['n_missing']} of its jobs {'is' if one['n_missing'] == 1 else 'are'} not done")
+        counted = one["mcc_patient_n"] if row["level"] == "patient" else one["mcc_n"]
+        if counted < one["n_folds"] and not one["n_missing"]:
+            told.append(f"{one['n_folds'] - counted} of {one['n_folds']} test folds hold one class and do not count")
+        return told
+
+    def _chosen(self, row: Mapping[Any, Any]) -> list[str]:
+        one = self._selection_of.get(_values(row, _CELL))
+        if one is None or pd.isna(one["corrected"]):
+            return []
+        return [
+            f"Chosen as the best of {one['n_candidates']} on the same folds: corrected for that, its MCC × 100 is "
+            f"{100 * one['corrected']:.1f} instead of {100 * one['naive']:.1f}"
+        ]
+
+    def _centers(self, row: Mapping[Any, Any]) -> list[str]:
+        rows = self._folds_of.get(_values(row, _CELL))
+        if rows is None:
+            return []
+        column = "mcc_patient" if row["level"] == "patient" else "mcc"
+        centers = rows.groupby("test_center")[column].mean().dropna()
+        if len(centers) < 2 or centers.max() - centers.min() <= CENTER_SPREAD:
+            return []
+        return [f"Between centers MCC × 100 goes from {100 * centers.min():.1f} to {100 * centers.max():.1f}"]
+
+
+def _rows(table: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[Any, ...], dict[Any, Any]]:
+    """Return the rows of a table by their keys."""
+    return {_values(row, keys): row for row in table.to_dict("records")}
+
+
+def _values(row: Mapping[Any, Any], keys: Sequence[str]) -> tuple[Any, ...]:
+    # Missing values of different kinds are unequal, even to themselves.
+    return tuple(None if pd.isna(row[key]) else row[key] for key in keys)
