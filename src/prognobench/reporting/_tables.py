@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import pandas as pd
 
-from prognobench.evaluation import BLOCK_KEYS, compare_with_controls, fold_metrics, summarize
+from prognobench.evaluation import (
+    BLOCK_KEYS,
+    Budget,
+    PatientBootstrap,
+    compare_with_controls,
+    conclusions,
+    decision_map,
+    fold_metrics,
+    summarize,
+    task_sizes,
+)
 
 _CELL_KEYS = [*BLOCK_KEYS[:3], "model", "strategy", *BLOCK_KEYS[3:]]
 _TESTS = [
@@ -32,8 +42,6 @@ _COLUMNS = {
                   "specificity_ci_high", "worst", "undefined"],
     "reliability": [*_CELL_KEYS, "protocol", "level", "calibration", "bin_low", "bin_high", "n", "mean_score",
                     "share_positive", "share_ci_low", "share_ci_high", "undefined"],
-    "decision": [*BLOCK_KEYS, "protocol", "strategy", "model", "in_top_group", "evidence", "doubts"],
-    "conclusions": ["number", "claim", "verdict", "evidence"],
 }  # fmt: skip
 
 
@@ -49,6 +57,8 @@ class StudyTables:
         One row a planned job and tested cohort, as `prognobench.studies.read_results` returns them.
     cohorts
         Counts of the study's cohorts, empty where the folder does not hold them.
+    sizes
+        Films, patients and positives of every task, as `prognobench.evaluation.task_sizes` counts them.
     fold_metrics, summary, intervals, controls, pairwise_tests, task_tests, ranking, selection, subgroups, reliability
         What the functions of `prognobench.evaluation` return.
     decision, conclusions
@@ -58,6 +68,7 @@ class StudyTables:
     study: str
     jobs: pd.DataFrame
     cohorts: pd.DataFrame
+    sizes: pd.DataFrame
     fold_metrics: pd.DataFrame
     summary: pd.DataFrame
     intervals: pd.DataFrame
@@ -85,6 +96,10 @@ def study_tables(
     *,
     study: str = "",
     cohorts: pd.DataFrame | None = None,
+    families: Mapping[str, str] | None = None,
+    methods: Mapping[str, str] | None = None,
+    budget: Budget | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> StudyTables:
     """Make all tables of one study.
 
@@ -98,19 +113,34 @@ def study_tables(
         The study's name.
     cohorts
         Counts of the study's cohorts.
+    families, methods
+        As `prognobench.evaluation.conclusions` takes them: what kind of network each model is, and of which strategy
+        each label is a variant.
+    budget
+        What one training may cost, for the decision map.
+    progress
+        Told what is being computed.
 
     Raises
     ------
     InputError
         When the tables do not fit each other.
     """
+    progress("metrics of every job")
     folds = fold_metrics(predictions, jobs)
     made = {name: _empty(columns) for name, columns in _COLUMNS.items()}
-    made |= {
-        "fold_metrics": folds,
-        "summary": summarize(folds, jobs),
-        "controls": compare_with_controls(predictions, jobs),
-    }
+    made |= {"sizes": task_sizes(predictions, jobs), "fold_metrics": folds, "summary": summarize(folds, jobs)}
+    progress("patients drawn anew, controls")
+    bootstrap = PatientBootstrap(predictions, jobs)
+    made["controls"] = compare_with_controls(predictions, jobs, bootstrap=bootstrap)
+    progress("decision map and conclusions")
+    made["decision"] = decision_map(
+        folds, jobs, made["summary"], made["controls"], made["intervals"], made["ranking"], made["selection"],
+        made["sizes"], budget,
+    )  # fmt: skip
+    made["conclusions"] = conclusions(
+        bootstrap, made["sizes"], made["controls"], made["ranking"], families or {}, methods
+    )
     return StudyTables(study=study, jobs=jobs, cohorts=pd.DataFrame() if cohorts is None else cohorts, **made)
 
 
