@@ -1,0 +1,87 @@
+"""95 % intervals of MCC of every model and strategy: the appendix of Ruffini et al."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ._figure import Drawing, Figure, NothingToShow
+from ._forest import Groups, Row, forest, height, is_close
+from ._page import GRAY, Mark, label_room, legend, legend_room, limits, marks, mcc_axis, pages, sample, vertical
+from ._shown import CELL, Shown, short
+
+_COLUMNS = [*CELL, "level", "control", "mcc", "ci_low", "ci_high", "ci_method", "folds", "n_folds", "n_missing"]
+_NO_IMAGE = "no image"
+_LIMIT = 20
+
+
+def _caption(shown: Shown) -> str:
+    return (
+        f"Mean MCC × 100 over test folds, of {shown.unit} at 0.5, with its 95 % interval: {shown.interval}. Hollow: it "
+        "rests on fewer folds than planned. A cross at the left edge: no value. Gray: the controls; `random` is the "
+        "same architecture with random weights. Dashed: the best control. Intervals that overlap do not show that two "
+        "cells are alike; the pairwise tests compare them. Intervals end at the edge of the axis where they are wider."
+    )
+
+
+def _draw(shown: Shown) -> list[Drawing]:
+    if not shown.learned["mcc"].notna().any():
+        raise NothingToShow("no model has an MCC yet")
+    blocks, looks = shown.blocks, control_looks() | marks(shown.strategies)
+    parts = [shown.of(block) for block in blocks]
+    panels = [_groups(part, shown, looks) for part in parts]
+    cells = shown.cells
+    bounds = limits(100 * pd.concat([cells["mcc"], cells["ci_low"].clip(-0.4), cells["ci_high"].clip(upper=1)]))
+    drawings = []
+    for canvas, drawn in forest_pages([block.title for block in blocks], panels, looks):
+        for place, axes, close in drawn:
+            forest(axes, panels[place], bounds, close, _LIMIT)
+            vertical(axes, 0)
+            best = parts[place].loc[parts[place]["control"], "mcc"].max()
+            vertical(axes, 100 * best, (0, (4, 2)), "#333333")
+            mcc_axis(axes, bounds)
+        data = pd.concat([parts[place] for place, _, _ in drawn], ignore_index=True)[_COLUMNS]
+        drawings.append(Drawing(canvas, data))
+    return drawings
+
+
+def control_looks() -> dict[str, Mark]:
+    """Return how controls look, all gray."""
+    return {"majority": Mark(GRAY, "|", ":"), "metadata": Mark(GRAY, "d", ":"), "random": Mark(GRAY, "D", ":")}
+
+
+def forest_pages(titles: Sequence[str], panels: Sequence[Groups], looks: dict[str, Mark]):  # type: ignore[no-untyped-def]
+    """Yield pages for forests, each panel's place, axes and whether its rows are close; with a legend where they are."""
+    close = is_close(panels)
+    groups = [short(name, _LIMIT) for panel in panels for name, _ in panel]
+    rows = [short(row.label, _LIMIT) for panel in panels for _, rows in panel for row in rows]
+    used = {row.mark for panel in panels for _, rows in panel for row in rows}
+    entries = {short(name, _LIMIT): sample(mark) for name, mark in looks.items() if mark in used}
+    for canvas, drawn in pages(
+        titles,
+        [height(panel, close) for panel in panels],
+        left=label_room(groups if close else [*groups, *rows]),
+        right=0.15 if close else 1.2,
+        top=legend_room(list(entries)) if close else 0.05,
+    ):
+        if close:
+            legend(canvas, entries)
+        yield canvas, [(place, axes, close) for place, axes in drawn]
+
+
+def _groups(part: pd.DataFrame, shown: Shown, looks: dict[str, Mark]) -> Groups:
+    order = {name: place for place, name in enumerate([*shown.strategies, *control_looks()])}
+    rows: dict[str, list[tuple[int, Row]]] = {model: [] for model in shown.models}
+    columns = ["model", "strategy", "mcc", "ci_low", "ci_high", "folds", "n_folds"]
+    for model, strategy, mcc, low, high, folds, planned in part[columns].itertuples(index=False):
+        text = "no value" if np.isnan(mcc) else f"{100 * mcc:.1f}"
+        text += "" if np.isnan(low) else f" [{100 * low:.0f}, {100 * high:.0f}]"
+        text += "" if folds == planned else f" {folds}/{planned}"
+        row = Row(strategy, 100 * mcc, 100 * low, 100 * high, looks[strategy], folds == planned, text)
+        rows.setdefault(model if model in rows else _NO_IMAGE, []).append((order[strategy], row))
+    return [(name, [row for _, row in sorted(found, key=lambda pair: pair[0])]) for name, found in rows.items() if found]
+
+
+FIGURES = (Figure("mcc_intervals", "95 % intervals of MCC", _caption, 40, _draw),)
