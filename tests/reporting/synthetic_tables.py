@@ -124,7 +124,12 @@ def _intervals(summary) -> pd.DataFrame:
 
 
 def _subgroups(summary, random) -> pd.DataFrame:
-    values = {"view": ["AP", "PA"], "sex": ["F", "M", ""], "age": ["0–39", "40–59", "60–79", "80+"], "center": ["A", "B"]}
+    values = {
+        "view": ["AP", "PA"],
+        "sex": ["F", "M", ""],
+        "age": ["0–39", "40–59", "60–79", "80+"],
+        "center": ["A", "B"],
+    }
     groups = pd.DataFrame([(a, v) for a, all_of in values.items() for v in all_of], columns=["attribute", "value"])
     table = _learned(summary)[[*CELL, "headline", "mcc_mean"]].merge(groups, "cross")
     table = table.rename(columns={"headline": "level"})

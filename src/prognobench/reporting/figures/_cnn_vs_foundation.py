@@ -32,9 +32,13 @@ _OFFSET = {"cnn": -0.2, "foundation": 0.2}
 
 
 def _caption(shown: Shown) -> str:
-    chosen = {family: [m for m, f in shown.families.items() if f == family] for family in ("cnn", "foundation", "other")}
+    chosen = {
+        family: [m for m, f in shown.families.items() if f == family] for family in ("cnn", "foundation", "other")
+    }
     named = [f"{len(chosen[family])} {_NAMES[family]}s" for family in _NAMES]
-    others = f" Of neither family, and not shown: {', '.join(short(m) for m in chosen['other'])}." if chosen["other"] else ""
+    others = (
+        f" Of neither family, and not shown: {', '.join(short(m) for m in chosen['other'])}." if chosen["other"] else ""
+    )
     return (
         f"Mean MCC × 100 over test folds, of {shown.unit} at 0.5, on the strategies that models of both families have: "
         f"{' and '.join(named)}. A dot is a model; boxes from three models on, whiskers to 1.5 box lengths. Hollow: "

@@ -81,7 +81,9 @@ def _groups(part: pd.DataFrame, shown: Shown, looks: dict[str, Mark]) -> Groups:
         text += "" if folds == planned else f" {folds}/{planned}"
         row = Row(strategy, 100 * mcc, 100 * low, 100 * high, looks[strategy], folds == planned, text)
         rows.setdefault(model if model in rows else _NO_IMAGE, []).append((order[strategy], row))
-    return [(name, [row for _, row in sorted(found, key=lambda pair: pair[0])]) for name, found in rows.items() if found]
+    return [
+        (name, [row for _, row in sorted(found, key=lambda pair: pair[0])]) for name, found in rows.items() if found
+    ]
 
 
 FIGURES = (Figure("mcc_intervals", "95 % intervals of MCC", _caption, 40, _draw),)

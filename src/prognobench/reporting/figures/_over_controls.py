@@ -55,9 +55,9 @@ def _groups(part: pd.DataFrame, shown: Shown, looks: dict[str, Mark]) -> Groups:
     order = {name: place for place, name in enumerate(shown.strategies)}
     part = part.assign(_place=part["strategy"].map(order)).sort_values("_place", kind="stable")
     columns = ["model", "strategy", *_COLUMNS[-5:]]
-    for model, strategy, control, difference, low, high, above, _ in part[["model", "strategy", *_COLUMNS[-6:]]].itertuples(
-        index=False
-    ):
+    for model, strategy, control, difference, low, high, above, _ in part[
+        ["model", "strategy", *_COLUMNS[-6:]]
+    ].itertuples(index=False):
         text = "not compared"
         if not np.isnan(difference):
             text = f"{100 * difference:+.1f} over {short(control, 10)}"

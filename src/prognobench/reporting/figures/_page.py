@@ -242,7 +242,12 @@ def beside(axes: Axes, row: float, text: str, warn: bool = False) -> None:
 
 
 def boxes(
-    axes: Axes, groups: Sequence[Floats], rows: Sequence[float], height: float, color: str = "#333333", fill: str = "#ebebeb"
+    axes: Axes,
+    groups: Sequence[Floats],
+    rows: Sequence[float],
+    height: float,
+    color: str = "#333333",
+    fill: str = "#ebebeb",
 ) -> None:
     """Draw lying boxes of at least three values each: quartiles, median, whiskers to 1.5 times the box (Tukey)."""
     corners, lines, medians = [], [], []
@@ -281,7 +286,9 @@ def dots(
             )
 
 
-def spans(axes: Axes, low: npt.ArrayLike, high: npt.ArrayLike, rows: npt.ArrayLike, colors: Any, width: float = 1.0) -> None:
+def spans(
+    axes: Axes, low: npt.ArrayLike, high: npt.ArrayLike, rows: npt.ArrayLike, colors: Any, width: float = 1.0
+) -> None:
     """Draw lying intervals, those that are known."""
     ends = np.column_stack([np.asarray(low, float), np.asarray(high, float), np.asarray(rows, float)])
     segments = [[(a, y), (b, y)] for a, b, y in ends]
