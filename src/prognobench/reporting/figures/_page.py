@@ -312,3 +312,21 @@ def sample(mark: Mark, *, line: bool = False, hollow: bool = False) -> Line2D:
         markerfacecolor="white" if hollow else mark.color,
         linestyle=mark.dashes if line else "none",
     )
+
+
+def mcc_axis_y(axes: Axes, bounds: tuple[float, float]) -> None:
+    """Make the y axis one of MCC × 100."""
+    axes.set_ylim(*bounds)
+    axes.set_yticks(np.arange(20 * np.ceil(bounds[0] / 20), bounds[1], 20))
+    axes.set_ylabel("MCC × 100", labelpad=2)
+
+
+def log_axis(axes: Axes, low: float, high: float, label: str) -> None:
+    """Make the x axis logarithmic, with plain numbers at powers of ten."""
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    powers = np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high)) + 1)
+    powers = powers[:: max(1, -(-len(powers) // 5))]
+    axes.set_xticks(10.0**powers, [f"{10.0**power:,g}" for power in powers])
+    axes.minorticks_off()
+    axes.set_xlabel(label, labelpad=2)

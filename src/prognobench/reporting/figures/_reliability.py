@@ -1,0 +1,96 @@
+"""Reliability diagrams: how often the outcome came where a model said how likely it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+
+from prognobench.evaluation import CONTROLS
+
+from ._figure import Drawing, Figure, NothingToShow
+from ._page import COLORS, GRAY, LIGHT, legend, legend_room, pages, sample, Mark
+from ._shown import CELL, Block, Shown, short
+
+_HEIGHT = 1.9  # inches
+_KINDS = {"raw": "as the model gives it", "platt": "recalibrated on validation (Platt)"}
+_LOOK, _OTHER = Mark(COLORS[0], "o", "-"), Mark(LIGHT, "", "-")
+_COLUMNS = ["bin_low", "bin_high", "n", "mean_score", "share_positive", "share_ci_low", "share_ci_high"]
+
+
+def _caption(shown: Shown) -> str:
+    return (
+        "Share of positives against the mean score in bins of the score, on the test films of all folds: at the left "
+        "as the model gives it (class weights push scores up), at the right recalibrated on the validation part by "
+        "Platt's method. On the diagonal a score means what it says. Blue: the cell with the highest mean MCC of the "
+        "task, which these folds chose, with 95 % intervals; the area of a dot grows with the bin's count, and n is "
+        "the sum. Gray: every other model and strategy."
+    )
+
+
+def _draw(shown: Shown) -> list[Drawing]:
+    table = shown.tables.reliability
+    if not len(table):
+        raise NothingToShow("there is no table of reliability")
+    table = table[~table["strategy"].isin(CONTROLS) & table["calibration"].isin(_KINDS) & table["mean_score"].notna()]
+    headline = shown.learned[[*CELL, "level", "mcc"]]
+    table = table.merge(headline, "inner", [*CELL, "level"])
+    if not len(table):
+        raise NothingToShow("no model has scores yet")
+    panels = []
+    for block in shown.blocks:
+        part = shown.of(block, table)
+        if len(part):
+            panels.append((block, part, _best(part)))
+    entries = {"highest MCC of the task": sample(_LOOK, line=True), "other cells": sample(_OTHER, line=True)}
+    kinds = [kind for kind in _KINDS if (table["calibration"] == kind).any()]
+    titles = [_title(block, best, kind == kinds[0]) for block, _, best in panels for kind in kinds]
+    drawings = []
+    for canvas, drawn in pages(
+        titles, [_HEIGHT] * len(titles), columns=len(kinds), left=0.55, right=0.2, top=legend_room(list(entries))
+    ):
+        legend(canvas, entries)
+        for place, axes in drawn:
+            which, kind = divmod(place, len(kinds))
+            _panel(axes, panels[which][1], panels[which][2], kinds[kind])
+        chosen = dict.fromkeys(place // len(kinds) for place, _ in drawn)
+        data = pd.concat([panels[which][1] for which in chosen], ignore_index=True)
+        drawings.append(Drawing(canvas, data[[*CELL, "level", "calibration", *_COLUMNS]]))
+    return drawings
+
+
+def _best(part: pd.DataFrame) -> tuple[str, str]:
+    best = part.sort_values("mcc", kind="stable", ascending=False, na_position="last").iloc[0]
+    return str(best["model"]), str(best["strategy"])
+
+
+def _title(block: Block, best: tuple[str, str], first: bool) -> str:
+    return block.title if first else f"{short(best[0], 18)} · {short(best[1], 14)}"
+
+
+def _panel(axes: Axes, part: pd.DataFrame, best: tuple[str, str], kind: str) -> None:
+    part = part[part["calibration"] == kind]
+    is_best = ((part["model"] == best[0]) & (part["strategy"] == best[1])).to_numpy(bool)
+    others = part[~is_best].groupby(["model", "strategy"], dropna=False, sort=False)[["mean_score", "share_positive"]]
+    lines = [own.to_numpy(float) for _, own in others]
+    axes.plot([0, 1], [0, 1], color=GRAY, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
+    axes.add_collection(LineCollection(lines, colors=LIGHT, linewidths=0.6, zorder=1.2))
+    own = part[is_best]
+    x, y = own["mean_score"].to_numpy(float), own["share_positive"].to_numpy(float)
+    bars = zip(x, own["share_ci_low"].to_numpy(float), own["share_ci_high"].to_numpy(float), strict=True)
+    axes.add_collection(LineCollection([[(at, a), (at, b)] for at, a, b in bars], colors=COLORS[0], linewidths=0.9))
+    axes.plot(x, y, color=COLORS[0], linewidth=1.2)
+    n = own["n"].to_numpy(float)
+    axes.scatter(x, y, s=6 + 40 * n / max(n.max(initial=0), 1), color=COLORS[0], linewidths=0, zorder=3)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    ticks = np.arange(0, 1.1, 0.25)
+    axes.set_xticks(ticks)
+    axes.set_yticks(ticks)
+    axes.set_xlabel(f"score, {_KINDS[kind]}", labelpad=2)
+    axes.set_ylabel("share of positives", labelpad=2)
+    axes.text(0.98, 0.04, f"n={int(n.sum()):,}", transform=axes.transAxes, ha="right", fontsize=6.5)
+
+
+FIGURES = (Figure("reliability", "Reliability", _caption, 80, _draw),)
