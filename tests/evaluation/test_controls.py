@@ -120,6 +120,21 @@ def test_means_are_those_of_the_summary_with_seeds_and_draws_averaged():
     assert found["control_mcc"] == pytest.approx(summary.loc["random", "mcc_patient_mean"], abs=1e-12)
 
 
+def test_a_cell_without_seeds_is_compared_as_one_with_several_equal_ones():
+    once = [(*CELLS[0], {"seed": 1}), (*CELLS[3], {"seed": 0})]
+    predictions, jobs = study(once)
+    one = compare_with_controls(predictions, jobs)
+    twins = jobs[jobs["strategy"] == CELLS[0][1]]
+    again = predictions[predictions["job"].isin(twins["job"])]
+    more = [
+        (again.assign(job=again["job"] + f"/{k}"), twins.assign(job=twins["job"] + f"/{k}", seed=k)) for k in (2, 3)
+    ]
+    several = compare_with_controls(
+        pd.concat([predictions, *(p for p, _ in more)]), pd.concat([jobs, *(j for _, j in more)])
+    )
+    pd.testing.assert_frame_equal(one, several)
+
+
 def test_random_weights_are_a_control_of_their_own_architecture_alone():
     strong = ("other", "random", 3.0)
     predictions, jobs = study([*CELLS, strong, ("other", "lp", 0.5)])

@@ -85,6 +85,22 @@ def test_seeds_and_draws_are_averaged_before_the_spread_over_folds_is_taken(stud
     assert (row["n_folds"], row["sensitivity_n"]) == (2, 2)
 
 
+def test_a_strategy_that_draws_nothing_has_one_job_a_fold_beside_others_with_several_seeds(study):
+    rights = [(0, 3), (1, 5)]
+    once = [{"fold": fold, "seed": 1, "right": right} for fold, right in rights]
+    drawn = [
+        {"fold": fold, "seed": seed, "strategy": "lora_r8", "right": right + seed - 1}
+        for fold, right in rights
+        for seed in (0, 1, 2)
+    ]
+    table = summarize(*study(*once, *drawn)).set_index("strategy")
+    assert table["n_folds"].to_dict() == {"lp": 2, "lora_r8": 2}
+    assert table["n_missing"].to_dict() == {"lp": 0, "lora_r8": 0}
+    assert table["sensitivity_n"].to_dict() == {"lp": 2, "lora_r8": 2}
+    assert table["sensitivity_mean"].to_list() == pytest.approx([4 / 6, 4 / 6])
+    assert table["sensitivity_std"].to_list() == pytest.approx([np.std([3 / 6, 5 / 6], ddof=1)] * 2)
+
+
 def test_folds_of_repeats_and_of_centers_are_folds_of_their_own(study):
     assert summarize(*study(*({"repeat": r, "fold": f} for r in (0, 1) for f in (0, 1))))["n_folds"].tolist() == [4]
     centers = [{"fold": 0, "test_center": name, "validation": "loco"} for name in ("A", "B", "C")]

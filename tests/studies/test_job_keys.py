@@ -48,6 +48,40 @@ def test_every_job_has_a_key_of_its_own(study_file):
     assert len(set(found)) == len(found)
 
 
+def planned(path, *overrides):
+    jobs = plan_study(read_study(path, overrides)).jobs
+    return {name: [job.seed for job in jobs if job.strategy == name and job.fold == 0] for name in ("lp", "lora_r2")}
+
+
+def test_what_draws_nothing_is_done_once_whatever_the_seeds(study_file):
+    both = "seeds=[1, 2]"
+    assert planned(study_file, both) == {"lp": [1], "lora_r2": [1, 2]}
+    by_steps = "protocol={base: quick, epochs: 1, batch_size: 32, probe: {solver: heads}}"
+    assert planned(study_file, both, by_steps) == {"lp": [1, 2], "lora_r2": [1, 2]}
+    # A study that grows by a seed finds what it has.
+    assert set(keys(study_file, "seeds=[1]")) < set(keys(study_file, "seeds=[2, 1]"))
+    assert len(keys(study_file, "seeds=[1, 2, 3]")) == 3 + 3 + 9
+
+
+def test_blocks_of_other_seeds_share_what_draws_nothing(study_file):
+    text = study_file.read_text()
+    study_file.write_text(text + "blocks:\n  - {seeds: [1]}\n  - {seeds: [2], strategies: [lp, bitfit]}\n")
+    jobs = plan_study(read_study(study_file)).jobs
+    assert [(job.strategy, job.seed) for job in jobs if job.fold == 0] == [
+        ("majority", 1), ("lp", 1), ("lora_r2", 1), ("bitfit", 2),
+    ]  # fmt: skip
+
+
+def test_what_is_left_out_is_counted_by_the_seeds_it_would_have_had(study_file):
+    few = "regimes=[{few_shot: {shots: 7, val: full}}]"
+    plan = plan_study(read_study(study_file, ["seeds=[1, 2]", few]))
+    folds = {job.fold for job in plan.jobs}
+    assert folds < {0, 1, 2}
+    # One job of the control, one of what draws nothing, two of what is drawn.
+    assert sum(pair.jobs for pair in plan.left_out) == (3 - len(folds)) * (1 + 1 + 2)
+    assert len(plan.jobs) == len(folds) * (1 + 1 + 2)
+
+
 CONTROL, PROBE, LORA = slice(0, 3), slice(3, 6), slice(6, 9)
 
 
@@ -55,7 +89,7 @@ CONTROL, PROBE, LORA = slice(0, 3), slice(3, 6), slice(6, 9)
     ("override", "changed"),
     [
         ("split_seed=1", (CONTROL, PROBE, LORA)),
-        ("seeds=[1]", (PROBE, LORA)),
+        ("seeds=[1]", (LORA,)),
         ("protocol={base: quick, epochs: 2, batch_size: 32}", (LORA,)),
         ("protocol={base: quick, epochs: 1, batch_size: 32, adapter_learning_rate: 0.1}", (LORA,)),
         ("protocol={base: quick, epochs: 1, batch_size: 32, backbone_learning_rate: 0.1}", ()),

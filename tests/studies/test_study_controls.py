@@ -74,7 +74,7 @@ def test_weights_of_one_architecture_share_its_random_control(place):
     ("override", "expected"),
     [
         ("split_seed=1", {"majority", "metadata", "random", "lp"}),
-        ("seeds=[1]", {"lp"}),
+        ("seeds=[1]", set()),
         ('models=[{"timm:test_vit": {weights: "random:9"}}]', {"lp"}),
         ('models=[{"timm:test_efficientnet": {weights: "random:2"}}]', {"random", "lp"}),
         ("protocol={base: quick, probe: {penalties: [1]}}", {"metadata", "random", "lp"}),

@@ -201,6 +201,16 @@ class Protocol(Document):
         runs = heads if self.heads == "separate" else 1
         return runs * self.epochs, runs * -(-self.epochs // self.evaluate_every)
 
+    def draws(self, kind: str) -> bool:
+        """Return whether a seed can change what is trained; a logistic regression is solved, and draws nothing.
+
+        Parameters
+        ----------
+        kind
+            As `what_matters` takes it.
+        """
+        return kind in ("adapter", "backbone") or (kind == "probe" and self.probe.solver == "heads")
+
     def what_matters(self, kind: str, strategy: str = "") -> dict[str, Any]:
         """Return the settings that can change the result of one strategy, for the job key.
 

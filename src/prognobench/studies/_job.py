@@ -105,6 +105,11 @@ class Job(JobWords):
         return sha256_bytes(self.identity.encode("ascii"))
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether its seed can change the result, and so stands in its key."""
+        return any(fragment.startswith('"seed":') for fragment in self.fragments)
+
+    @property
     def details(self) -> dict[str, Any]:
         """The identity as a mapping; read anew each time, since a hundred thousand of them would fill the memory."""
         details: dict[str, Any] = json.loads(self.identity)

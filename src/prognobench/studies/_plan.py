@@ -173,8 +173,9 @@ def _each_once(study: Study, jobs: list[Job]) -> list[Job]:
     first: dict[str, Job] = {}
     for job in jobs:
         twin = first.setdefault(job.key, job)
-        # A control that no setting of a grid can change belongs to every grid of its task.
-        same = replace(job, protocol=twin.protocol, seed=twin.seed if job.kind == "control" else job.seed)
+        # A control that no setting of a grid can change belongs to every grid of its task, and what draws nothing
+        # belongs to every seed.
+        same = replace(job, protocol=twin.protocol, seed=job.seed if job.is_drawn else twin.seed)
         if twin != same:
             problems.add(study.path, f"'{job.title}' is the same as '{twin.title}'", "Keep one of the two")
         elif twin.protocol != job.protocol and job.kind != "control":
@@ -259,13 +260,14 @@ def _jobs(
                 # A model is read as far as it can be; a grid of heads that leaves nothing of it is refused.
                 unread = None if readable(backbone.card, readouts) else refuses_readout(backbone.card, *readouts[0])
                 reason = unread or strategy.refuses(backbone.card)
+                seeds = maker.seeds(strategy)
                 if reason is not None:
                     splits = sum(map(len, cut.splits.values())) + short.total()
-                    lost = len(block.seeds) * splits
+                    lost = len(seeds) * splits
                     left_out.append(LeftOut(cohort, task, backbone.name, strategy.label, reason, lost))
                     continue
-                pairs += len(block.seeds)
-                for regime, seed in itertools.product(block.regimes, block.seeds):
+                pairs += len(seeds)
+                for regime, seed in itertools.product(block.regimes, seeds):
                     for split in cut.splits[regime]:
                         jobs.append(maker.learned(cut, backbone, strategy, regime, split, seed))
             left_out += [LeftOut(cohort, task, "", *told, pairs * draws) for told, draws in short.items() if pairs]
@@ -336,6 +338,10 @@ class _JobMaker:
         who = (control.model, control.name, "control", None if weights is None else weights.id, control.model)
         return self._job(cut, who, regime, split, control.seed, identity)
 
+    def seeds(self, strategy: Strategy) -> tuple[int, ...]:
+        """Return the seeds for which a strategy is to be trained: one where they could change nothing."""
+        return self.block.seeds if self.block.protocol.draws(strategy.card.kind) else self.block.seeds[:1]
+
     def learned(self, cut: Cut, backbone: Backbone, strategy: Strategy, regime: Regime, split: Split, seed: int) -> Job:
         kind = strategy.card.kind
         identity = {
@@ -346,7 +352,7 @@ class _JobMaker:
             # A card's list of targets may be corrected; what was trained by the older one is another result.
             **({"targets": targets} if (targets := list(strategy.roles(backbone.card))) else {}),
             "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
-            "seed": seed,
+            **({"seed": seed} if self.block.protocol.draws(kind) else {}),
         }
         who = (backbone.name, strategy.label, kind, backbone.weights.id, self.architectures[backbone.name].id)
         return self._job(cut, who, regime, split, seed, identity)

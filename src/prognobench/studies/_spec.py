@@ -72,7 +72,7 @@ class Block(Document):
     controls: tuple[str, ...] = CONTROLS
     """What needs no learned image content, shown beside every result (docs/controls.md); `[]` switches them off."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)] = (42,)
-    """Of training, one job for each."""
+    """Of training, one job for each; what draws nothing (`lp` solved as a logistic regression) is done once."""
     split_seed: Annotated[int, Field(ge=0)] = 42
     """Of the splits."""
 
