@@ -159,6 +159,16 @@ def test_an_external_cohort_that_does_not_fit_is_named(study_file, phantom, else
     assert f"'{twin.name}' is its '{film.name}'" in message
 
 
+def test_common_ids_are_refused_where_the_study_says_that_they_are_one_patient(study_file, elsewhere):
+    # Both phantoms count their patients from 1.
+    lines = [f"validation={{external: {{test: {elsewhere}, same_ids_same_patient: {told}}}}}" for told in ("no", "yes")]
+    assert plan(study_file, lines[0]).jobs
+    message = refused(study_file, lines[1])
+    assert "12 of its patients are also in the training cohort 'phantom' by their ids: 'p0000'" in message
+    assert "and 7 more" in message
+    assert "`same_ids_same_patient: false`" in message
+
+
 def test_a_predefined_column_and_its_file_give_the_same_jobs(study_file, phantom, tmp_path):
     table = pd.read_csv(phantom.parent / "labels.csv")
     number = table["patient"].str[1:].astype(int)

@@ -81,6 +81,8 @@ def _load_tested(
                 _take(study, place, cohorts, problems, load)
             if place in cohorts:
                 _refuse_unfit(study, trained, cohorts[place], problems)
+                if block.validation.kind.ids_are_common:
+                    _refuse_common_patients({cohort.name: cohort for cohort, _ in trained}, cohorts[place], problems)
 
 
 def _refuse_unfit(study: Study, trained: list[tuple[Cohort, Task]], tested: Cohort, problems: Problems) -> None:
@@ -109,6 +111,22 @@ def _refuse_unfit(study: Study, trained: list[tuple[Cohort, Task]], tested: Coho
                 tested.path,
                 what + ", ".join(same[:_MOST_NAMED]) + more,
                 "Remove all films of these patients from one of the two: who was trained on cannot be tested",
+            )
+
+
+def _refuse_common_patients(trained: Mapping[str, Cohort], tested: Cohort, problems: Problems) -> None:
+    """Refuse a tested cohort that holds patients of the trained ones by their ids, where ids are common to them."""
+    for cohort in trained.values():
+        if cohort is tested:
+            continue
+        same = sorted(set(tested.films["patient"]) & set(cohort.films["patient"]))
+        if same:
+            more = f" and {len(same) - _MOST_NAMED} more" if len(same) > _MOST_NAMED else ""
+            told = ", ".join(f"'{patient}'" for patient in same[:_MOST_NAMED]) + more
+            problems.add(
+                tested.path,
+                f"{len(same)} of its patients are also in the training cohort '{cohort.name}' by their ids: {told}",
+                "Remove them from one of the two, or set `same_ids_same_patient: false` if the ids only look alike",
             )
 
 

@@ -24,6 +24,10 @@ class External(ValidationKind):
     stratify: Stratify = ("class",)
     """What the validation part holds its share of: `[class]`, `[class, center]`, or `[]`."""
 
+    same_ids_same_patient: bool = False
+    """Whether a patient id that both cohorts hold is one patient, who is then refused as tested and trained on; `false`
+    where ids may coincide by accident."""
+
     @field_validator("test", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
@@ -38,6 +42,11 @@ class External(ValidationKind):
     def elsewhere(self) -> tuple[str, ...]:
         """The tested cohorts."""
         return self.test
+
+    @property
+    def ids_are_common(self) -> bool:
+        """Whether one id is one patient in all cohorts."""
+        return self.same_ids_same_patient
 
     def splits(self, rows: pd.DataFrame, seed: int, source: Source | None = None) -> list[Split]:
         """Cut the films of the training cohort into train and val; the tested films are in other cohorts.

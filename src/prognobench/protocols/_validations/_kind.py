@@ -90,6 +90,11 @@ class ValidationKind(Document):
         """The `cohort.yaml` of each other cohort that is tested; empty where a cohort tests itself."""
         return ()
 
+    @property
+    def ids_are_common(self) -> bool:
+        """Whether a patient id means the same patient in those cohorts as in the one that is trained on."""
+        return False
+
     @abstractmethod
     def splits(self, rows: pd.DataFrame, seed: int, source: Source | None = None) -> list[Split]:
         """Cut the films of a task."""
