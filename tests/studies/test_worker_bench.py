@@ -1,5 +1,6 @@
 """One backbone in memory serves all strategies of a worker, and lies between two jobs as it was loaded."""
 
+import pandas as pd
 import pytest
 import torch
 
@@ -42,6 +43,29 @@ def test_every_strategy_in_turn_gives_the_backbone_back_bit_for_bit(phantom, tmp
             assert not held[-1].training or job.strategy == "lp"
         assert len(held) >= 10
         assert all(module is held[0] for module in held)
+
+
+def test_the_cost_counts_every_film_that_went_through_the_backbone_and_a_lost_state_is_in_the_record(phantom, tmp_path):
+    (tmp_path / "study.yaml").write_text(STUDY % phantom, encoding="utf-8")
+    plan = plan_study(read_study(tmp_path / "study.yaml", ["strategies=[{lora: {rank: 2}}]"]))
+    bench = Bench(plan, Store(tmp_path / "results"), WorkerSettings(tmp_path / "results", 1, 600.0))
+    job = plan.jobs[0]
+    sent = []
+    module = load_backbone(plan.card(job), plan.backbone(job).weights)
+    module.register_forward_pre_hook(lambda _, images: sent.append(len(images[0])))
+    bench.loaded = (plan.backbone(job).name, module)
+    honest = bench.run(job)
+    passes = honest.cost["film_passes"]
+    assert passes == {"forward": sum(sent), "backward": job.n_train}
+    # One epoch with its validation, and in the end the validation and test films once more.
+    assert passes["forward"] == job.n_train + 2 * job.n_val + job.n_test
+    assert honest.cost["gflops"] == pytest.approx(plan.card(job).gflops * (passes["forward"] + 2 * job.n_train))
+    assert "warnings" not in honest.environment
+    bench.checkpoint_of(job).parent.mkdir(parents=True, exist_ok=True)
+    bench.checkpoint_of(job).write_bytes(b"of another version")
+    begun_anew = bench.run(job)
+    pd.testing.assert_frame_equal(begun_anew.predictions, honest.predictions, check_exact=True)
+    assert "put aside as" in begun_anew.environment["warnings"][0]
 
 
 def tensors(module):

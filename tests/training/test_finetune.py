@@ -94,13 +94,62 @@ def test_an_interrupted_job_goes_on_to_the_same_bits(model, strategy, parts, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["job.checkpoint"]
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"not a checkpoint"])
-def test_an_unreadable_checkpoint_begins_again_and_says_so(parts, tmp_path, caplog, content):
+@pytest.fixture(scope="module")
+def halfway(parts, tmp_path_factory):
+    """The content of an honest checkpoint of the second epoch."""
+    folder = tmp_path_factory.mktemp("halfway")
+    checkpoint = Checkpoint(folder / "job.checkpoint", folder / "job.draft", every_seconds=0)
+    trained("timm:test_vit", "lora", parts, checkpoint=checkpoint, epochs=2)
+    return torch.load(checkpoint.path, weights_only=True)
+
+
+def without(key):
+    return lambda content: {name: value for name, value in content.items() if name != key}
+
+
+FOREIGN = {
+    "of an older version": lambda content: {**content, "made_by": {"prognobench": "0.0.1", "torch": "1.0"}},
+    "of a version that did not say": without("made_by"),
+    "of a body with other tensors": lambda content: {**content, "body": {"no.such.tensor": torch.zeros(3)}},
+    "of heads of another width": lambda content: {**content, "heads": {"weights.0": torch.zeros(2, 5)}},
+    "without the optimizer": without("optimizer"),
+    "of another progress": lambda content: {**content, "progress": {**content["progress"], "mood": 3}},
+    "no mapping": lambda content: torch.zeros(3),
+    "empty": b"",
+    "cut": b"PK\x03\x04 cut",
+    "a note": b"not a checkpoint",
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_or_unreadable_checkpoint_is_put_aside_and_the_job_begins_again(
+    parts, tmp_path, caplog, halfway, kind
+):
     checkpoint = Checkpoint(tmp_path / "job.checkpoint", tmp_path / "job.draft")
-    checkpoint.path.write_bytes(content)
-    _, scores = trained("timm:test_vit", "lora", parts, checkpoint=checkpoint)
+    change = FOREIGN[kind]
+    if isinstance(change, bytes):
+        checkpoint.path.write_bytes(change)
+    else:
+        torch.save(change(halfway), checkpoint.path)
+    before = checkpoint.path.read_bytes()
+    outcome, scores = trained("timm:test_vit", "lora", parts, checkpoint=checkpoint)
     np.testing.assert_array_equal(scores, trained("timm:test_vit", "lora", parts)[1])
-    assert "begins again" in caplog.text
+    assert (tmp_path / "job.checkpoint.aside").read_bytes() == before
+    assert not checkpoint.path.exists()
+    (warning,) = outcome.warnings
+    assert "begins again; it was put aside as" in warning
+    assert warning in caplog.text
+    if "version" in kind:
+        assert "this is prognobench" in warning
+
+
+def test_an_honest_job_has_nothing_to_warn_of_and_counts_the_films_that_it_scores(parts):
+    outcome, _ = trained("timm:test_vit", "lora", parts)
+    assert outcome.warnings == ()
+    epochs, train, val, test = (outcome.history["epoch"].nunique(), *(len(part.labels) for part in parts.values()))
+    assert outcome.film_passes == {"forward": epochs * (train + val) + test, "backward": epochs * train}
+    outcome.score(parts["val"].rows)
+    assert outcome.film_passes["forward"] == epochs * (train + val) + test + val
 
 
 def test_the_head_and_epoch_with_the_lowest_validation_loss_score(parts):

@@ -121,7 +121,10 @@ class Bench:
             "gflops": self._gflops(job, outcome, shared),
         }
         tensors = _safetensors(outcome) if self.plan.study.save == "weights" else None
-        return Record(job, predictions, outcome.history, cost, self._environment(job), tensors)
+        environment = self._environment(job)
+        if outcome.warnings:
+            environment["warnings"] = list(outcome.warnings)
+        return Record(job, predictions, outcome.history, cost, environment, tensors)
 
     def _note_speeds(self, job: Job, outcome: Outcome, shared: dict[str, Any], own: float) -> None:
         """Keep how fast this job was, for the plans to come."""

@@ -77,7 +77,10 @@ class Outcome:
     tensors
         The head, and what the strategy changed, for `save: weights`.
     film_passes
-        Films that went forward, and films that went backward, through the backbone.
+        Films that went forward, and films that went backward, through the backbone; what `score` sends through is
+        added as it is called.
+    warnings
+        What went otherwise than planned without changing the result.
     """
 
     score: Callable[[Rows], npt.NDArray[np.float64]]
@@ -85,6 +88,7 @@ class Outcome:
     trainable_parameters: int
     tensors: dict[str, Tensor] = field(default_factory=dict)
     film_passes: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def film_weights(films: Films, how: str) -> npt.NDArray[np.float64]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,6 +201,7 @@ class _Trainer:
         self.steps = math.ceil(len(train.labels) / protocol.batch_size)
         self.start = body.state() if len(runs) > 1 else {}
         self.proved_alive = False
+        self.warnings: list[str] = []
         self.progress = _Progress()
         self._begin(0)
 
@@ -224,18 +225,26 @@ class _Trainer:
         history = pd.DataFrame(self.progress.history)
         history["chosen"] = (history["head"] == best["head"]) & (history["epoch"] == best["epoch"])
 
+        passes: dict[str, int] = {}
+
+        def count() -> None:
+            if self.body.passes:
+                passes.update(forward=self.progress.forward, backward=self.progress.backward)
+
         def score(rows: Rows) -> npt.NDArray[np.float64]:
             logits = functional.linear(self._features(rows)[:, chosen.columns], weight, bias)
+            count()
             probabilities: npt.NDArray[np.float64] = torch.softmax(logits.double(), dim=-1).cpu().numpy()
             return probabilities
 
-        passes = {"forward": self.progress.forward, "backward": self.progress.backward}
+        count()
         return Outcome(
             score,
             history,
             self.body.trainable + weight.numel() + bias.numel(),
             {"head.weight": weight, "head.bias": bias, **best["state"]},
-            passes if self.body.passes else {},
+            passes,
+            tuple(self.warnings),
         )
 
     def _begin(self, run: int) -> None:
@@ -376,6 +385,7 @@ class _Trainer:
     def save(self, checkpoint: Checkpoint) -> None:
         checkpoint.draft.parent.mkdir(parents=True, exist_ok=True)
         content = {
+            "made_by": _made_by(),
             "body": self.body.state(),
             "start": self.start,
             "heads": self.heads.state_dict(),
@@ -389,21 +399,42 @@ class _Trainer:
         checkpoint.draft.replace(checkpoint.path)
 
     def _restore(self, path: Path) -> None:
+        fresh = self.body.state()
         try:
             content = torch.load(path, map_location=self.device, weights_only=True)
-            progress, body = _Progress(**content["progress"]), content["body"]
-        # The last two: it is of another version.
-        except (EOFError, OSError, RuntimeError, ValueError, pickle.UnpicklingError, KeyError, TypeError) as error:
+            if (maker := content.get("made_by")) != _made_by():
+                raise ValueError(f"it was made by {_told(maker)}, this is {_told(_made_by())}")
+            progress = _Progress(**content["progress"])
+            self._begin(progress.run)
+            self.body.load(content["body"])
+            self.start = content["start"]
+            self.heads.load_state_dict(content["heads"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.progress = progress
+        except Exception as error:  # nobody knows what another version or a broken disk has left in it
             # Nothing is lost but time: the same result comes from the start.
-            _LOG.warning("the state of an unfinished job cannot be read, it begins again (%s: %s)", path, error)
-            path.unlink(missing_ok=True)
-            return
-        self._begin(progress.run)
-        self.body.load(body)
-        self.start = content["start"]
-        self.heads.load_state_dict(content["heads"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.progress = progress
+            aside = path.with_name(path.name + ".aside")
+            path.replace(aside)
+            what = (
+                f"the state of an unfinished job cannot be gone on with, it begins again; it was put aside as {aside}"
+            )
+            self.warnings.append(f"{what} ({type(error).__name__}: {error})")
+            _LOG.warning(self.warnings[-1])
+            self.body.load(fresh)
+            self.start = fresh if len(self.runs) > 1 else {}
+            self.progress = _Progress()
+            self._begin(0)
+
+
+def _made_by() -> dict[str, str]:
+    """Return whose state a checkpoint is: of other code or another torch it is not that of the job's beginning."""
+    return {name: version(name) for name in ("prognobench", "torch")}
+
+
+def _told(maker: object) -> str:
+    return (
+        ", ".join(f"{name} {number}" for name, number in maker.items()) if isinstance(maker, dict) else "another code"
+    )
 
 
 class _Saver:
