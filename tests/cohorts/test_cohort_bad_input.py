@@ -100,7 +100,13 @@ FAULTS = {
     "missing where column": (in_yaml("[no]}", "[no], where: {wher: N}}"), Y, 6, "column 'wher'", "mean 'where'"),
     "one class": (in_yaml("[yes]", "[Yes]"), Y, 6, "0 positive and 2 negative.*'yes' (2), 'no' (2)", "what the table"),
     "one class after where": (in_yaml("[no]}", "[no], where: {who: P3}}"), Y, 6, "1 of 4 rows", "widen"),
-    "not a table": (in_yaml("table.csv", "cohort.yaml"), Y, None, ".csv or .tsv", "Save the table as CSV"),
+    "not a table": (
+        in_yaml("table.csv", "cohort.yaml"),
+        Y,
+        None,
+        ".tsv, .xlsm or .xlsx are read",
+        "Save the table as CSV",
+    ),
     "empty table": (whole_table(b""), T, None, "the table is empty", "header line"),
     "header alone": (whole_table(b"file,who,where,ill\n"), T, 1, "no rows", "Add one row"),
     "Latin-1 table": (latin_1, T, 5, "not UTF-8", "Save as UTF-8"),
@@ -124,7 +130,7 @@ FAULTS = {
     "linked folder out": (folder_link_out, T, 3, "symbolic link", "Copy the file into the image root"),
     "link in a circle": (link_circle, T, 3, "'b.png'", "name"),
     "truncated image": (as_film(lambda film: film[:-20]), T, 3, "truncated", "on_bad_image: exclude"),
-    "unreadable image": (as_film(lambda _: b"not an image"), T, 3, "PNG and JPEG are read", "Convert"),
+    "unreadable image": (as_film(lambda _: b"not an image"), T, 3, "PNG, JPEG and TIFF are read", "Convert"),
     "constant film": (constant_film, T, 3, "one gray value only", "remove the row"),
     "same bytes": (same_bytes, T, 4, "same bytes as that of row 2", "on_duplicate: group"),
 }

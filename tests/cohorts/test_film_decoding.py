@@ -42,6 +42,21 @@ def handmade_png(
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + body + chunk(b"IEND", b"")
 
 
+def handmade_tiff(values: np.ndarray, photometric: int | None = None) -> bytes:
+    """Write a little-endian TIFF of 16 bits from its specification (TIFF 6.0), with what Pillow cannot write."""
+    height, width = values.shape[:2]
+    channels = values.shape[2] if values.ndim == 3 else 1
+    photometric = (2 if channels == 3 else 1) if photometric is None else photometric
+    data = values.astype("<u2").tobytes()
+    bits_at = 8 + len(data)
+    bits = (258, 3, channels, 16 if channels == 1 else bits_at)
+    tags = [(256, 4, 1, width), (257, 4, 1, height), bits, (259, 3, 1, 1), (262, 3, 1, photometric), (273, 4, 1, 8)]
+    tags += [(277, 3, 1, channels), (278, 4, 1, height), (279, 4, 1, len(data))]
+    head = b"II*\0" + struct.pack("<I", bits_at + 8)
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + b"\0\0\0\0"
+    return head + data + struct.pack("<4H", 16, 16, 16, 0) + directory
+
+
 def with_alpha(values: np.ndarray, alpha: int) -> np.ndarray:
     values = values if values.ndim == 3 else values[..., None]
     return np.concatenate([values, np.full_like(values[..., :1], alpha)], axis=2)
@@ -53,6 +68,12 @@ def with_alpha(values: np.ndarray, alpha: int) -> np.ndarray:
         pytest.param(saved(Image.fromarray(GRAY8)), GRAY8, id="8-bit gray"),
         pytest.param(saved(Image.fromarray(GRAY16)), GRAY16, id="16-bit gray"),
         pytest.param(saved(Image.fromarray(GRAY8 > 99)), GRAY8 > 99, id="1-bit gray"),
+        pytest.param(saved(Image.fromarray(GRAY8), "TIFF"), GRAY8, id="8-bit TIFF"),
+        pytest.param(saved(Image.fromarray(GRAY16), "TIFF"), GRAY16, id="16-bit TIFF"),
+        pytest.param(saved(Image.fromarray(GRAY16), "TIFF", compression="tiff_lzw"), GRAY16, id="16-bit LZW TIFF"),
+        pytest.param(saved(Image.fromarray(RGB8), "TIFF"), RGB8 @ BT601, id="RGB TIFF"),
+        pytest.param(handmade_tiff(GRAY16), GRAY16, id="16-bit TIFF, 0 is black"),
+        pytest.param(handmade_tiff(GRAY16, 0), 65535 - GRAY16.astype(int), id="16-bit TIFF, 0 is white"),
         pytest.param(saved(Image.fromarray(RGB8)), RGB8 @ BT601, id="RGB"),
         pytest.param(handmade_png(RGB16, 16, 2), RGB16 @ BT601, id="16-bit RGB keeps its low bytes"),
         pytest.param(saved(Image.fromarray(with_alpha(RGB8, 255))), RGB8 @ BT601, id="opaque RGBA"),
@@ -103,6 +124,9 @@ def test_exif_orientation_is_applied(orientation: int, values: np.ndarray) -> No
         values = values @ BT601
     else:
         content = saved(Image.fromarray(values), exif=exif)
+        np.testing.assert_allclose(
+            decode(saved(Image.fromarray(values), "TIFF", exif=exif)), UPRIGHT[orientation](values).astype(float)
+        )
     np.testing.assert_allclose(decode(content), UPRIGHT[orientation](values).astype(float), rtol=1e-6)
 
 
@@ -115,9 +139,13 @@ FLIPPED = PNG[: len(PNG) // 2] + bytes([PNG[len(PNG) // 2] ^ 255]) + PNG[len(PNG
     ("content", "what"),
     [
         pytest.param(b"", "empty", id="empty"),
-        pytest.param(b"label,patient", "PNG and JPEG are read", id="text"),
+        pytest.param(b"label,patient", "PNG, JPEG and TIFF are read", id="text"),
         pytest.param(b"\0" * 128 + b"DICM", "DICOM", id="DICOM"),
-        pytest.param(saved(NOISE, "TIFF"), "TIFF", id="TIFF"),
+        pytest.param(saved(NOISE, "TIFF")[:-1], "truncated", id="TIFF without its last byte"),
+        pytest.param(saved(NOISE, "TIFF", compression="tiff_lzw")[:2000], "truncated|no whole", id="half a TIFF"),
+        pytest.param(saved(NOISE, "TIFF", save_all=True, append_images=[NOISE]), "several images", id="pages"),
+        pytest.param(saved(Image.fromarray(GRAY8 / np.float32(255)), "TIFF"), "kind F", id="TIFF of fractions"),
+        pytest.param(handmade_tiff(RGB16), "several 16-bit channels", id="16-bit color TIFF"),
         pytest.param(saved(NOISE, "GIF"), "GIF", id="GIF"),
         pytest.param(PNG[:-1], "truncated", id="PNG without its last byte"),
         pytest.param(PNG[:-12], "truncated", id="PNG without its end"),
@@ -158,7 +186,11 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_the_film(progressive: bool) ->
             decode(content[:-cut])
 
 
-@pytest.mark.parametrize("content", [PNG, JPEG], ids=["PNG", "JPEG"])
+@pytest.mark.parametrize(
+    "content",
+    [PNG, JPEG, saved(NOISE, "TIFF"), saved(NOISE, "TIFF", compression="tiff_lzw")],
+    ids=["PNG", "JPEG", "TIFF", "TIFF with LZW"],
+)
 def test_no_beginning_of_a_film_is_a_film(content: bytes) -> None:
     for length in range(len(content) - 1, 0, -97):
         with pytest.raises(BadFilm):

@@ -195,7 +195,7 @@ def _read_manifest(path: Path, spec: CohortSpec, lines: Mapping[Location, int], 
         what = f"the table '{spec.manifest}' is not there"
         problems.add(path, what, "Give the file of the table in `manifest:`", _line(("manifest",), lines))
         return None
-    table = read_table(manifest, problems)
+    table = read_table(manifest, problems, sheet=spec.sheet)
     if table is None:
         return None
     for at, column in referenced_columns(spec):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -17,10 +18,12 @@ Gray = NDArray[np.float32]
 _MOST_PIXELS = 89_478_485
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601-7, section 2.5.1
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_FORMATS = ["PNG", "JPEG", "TIFF"]
+# The tags of TIFF 6.0 that say where its pixels lie: strips or tiles, each with an offset and a length.
+_TIFF_EXTENTS = ((273, 279), (324, 325))
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_WHITE_IS_ZERO = 258, 262, 0
 _OTHER_FORMATS = (
     (128, b"DICM", "DICOM"),
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
     (0, b"GIF8", "GIF"),
     (0, b"BM", "BMP"),
     (8, b"WEBP", "WebP"),
@@ -86,7 +89,7 @@ def decode(content: bytes) -> Gray:
     Raises
     ------
     BadFilm
-        When the bytes are no whole PNG or JPEG, when a pixel is transparent, when the film has one gray value only.
+        When the bytes are no whole PNG, JPEG or TIFF, a pixel is transparent, or the film has one gray value only.
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise RuntimeError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, so truncated films would pass; unset it")
@@ -102,7 +105,8 @@ def decode(content: bytes) -> Gray:
 
 
 _AGAIN = "Copy or export the file again, or set `on_bad_image: exclude`"
-_CONVERT = "Convert it to PNG or JPEG, 8- or 16-bit gray or RGB"
+_CONVERT = "Convert it to PNG, JPEG or TIFF, 8- or 16-bit gray or RGB"
+_FROM_DICOM = "Make a cohort of the DICOM files with `prognobench cohort build dicom`"
 
 
 def _gray(content: bytes) -> Gray:
@@ -112,6 +116,9 @@ def _gray(content: bytes) -> Gray:
         raise BadFilm("the image is 16-bit gray with an alpha channel", "Save it without alpha channel")
     if raw in ("RGB;16B", "RGBA;16B"):
         return _luminance(*_deep_color(content))
+    if source.format == "TIFF" and _has_deep_channels(source):
+        raise BadFilm("the image is a TIFF of several 16-bit channels", "Save it as PNG, or in gray")
+    white_is_zero = source.format == "TIFF" and _white_is_zero(source)
     source.load()
     image = ImageOps.exif_transpose(source)
     if image.mode == "P" or (image.mode in ("1", "L", "RGB") and "transparency" in image.info):
@@ -125,7 +132,8 @@ def _gray(content: bytes) -> Gray:
     if image.mode in ("1", "L", "I", "I;16", "I;16B"):
         if "transparency" in image.info:
             _refuse_transparent(values != image.info["transparency"], opaque=True)
-        return values.astype(np.float32)
+        gray = values.astype(np.float32)
+        return np.float32(65535) - gray if white_is_zero else gray
     raise BadFilm(f"the image has colors of kind {image.mode}", _CONVERT)
 
 
@@ -133,11 +141,12 @@ def _open(content: bytes) -> ImageFile.ImageFile:
     if not content:
         raise BadFilm("the file is empty", _AGAIN)
     try:
-        image = Image.open(io.BytesIO(content), formats=["PNG", "JPEG"])
+        image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except UnidentifiedImageError:
         kinds = [name for offset, magic, name in _OTHER_FORMATS if content[offset : offset + len(magic)] == magic]
         kind = f"a {kinds[0]} file" if kinds else "no whole image"
-        raise BadFilm(f"this is {kind}; PNG and JPEG are read", _CONVERT) from None
+        remedy = _FROM_DICOM if "DICOM" in kinds else _CONVERT
+        raise BadFilm(f"this is {kind}; PNG, JPEG and TIFF are read", remedy) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadFilm("the image has too many pixels to be a film", "Export it at a smaller size") from None
     if image.width * image.height > _MOST_PIXELS:
@@ -148,10 +157,50 @@ def _open(content: bytes) -> ImageFile.ImageFile:
     if image.format == "PNG":
         # Decoding stops when it has its pixels; only this reads on and checks every sum.
         Image.open(io.BytesIO(content), formats=["PNG"]).verify()
-    end = content.rfind(_PNG_END) if image.format == "PNG" else content.find(b"\xff\xd9", _scan_start(content))
-    if end < 0:
+    if not _has_end(image, content):
         raise BadFilm("the image is truncated: its end is missing", _AGAIN)
     return image
+
+
+def _has_end(image: ImageFile.ImageFile, content: bytes) -> bool:
+    if image.format == "PNG":
+        return _PNG_END in content
+    if image.format == "TIFF":
+        return max(_pixels_end(image), _directory_end(content)) <= len(content)
+    return content.find(b"\xff\xd9", _scan_start(content)) >= 0
+
+
+def _directory_end(tiff: bytes) -> int:
+    """Return where the list of tags of a TIFF ends, of which a reader takes what is there."""
+    order = "<" if tiff[:2] == b"II" else ">"
+    large = 43 in tiff[2:4]  # BigTIFF
+    pointer, count, entry, start = ("Q", "Q", 20, 8) if large else ("I", "H", 12, 4)
+    try:
+        (at,) = struct.unpack_from(order + pointer, tiff, start)
+        (entries,) = struct.unpack_from(order + count, tiff, at)
+    except struct.error:
+        return len(tiff) + 1
+    return int(at + struct.calcsize(order + count) + entry * entries + struct.calcsize(order + pointer))
+
+
+def _pixels_end(image: Any) -> int:
+    """Return where the last strip or tile of a TIFF ends; a reader may take what is missing for black."""
+    tags = image.tag_v2
+    for offsets, lengths in _TIFF_EXTENTS:
+        if offsets in tags and lengths in tags:
+            return max(int(start) + int(length) for start, length in zip(tags[offsets], tags[lengths], strict=True))
+    raise BadFilm("the image is truncated: it does not say where its pixels are", _AGAIN)
+
+
+def _has_deep_channels(image: Any) -> bool:
+    """Tell a TIFF of which Pillow would keep the high bytes alone."""
+    bits = image.tag_v2.get(_TIFF_BITS, (1,))
+    return len(bits) > 1 and max(bits) > 8
+
+
+def _white_is_zero(image: Any) -> bool:
+    """Tell a 16-bit TIFF whose 0 is white, which Pillow leaves as it is; it turns those of 8 bits over itself."""
+    return bool(image.mode.startswith("I;16") and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO)
 
 
 def _scan_start(jpeg: bytes) -> int:

@@ -89,7 +89,9 @@ class CohortSpec(Document):
     name: Name
     """The cohort's name in records and tables."""
     manifest: Text
-    """The table, one row an image: CSV or TSV in UTF-8, relative to this file."""
+    """The table, one row an image: CSV or TSV in UTF-8, XLSX or Parquet, relative to this file."""
+    sheet: Text | None = None
+    """The sheet of a workbook, where it has several."""
     images: Text = "."
     """The root of the image column, relative to this file; nothing outside it is read."""
     columns: Columns

@@ -1,14 +1,17 @@
-"""The manifest: a CSV or TSV read as text, each row with its line in the file."""
+"""The manifest: a table read as text, each row with its number in the file."""
 
 from __future__ import annotations
 
-import csv
-import io
-import re
+import importlib
+import pkgutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from prognobench.frame import Problems
+
+from . import _table_formats
+from ._table_formats._format import Place, TableFormat
 
 
 @dataclass(frozen=True)
@@ -27,86 +30,72 @@ class Table:
         return [row[place] for row in self.cells]
 
 
-def read_table(path: Path, problems: Problems) -> Table | None:
-    """Read a CSV (comma, or semicolon where the header has no comma) or TSV; None where it has no rows to go by.
+def read_table(path: Path, problems: Problems, *, sheet: str | None = None, header: int | None = None) -> Table | None:
+    """Read a CSV (comma, or semicolon where the header has no comma), TSV, XLSX or Parquet file as text.
 
     Parameters
     ----------
     path
-        A UTF-8 text, with or without byte order mark, that ends in `.csv` or `.tsv`.
+        The file; the ending of its name says what it is. CSV and TSV are UTF-8 with or without byte order mark.
     problems
         Takes every fault, each with the file and the row. A row with too few or too many cells is noted and left
         out of the answer, so that the others can be checked.
+    sheet
+        The sheet of a workbook; needed where it has several.
+    header
+        The row of the header, from 1; by default the first row that holds anything.
+
+    Returns
+    -------
+    Table or None
+        None where there are no rows to go by.
     """
     before = len(problems)
-    text = _read_text(path, problems)
-    if text is None:
-        return None
-    records = _records(path, text, _delimiter(path, text), problems)
+    records = _records(path, Place(sheet, header), problems)
     if not records:
         if len(problems) == before:
             problems.add(path, "the table is empty", "Give it a header line and one row for each image")
         return None
-    (first_line, header), *body = records
-    if not _check_header(path, first_line, header, problems):
+    (first_line, names), *body = records
+    if not _check_header(path, first_line, names, problems):
         return None
     if not body:
         problems.add(path, "the table has a header and no rows", "Add one row for each image", first_line)
         return None
-    whole = [(line, tuple(cells)) for line, cells in body if len(cells) == len(header)]
+    whole = [(line, tuple(cells)) for line, cells in body if len(cells) == len(names)]
     for line, cells in body:
-        if len(cells) != len(header):
-            what = f"the row has {len(cells)} cells, the header has {len(header)}"
+        if len(cells) != len(names):
+            what = f"the row has {len(cells)} cells, the header has {len(names)}"
             problems.add(path, what, "Give each column one cell and put cells that hold the separator in quotes", line)
     lines, cells_of = tuple(line for line, _ in whole), tuple(cells for _, cells in whole)
-    return Table(path, tuple(header), cells_of, lines, len(body) - len(whole))
+    return Table(path, tuple(names), cells_of, lines, len(body) - len(whole))
 
 
-def _read_text(path: Path, problems: Problems) -> str | None:
-    if path.suffix.lower() not in (".csv", ".tsv"):
-        problems.add(path, "only tables that end in .csv or .tsv are read", "Save the table as CSV in UTF-8")
+def table_suffixes() -> tuple[str, ...]:
+    """Return the endings of the files that are read as tables."""
+    return tuple(sorted(_formats()))
+
+
+@cache
+def _formats() -> dict[str, TableFormat]:
+    names = [module.name for module in pkgutil.iter_modules(_table_formats.__path__, f"{_table_formats.__name__}.")]
+    modules = [importlib.import_module(name) for name in names]
+    found = [module.FORMAT for module in modules if hasattr(module, "FORMAT")]
+    return {suffix: kind for kind in found for suffix in kind.suffixes}
+
+
+def _records(path: Path, place: Place, problems: Problems) -> list[tuple[int, list[str]]] | None:
+    kind = _formats().get(path.suffix.lower())
+    if kind is None:
+        *others, last = table_suffixes()
+        what = f"only tables that end in {', '.join(others)} or {last} are read"
+        problems.add(path, what, "Save the table as CSV in UTF-8, or as .xlsx")
         return None
     try:
-        content = path.read_bytes()
+        return kind.records(path, place, problems)
     except OSError as error:
-        problems.add(path, f"the table cannot be read ({error.strerror})", "Check `manifest:` in the cohort file")
+        problems.add(path, f"the table cannot be read ({error.strerror or error})", "Check `manifest:` and the file")
         return None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # With a byte order mark the error counts from behind it, which moves no line.
-        line = content[: error.start].count(b"\n") + 1
-        problems.add(path, "the table is not UTF-8 text", "Save as UTF-8 (in Excel: CSV UTF-8)", line)
-        return None
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        problems.add(path, "the table holds a NUL byte, so it is not plain text", "Save as UTF-8", line)
-        return None
-    return text
-
-
-def _delimiter(path: Path, text: str) -> str:
-    header = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    return ";" if ";" in header and "," not in header else ","
-
-
-def _records(path: Path, text: str, delimiter: str, problems: Problems) -> list[tuple[int, list[str]]]:
-    """Return the rows that hold anything, each with its first line: a quoted cell may run over several."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    records: list[tuple[int, list[str]]] = []
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return records
-        except csv.Error as error:
-            problems.add(path, f"the row cannot be split into cells ({error})", "Check its quotes", line)
-            return []
-        if cells:
-            records.append((line, cells))
 
 
 def _check_header(path: Path, line: int, header: list[str], problems: Problems) -> bool:
