@@ -131,7 +131,7 @@ def test_keys_of_the_first_records_stand(kind):
         ({"film_weights": "patient"}, {"adapter", "backbone", "heads", "logistic"}),
         ({"sampler": "balanced", "balance_twice": True}, {"adapter", "backbone", "heads"}),
         ({"augmentation": "chest"}, {"adapter", "backbone"}),
-        ({"heads": "separate"}, {"adapter", "backbone"}),
+        ({"heads": "separate"}, {"adapter", "backbone", "heads"}),
         ({"backbone_learning_rate": 1.0}, {"backbone"}),
         ({"probe": {"penalties": [1]}}, {"logistic"}),
         ({"alpha": 1, "dropout": 0.5}, set()),  # they are in the key with the strategy

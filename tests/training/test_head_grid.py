@@ -212,6 +212,26 @@ def test_heads_on_frozen_features_are_the_plain_loop(features):
     np.testing.assert_array_equal(outcome.score(rows), plain.score(rows))
 
 
+def test_separate_heads_on_frozen_features_each_stop_by_themselves(features):
+    settings = {"schedule": "constant", "epochs": 12, "patience": 2, "probe": {"solver": "heads"}}
+    rates, card = [10.0, 0.001, 0.1], model_card(VIT)
+
+    # Validated on what trains, so that a small rate goes on and on.
+    def fit(**more):
+        return fit_probe(features["train"], features["train"], 2, recipe(**settings, **more), card, 1)
+
+    together = fit(heads="separate", head_learning_rates=rates)
+    alone = [fit(head_learning_rates=[rate]) for rate in rates]
+    losses = [group["val_loss"].tolist() for _, group in together.history.groupby("head")]
+    assert losses == [single.history["val_loss"].tolist() for single in alone]
+    assert len({len(of_head) for of_head in losses}) > 1
+    shared = fit(head_learning_rates=rates).history.groupby("head").size()
+    assert shared.nunique() == 1
+    best = min(alone, key=lambda outcome: outcome.history["val_loss"].min())
+    rows = features["test"].rows
+    np.testing.assert_array_equal(together.score(rows), best.score(rows))
+
+
 def test_heads_cannot_be_trained_on_features_of_nobody_knows_what(features):
     with pytest.raises(ValueError, match="no card says which"):
         fit_probe(features["train"], features["val"], 2, recipe(probe={"solver": "heads"}))

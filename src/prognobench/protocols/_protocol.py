@@ -130,7 +130,7 @@ class Protocol(Document):
     """A linear head is trained for each, and for each combination under `head`; validation chooses the head."""
     heads: Literal["shared", "separate"]
     """`shared`: the sum of the heads' losses trains one backbone. `separate`: each head trains its own, from the same
-    start."""
+    start. On frozen features (`lp` by gradient steps): whether the heads stop together, or each by itself."""
     head: Head
     """What the heads read."""
     class_weights: Literal["balanced", "sqrt", "none"]
@@ -239,7 +239,8 @@ class Protocol(Document):
         if kind != "probe":
             return values
         if self.probe.solver == "heads":
-            return {"probe": {"solver": "heads"}, **values}
+            alone = {"heads": self.heads} if self.heads == "separate" else {}
+            return {"probe": {"solver": "heads"}, **values, **alone}
         solved = {"probe": self.probe.model_dump(mode="json", include={"penalties"})}
         return solved | {key: values[key] for key in ("class_weights", "film_weights") if key in values}
 

@@ -147,10 +147,14 @@ def fine_tune(
     """
     grid = candidates(card, protocol)
     body = Adapted(module, strategy, card, protocol, precision, device_name())
-    runs = [grid] if protocol.heads == "shared" else [[candidate] for candidate in grid]
-    trainer = _Trainer(body, runs, train, val, classes, protocol, seed)
+    trainer = _Trainer(body, _runs(grid, protocol), train, val, classes, protocol, seed)
     trainer.run(checkpoint, heartbeat)
     return trainer.outcome()
+
+
+def _runs(grid: list[Candidate], protocol: Protocol) -> list[list[Candidate]]:
+    """Return which heads train together, run by run."""
+    return [grid] if protocol.heads == "shared" else [[candidate] for candidate in grid]
 
 
 def train_heads(
@@ -164,6 +168,9 @@ def train_heads(
 ) -> Outcome:
     """Train the grid of heads by gradient steps on features that are ready; see `fine_tune`.
 
+    No backbone is shared, so `heads: shared` and `separate` differ in when training stops and the rates are cut: when
+    no head improves, or each head by itself.
+
     Parameters
     ----------
     card
@@ -173,7 +180,8 @@ def train_heads(
     classes, protocol, seed, checkpoint
         As for `fine_tune`. Nothing is augmented: the features are computed once.
     """
-    trainer = _Trainer(Ready(device_name()), [candidates(card, protocol)], train, val, classes, protocol, seed)
+    runs = _runs(candidates(card, protocol), protocol)
+    trainer = _Trainer(Ready(device_name()), runs, train, val, classes, protocol, seed)
     trainer.run(checkpoint, None)
     return trainer.outcome()
 
