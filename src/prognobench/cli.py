@@ -99,6 +99,7 @@ def cohort_phantom(
     centers: Annotated[int, typer.Option(help="How many hospitals, each with its own contrast.")] = 3,
     films: Annotated[int, typer.Option(help="Films a patient has at most.")] = 3,
     size: Annotated[int, typer.Option(help="Side of a film in pixels.")] = 320,
+    name: Annotated[str, typer.Option(help="Of the cohort, where a study uses several.")] = "phantom",
 ) -> None:
     """Draw a cohort of SYNTHETIC chest films with an outcome, to try everything on."""
     from prognobench.cohorts import make_phantom
@@ -115,6 +116,7 @@ def cohort_phantom(
             view_confound=view_confound,
             centers=centers,
             size=size,
+            name=name,
         )
         console.print(f"A synthetic cohort of {patients} patients is described by {plain(path)}", highlight=False)
 
@@ -261,10 +263,16 @@ def presets(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them: print it as a study file.")] = None,
 ) -> None:
     """List the named studies, or print one as a study file to keep and change."""
-    from prognobench.studies import preset_names, preset_text
+    from prognobench.studies import preset_text, preset_titles
 
     with _plain_errors():
-        typer.echo("\n".join(preset_names()) if name is None else preset_text(name))
+        if name is not None:
+            typer.echo(preset_text(name))
+            return
+        titles = preset_titles()
+        width = max(map(len, titles))
+        for preset, title in titles.items():
+            typer.echo(f"{preset:{width}}  {title}")
 
 
 @app.command()

@@ -328,6 +328,20 @@ def test_an_argument_out_of_range_is_refused_by_name(tmp_path, argument, value):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_of_its_own_changes_no_film(phantom, tmp_path):
+    named = make_phantom(tmp_path / "named", **SMALL, name="north-2").parent
+    ours, theirs = digests(phantom), digests(named)
+    assert yaml.safe_load((named / "cohort.yaml").read_text())["name"] == "north-2"
+    assert {name for name in ours if ours[name] != theirs[name]} == {"cohort.yaml"}
+
+
+@pytest.mark.parametrize("name", ["", "a: b", "no\nname", "../up", "1"])
+def test_a_name_that_yaml_or_tables_could_misread_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="the first a letter"):
+        make_phantom(tmp_path / "out", **SMALL, name=name)
+    assert not (tmp_path / "out").exists()
+
+
 def test_all_wrong_arguments_are_named_at_once(tmp_path):
     with pytest.raises(InputError) as caught:
         make_phantom(tmp_path / "out", 2, -1, prevalence=2.0, signal=-1.0, size=1)

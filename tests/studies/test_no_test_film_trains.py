@@ -2,7 +2,10 @@
 
 import pandas as pd
 import pytest
+import yaml
 
+from prognobench.protocols import VALIDATIONS as KINDS
+from prognobench.strategies import strategy_cards
 from prognobench.studies import Store, plan_study, read_study
 
 pytestmark = pytest.mark.torch
@@ -15,6 +18,11 @@ VALIDATIONS = [
     "{predefined: {column: part}}",
     "{external: {test: other/cohort.yaml}}",
 ]
+
+
+def test_no_strategy_and_no_way_to_split_is_left_out():
+    assert {strategy.name for strategy in strategy_cards()} == set(STRATEGIES)
+    assert {next(iter(yaml.safe_load(validation))) for validation in VALIDATIONS} == set(KINDS)
 
 
 class Handed(Exception):

@@ -7,10 +7,21 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from prognobench.cli import app
 from prognobench.frame import InputError
 from prognobench.models import model_card, readable
-from prognobench.studies import estimate, plan_study, preset_names, preset_text, read_results, read_study, run_plan
+from prognobench.studies import (
+    estimate,
+    plan_study,
+    preset_names,
+    preset_text,
+    preset_titles,
+    read_results,
+    read_study,
+    run_plan,
+)
 from prognobench.studies._speeds import Work, note_speed
 from prognobench.training import processor_name
 
@@ -77,6 +88,19 @@ def test_it_counts_the_work(everything):
     assert work.forwards > frozen
     assert work.training_passes > work.steps > 0
     assert json.dumps(everything.to_json())
+
+
+def test_every_named_study_has_a_line_that_says_what_it_is():
+    titles = preset_titles()
+    assert list(titles) == preset_names()
+    assert titles["paper/afc_center_few_shot"] == (
+        "AFC of aiforcovid, center_few_shot with 2, 4, 8, 16 shots, loco_paper"
+    )
+    assert titles["paper/full"] == "6 tasks (AFC, AFC_m, CAR, CC, NY_small, NY_all), all films"
+    assert titles["paper/all"].endswith("all of full, few_shot, center_few_shot")
+    lines = CliRunner().invoke(app, ["presets"]).output.splitlines()
+    assert [line.split()[0] for line in lines] == preset_names()
+    assert all(line.endswith(title) for line, title in zip(lines, titles.values(), strict=True))
 
 
 def test_it_cannot_be_run(everything, tmp_path):

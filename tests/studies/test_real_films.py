@@ -34,7 +34,9 @@ def results(hannover, pretrained, tmp_path_factory, monkeypatch_module):
     monkeypatch_module.setenv("PROGNOBENCH_HOME", str(pretrained))
     folder = tmp_path_factory.mktemp("hannover")
     (folder / "study.yaml").write_text(STUDY % hannover)
-    run = CliRunner().invoke(app, ["run", str(folder / "study.yaml"), "--results", str(folder / "results")])
+    # Two processes of one thread each are faster than two threads, and leave room for other tests beside them.
+    verb = ["run", str(folder / "study.yaml"), "--results", str(folder / "results"), "--workers", "2", "--threads", "1"]
+    run = CliRunner().invoke(app, verb)
     assert run.exit_code == 0, run.output
     made = CliRunner().invoke(app, ["report", str(folder / "results"), "--out", str(folder / "report")])
     assert made.exit_code == 0, made.output

@@ -1,5 +1,6 @@
 """Studies run, resume, survive failing jobs, and give the same bits however they were run."""
 
+import json
 import shutil
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from prognobench.evaluation import fold_metrics
 from prognobench.frame import InputError
 from prognobench.studies import Store, plan_study, read_results, read_study, run_plan, study_status
+from prognobench.studies._store import write_plan
 
 pytestmark = pytest.mark.torch
 
@@ -76,6 +78,42 @@ def test_another_study_under_the_same_name_is_refused(study_file, finished, tmp_
     with pytest.raises(InputError, match=r"another plan of the study 'tiny': 9 of its jobs") as caught:
         run(study_file, tmp_path / "results", "split_seed=7")
     assert "name=tiny-2" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("split_seed=7", "what changed: split_seed: 42 → 7)"),
+        ("protocol.epochs=2", "what changed: protocol.epochs: 1 → 2)"),
+        ("validation.kfold.folds=4", "what changed: validation: kfold3 → kfold4; validation.kfold.folds: 3 → 4)"),
+        ("strategies=[lp, {lora: {rank: 2, alpha: 9}}]", "what changed: strategies: [lp, lora_r2] → [lp, lora_r2_a9])"),
+        (
+            'models=[{"timm:test_vit": {weights: "random:7"}}]',
+            "what changed: models: [timm:test_vit@random] → [timm:test_vit@random:7])",
+        ),
+    ],
+)
+def test_the_refusal_says_which_setting_changed(study_file, finished, tmp_path, override, told):
+    shutil.copytree(finished, tmp_path / "results")
+    with pytest.raises(InputError) as caught:
+        run(study_file, tmp_path / "results", override)
+    assert told in str(caught.value)
+
+
+def test_a_changed_label_and_a_plan_that_kept_no_settings_are_told(study_file, finished, phantom, tmp_path):
+    shutil.copytree(finished, tmp_path / "results")
+    shutil.copytree(phantom.parent, tmp_path / "cohort")
+    table = tmp_path / "cohort" / "labels.csv"
+    table.write_text(table.read_text().replace(",no,", ",unknown,", 1))
+    study_file.write_text(study_file.read_text().replace(str(phantom), "cohort/cohort.yaml"))
+    with pytest.raises(InputError, match="the films, labels, groups or centers of phantom · icu"):
+        run(study_file, tmp_path / "results")
+    path = tmp_path / "results" / "plans" / "tiny.json"
+    plan = json.loads(path.read_text())
+    del plan["basis"], plan["sha256"]
+    write_plan(Store(tmp_path / "results"), "tiny", plan)
+    with pytest.raises(InputError, match="the older plan did not keep them"):
+        run(study_file, tmp_path / "results")
 
 
 def test_an_altered_plan_is_refused(study_file, finished, tmp_path):

@@ -50,3 +50,14 @@ def test_a_damaged_file_is_measured_anew(content):
     note_speed(WORK, 100.0, 10.0)
     assert known_speed(WORK) == pytest.approx(10.0)
     assert list(json.loads((home() / "speeds.json").read_text())) == [WORK.key]
+
+
+@pytest.mark.torch
+def test_a_job_has_a_fixed_cost_however_fast_the_machine_is(study_file, monkeypatch):
+    from prognobench.studies import estimate, plan_study, read_study
+
+    monkeypatch.setattr("prognobench.training.gflops_a_second", lambda precision: 1e15)
+    monkeypatch.setattr("prognobench.studies._estimate.known_speed", lambda work: None)
+    plan = plan_study(read_study(study_file))
+    # Three controls and three probes at 0.1 s, three adapters at 0.6 s, and the start of the worker.
+    assert estimate(plan).seconds == pytest.approx(5.0 + 6 * 0.1 + 3 * 0.6, abs=1e-3)

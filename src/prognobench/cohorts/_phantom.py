@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from prognobench.frame import Problems, folder_in_one_step
+from prognobench.frame import InputError, Problem, Problems, folder_in_one_step
 
 from ._phantom_film import Look, draw_anatomy, draw_film, draw_pose
 
@@ -75,6 +76,7 @@ def make_phantom(
     view_confound: float = 0.0,
     centers: int = 3,
     size: int = 320,
+    name: str = "phantom",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a synthetic cohort of frontal chest films; nothing in it comes from a person.
@@ -103,6 +105,8 @@ def make_phantom(
         Number of hospitals, 1 to 8, each with its own contrast, noise, border and shape of image.
     size
         Image height in pixels, 96 to 2048.
+    name
+        The cohort's name, so that one phantom can be tested by what was trained on another. It changes no film.
     progress
         Called with the films done and the films in all after each film.
 
@@ -117,6 +121,7 @@ def make_phantom(
         With every argument that is out of range, or when `out` is a file or a folder that is not empty.
     """
     _refuse_bad_place(out)
+    _refuse_bad_name(name)
     films = draw_table(
         patients,
         seed,
@@ -136,7 +141,7 @@ def make_phantom(
         (draft / "images").mkdir()
         _write_films(films, seed, size, draft / "images", progress)
         (draft / "labels.csv").write_bytes(_table(films).encode())
-        (draft / "cohort.yaml").write_bytes(_COHORT.format(command=command, settings=settings).encode())
+        (draft / "cohort.yaml").write_bytes(_COHORT.format(name=name, command=command, settings=settings).encode())
         (draft / "README.md").write_bytes(_README.format(command=command, settings=settings).encode())
     return out / "cohort.yaml"
 
@@ -287,6 +292,12 @@ def _refuse_bad_place(out: Path) -> None:
     problems.raise_if_any()
 
 
+def _refuse_bad_name(name: str) -> None:
+    if not _PLAIN_NAME.fullmatch(name):
+        what = f"name is '{name}'"
+        raise InputError([Problem("phantom", what, "Use letters, digits, '-', '_' and '.', the first a letter")])
+
+
 def _refuse_bad_arguments(
     patients: int,
     seed: int,
@@ -364,10 +375,12 @@ def _png(levels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     )
 
 
+# Read alike by YAML, tables and shells.
+_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 _COHORT = """\
 # SYNTHETIC: no film of this cohort shows a person. Made by `{command}`
 # with {settings}
-name: phantom
+name: {name}
 manifest: labels.csv
 images: images
 columns: {{image: image, patient: patient, center: center, view: view, sex: sex, age: age}}

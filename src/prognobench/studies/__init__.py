@@ -6,7 +6,7 @@ from ._estimate import Estimate, estimate
 from ._features import export_features
 from ._job import Job, job_key
 from ._plan import LeftOut, Plan, plan_study
-from ._presets import preset_names, preset_text
+from ._presets import preset_names, preset_text, preset_titles
 from ._provenance import Provenance, read_provenance
 from ._results import StudyStatus, read_results, study_names, study_status
 from ._run import RunSummary, Watcher, run_plan
@@ -40,6 +40,7 @@ __all__ = [
     "plan_study",
     "preset_names",
     "preset_text",
+    "preset_titles",
     "read_provenance",
     "read_results",
     "read_study",

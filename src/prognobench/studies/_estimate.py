@@ -14,6 +14,10 @@ from ._speeds import Work, known_speed
 # called an estimate wherever it is shown.
 _SHARE_OF_PEAK = {"cnn": 0.15}
 _USUAL_SHARE = 0.5
+# What a job takes besides the films that go through a network: solving heads, reading pixels, writing its record. And
+# what a worker takes to start. Measured on a server processor with a network so small that it costs nothing.
+_JOB_SECONDS = {"control": 0.1, "probe": 0.1, "adapter": 0.6, "backbone": 0.6}
+_START_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Estimate:
         10⁹ floating-point operations of the two by the cards' counts; a training pass counts as three forwards.
     seconds
         How long that takes at `threads` threads: by the speed measured at earlier jobs here, or by a share of the
-        speed of this machine's matrix multiplication.
+        speed of this machine's matrix multiplication; and for each job a fixed time, the same on every machine.
     measured
         Share of the operations whose speed was measured, 0 to 1.
     threads
@@ -58,8 +62,10 @@ def estimate(plan: Plan) -> Estimate:
     clock = _Clock(plan, os.cpu_count() or 1)
     frozen: set[tuple[str, str, str]] = set()
     forwards = passes = steps = 0
-    forward_work = training_work = seconds = measured = 0.0
+    forward_work = training_work = measured = 0.0
+    seconds = _START_SECONDS
     for job in plan.jobs:
+        seconds += _JOB_SECONDS[job.kind]
         if job.weights is None:
             continue
         card = plan.card(job)

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from prognobench.frame import InputError, Problem, nearest
+from prognobench.protocols import Validation
 
 _BENCHMARK = "paper"
 # What the authors' launcher calls the few-shot kinds, behind a task's name.
@@ -23,6 +24,37 @@ def preset_names() -> list[str]:
     ['paper/car', 'paper/car_few_shot']
     """
     return list(_studies(_read()))
+
+
+def preset_titles() -> dict[str, str]:
+    """Return the named studies, each with a line that says what it is.
+
+    Examples
+    --------
+    >>> preset_titles()["paper/car_few_shot"]
+    'CAR of covid19ar, few_shot with 2, 4, 8, 16, 32 shots, kfold5_paper'
+    """
+    content = _read()
+    titles: dict[str, str] = {}
+    for name, parts in _studies(content).items():
+        tasks, regimes = (list(dict.fromkeys(part[place] for part in parts)) for place in (0, 1))
+        if len(parts) == 1:
+            facts = content["tasks"][tasks[0]]
+            what = f"{tasks[0]} of {facts['cohort']}"
+            how = [_regime_title(content, regimes[0]), Validation.model_validate(facts["validation"]).label]
+        else:
+            what = f"{len(tasks)} tasks ({', '.join(tasks)})"
+            how = [_regime_title(content, regimes[0]) if len(regimes) == 1 else f"all of {', '.join(regimes)}"]
+        titles[name] = ", ".join([what, *how])
+    return titles
+
+
+def _regime_title(content: dict[str, Any], regime: str) -> str:
+    (asked,) = content["regimes"][regime]
+    if isinstance(asked, str):
+        return "all films"
+    shots = ", ".join(str(k) for k in asked[regime]["shots"])
+    return f"{regime} with {shots} shots"
 
 
 def preset_text(name: str) -> str:

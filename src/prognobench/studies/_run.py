@@ -15,6 +15,7 @@ from typing import Protocol
 
 from prognobench.frame import InputError, Problem, Problems
 
+from ._changes import basis, told_changes
 from ._job import Job
 from ._plan import Plan
 from ._store import Store, read_plan, write_plan
@@ -154,7 +155,7 @@ def _prepare(store: Store, plan: Plan) -> list[Job]:
     except InputError as error:
         problems.extend(error)
     problems.raise_if_any()
-    write_plan(store, plan.study.name, plan.to_json())
+    write_plan(store, plan.study.name, plan.to_json() | {"basis": basis(plan)})
     return pending
 
 
@@ -164,12 +165,13 @@ def _refuse_other_plan(store: Store, plan: Plan, problems: Problems) -> None:
     before = read_plan(store, name)
     gone = {job["key"] for job in before["jobs"]} - {job.key for job in plan.jobs} if before else set()
     if gone:
+        changes = told_changes(before.get("basis", {}) if before else {}, basis(plan))
         what = f"this folder holds another plan of the study '{name}': {len(gone)} of its jobs are not in this one"
         remedy = (
             f"Choose another --results, call this one otherwise (name={name}-2), "
             f"or delete {store.plans / name}.json to give the older plan up"
         )
-        problems.add(store.root, what, remedy)
+        problems.add(store.root, f"{what} ({changes})", remedy)
 
 
 class _Crew:
