@@ -19,8 +19,7 @@ from ._page import (
     limits,
     mcc_axis,
     pages,
-    row_axis,
-    sample,
+    rows,
     vertical,
 )
 from ._shown import CELL, Shown, short
@@ -69,7 +68,7 @@ def _draw(shown: Shown) -> list[Drawing]:
     limit = 14 if columns == 2 else 24
     labels = [short(name, limit) for rows in names for name in rows]
     bounds = limits(100 * shown.cells["mcc"])
-    entries = {_NAMES[family]: sample(look) for family, look in _LOOKS.items()}
+    entries = {_NAMES[family]: look for family, look in _LOOKS.items()}
     drawings = []
     for canvas, panels in pages(
         titles, [_ROW * len(rows) for rows in names], columns=columns, left=label_room(labels), right=0.45,
@@ -86,19 +85,19 @@ def _draw(shown: Shown) -> list[Drawing]:
     return drawings
 
 
-def _panel(axes: Axes, part: pd.DataFrame, rows: list[str], limit: int) -> None:
-    row = part["strategy"].map({name: place for place, name in enumerate(rows)}).to_numpy(int)
+def _panel(axes: Axes, part: pd.DataFrame, names: list[str], limit: int) -> None:
+    row = part["strategy"].map({name: place for place, name in enumerate(names)}).to_numpy(int)
     mcc, family = 100 * part["mcc"].to_numpy(float), part["family"].to_numpy()
     whole = (part["folds"] == part["n_folds"]).to_numpy(bool)
-    for name, look in _LOOKS.items():
-        own = family == name
-        places = np.arange(len(rows)) + _OFFSET[name]
-        boxes(axes, [mcc[own & (row == place)] for place in range(len(rows))], places, 0.34, look.color, "#f2f2f2")
-        dots(axes, mcc[own], row[own] + _OFFSET[name], look, whole[own], 3.0)
-    for place in range(len(rows)):
-        counts = (int((own & (row == place)).sum()) for own in (family == name for name in _LOOKS))
+    for kind, look in _LOOKS.items():
+        own = family == kind
+        places = np.arange(len(names)) + _OFFSET[kind]
+        boxes(axes, [mcc[own & (row == place)] for place in range(len(names))], places, 0.34, look.color, "#f2f2f2")
+        dots(axes, mcc[own], row[own] + _OFFSET[kind], look, whole[own], 3.0)
+    for place in range(len(names)):
+        counts = (int((own & (row == place)).sum()) for own in (family == kind for kind in _LOOKS))
         beside(axes, place, "n={}, {}".format(*counts))
-    row_axis(axes, [short(name, limit) for name in rows])
+    rows(axes, (len(names) - 0.5, -0.5), [(float(place), short(name, limit)) for place, name in enumerate(names)])
 
 
 FIGURES = (Figure("cnn_vs_foundation", "CNN against foundation models", _caption, 30, _draw),)

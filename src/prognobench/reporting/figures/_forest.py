@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from ._page import GRAY, TEXT, WARN, Mark, beside, dots, spans
+from ._page import GRAY, WARN, Mark, beside, dots, spans
+from ._page import rows as rows_of
 from ._shown import short
 
 # From this many rows of a panel on a row is told by its mark alone, and a legend tells the marks.
@@ -46,9 +47,19 @@ def _group_height(rows: int, close: bool) -> float:
     return max(_PITCH, _CLOSE * (rows + 1)) if close else _PITCH * (rows + 1)
 
 
+def places_of(groups: Groups) -> list[float]:
+    """Return where the rows of a panel stand that are labeled one by one, in inches from the top."""
+    places, start = [], 0.0
+    for _, rows in groups:
+        places += [start + _PITCH * (row + 1.5) for row in range(len(rows))]
+        start += _group_height(len(rows), close=False)
+    return places
+
+
 def forest(axes: Axes, groups: Groups, bounds: tuple[float, float], close: bool, limit: int) -> None:
     """Draw one panel; the y axis counts inches from the top."""
     ticks: list[tuple[float, str]] = []
+    bold: list[int] = []
     placed: list[tuple[float, Row]] = []
     start = 0.0
     for name, rows in groups:
@@ -58,18 +69,13 @@ def forest(axes: Axes, groups: Groups, bounds: tuple[float, float], close: bool,
             ticks.append((start + size / 2, short(name, limit)))
             axes.axhline(start, color=GRAY, linewidth=0.3)
         else:
-            axes.annotate(
-                short(name, limit + 8), (0, start + 0.55 * _PITCH), xycoords=("axes fraction", "data"),
-                xytext=(-4, 0), textcoords="offset points", ha="right", va="center", weight="bold", fontsize=TEXT - 0.5,
-            )  # fmt: skip
+            ticks.append((start + 0.55 * _PITCH, short(name, limit)))
+            bold.append(len(ticks) - 1)
             own = [(start + _PITCH * (i + 1.5), row) for i, row in enumerate(rows)]
             ticks += [(y, short(row.label, limit)) for y, row in own]
             placed += own
         start += size
-    axes.set_ylim(start + 0.02, 0)
-    axes.set_yticks([y for y, _ in ticks], [label for _, label in ticks])
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
+    rows_of(axes, (start + 0.02, 0), ticks, [place in bold for place in range(len(ticks))])
     _marks(axes, placed, bounds, close)
 
 

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
 from ._figure import Drawing, Figure, NothingToShow
-from ._page import TEXT, WARN, label_room, pages
-from ._shown import CELL, Shown, short
+from ._page import TEXT, WARN, label_room, pages, rows
+from ._shown import CELL, Shown, short, signed
 
 _ROW = 0.19  # inches
 _COLUMNS = [*CELL, "level", "control", "mcc", "folds", "n_folds", "n_missing", "best", "above_controls"]
@@ -33,18 +33,20 @@ def _draw(shown: Shown) -> list[Drawing]:
         raise NothingToShow("there is one model with one strategy")
     blocks = shown.blocks
     parts = [shown.of(block) for block in blocks]
-    models = [[name for name in shown.models if name in set(part["model"])] for part in parts]
-    strategies = [*shown.strategies, *shown.cells.loc[shown.cells["control"], "strategy"].drop_duplicates()]
-    rows = [[*own, _NO_IMAGE] if _looks_at_no_image(part) else own for own, part in zip(models, parts, strict=True)]
-    labels = [short(name, 18) for own in rows for name in own]
+    models = [[name for name in shown.models if (part["model"] == name).any()] for part in parts]
+    # That of a model's own architecture stands beside the model's strategies.
+    controls = sorted(shown.cells.loc[shown.cells["control"], "strategy"].unique(), key=lambda name: name != "random")
+    strategies = [*shown.strategies, *controls]
+    named = [[*own, _NO_IMAGE] if _looks_at_no_image(part) else own for own, part in zip(models, parts, strict=True)]
+    labels = [short(name, 18) for own in named for name in own]
     slanted = sum(len(short(name, 10)) for name in strategies) * 0.075 > 3.9
     drawings = []
     for canvas, panels in pages(
-        [block.title for block in blocks], [_ROW * len(own) for own in rows], left=label_room(labels),
+        [block.title for block in blocks], [_ROW * len(own) for own in named], left=label_room(labels),
         below=0.62 if slanted else 0.3,
     ):  # fmt: skip
         for place, axes in panels:
-            _panel(axes, parts[place], rows[place], strategies, len(shown.strategies), slanted)
+            _panel(axes, parts[place], named[place], strategies, len(shown.strategies), slanted)
         drawings.append(Drawing(canvas, pd.concat([parts[place] for place, _ in panels], ignore_index=True)[_COLUMNS]))
     return drawings
 
@@ -53,15 +55,17 @@ def _looks_at_no_image(part: pd.DataFrame) -> bool:
     return bool((part["control"] & (part["strategy"] != "random")).any())
 
 
-def _panel(axes: Axes, part: pd.DataFrame, rows: list[str], strategies: list[str], learned: int, slanted: bool) -> None:
-    row_of = {name: place for place, name in enumerate(rows)}
+def _panel(
+    axes: Axes, part: pd.DataFrame, models: list[str], strategies: list[str], learned: int, slanted: bool
+) -> None:
+    row_of = {name: place for place, name in enumerate(models)}
     # A gap sets the controls apart.
     x_of = {name: place + (0.25 if place >= learned else 0) for place, name in enumerate(strategies)}
     colors, squares, empty, framed = [], [], [], []
     map_of = mpl.colormaps["cividis"]
     columns = ["model", "strategy", "mcc", "folds", "n_folds", "best", "above_controls"]
     for model, strategy, mcc, folds, planned, best, above in part[columns].itertuples(index=False):
-        x, y = x_of[strategy], row_of.get(model, len(rows) - 1)
+        x, y = x_of[strategy], row_of.get(model, len(models) - 1)
         square = [(x - 0.5, y - 0.5), (x + 0.5, y - 0.5), (x + 0.5, y + 0.5), (x - 0.5, y + 0.5)]
         if np.isnan(mcc) or folds < planned:
             empty.append(square)
@@ -70,7 +74,7 @@ def _panel(axes: Axes, part: pd.DataFrame, rows: list[str], strategies: list[str
             squares.append(square)
             shade = float(np.clip(mcc, 0, 0.9)) / 0.9
             colors.append(map_of(0.12 + 0.88 * shade))
-            text, color = f"{100 * mcc:.0f}".replace("-", "−"), "white" if shade < 0.42 else "black"
+            text, color = signed(mcc), "white" if shade < 0.42 else "black"
             text += "°" if not pd.isna(above) and not above else ""
         if best:
             framed.append([(a + (0.06 if a < x else -0.06), b + (0.08 if b < y else -0.08)) for a, b in square])
@@ -81,14 +85,11 @@ def _panel(axes: Axes, part: pd.DataFrame, rows: list[str], strategies: list[str
     )
     axes.add_collection(PolyCollection(framed, facecolors="none", edgecolors="black", linewidths=1.4, zorder=2))
     axes.set_xlim(-0.5, max(x_of.values()) + 0.5)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    names = [short(name, 10) for name in strategies]
-    axes.set_xticks(list(x_of.values()), names, rotation=35 if slanted else 0, ha="right" if slanted else "center",
-                    rotation_mode="anchor")  # fmt: skip
-    axes.set_yticks(range(len(rows)), [short(name, 18) for name in rows])
-    axes.tick_params(length=0, pad=2)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    rows(axes, (len(models) - 0.5, -0.5), [(float(place), short(name, 18)) for place, name in enumerate(models)])
+    for name, x in x_of.items():
+        where = {"ha": "right", "rotation": 35} if slanted else {"ha": "center"}
+        y = len(models) - (0.3 if slanted else 0.2)
+        axes.text(x, y, short(name, 10), va="top", rotation_mode="anchor", fontsize=TEXT - 0.5, **where)
 
 
 FIGURES = (Figure("heat_map", "MCC of every model and strategy", _caption, 15, _draw),)

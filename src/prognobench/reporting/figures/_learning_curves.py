@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
 
 from ._figure import Drawing, Figure, NothingToShow
-from ._page import GRAY, Mark, legend, legend_room, limits, marks, mcc_axis_y, pages, sample
+from ._page import GRAY, Floats, Mark, axis_x, dots, legend, legend_room, limits, marks, mcc_axis_y, pages
 from ._shown import BLOCK, CELL, Shown, short
 
 _HEIGHT = 1.45  # inches
+Ints = npt.NDArray[np.int64]
 _SERIES = ["cohort", "task", "test_cohort", "validation", "protocol", "model"]
 _COLUMNS = [*CELL, "level", "control", "mcc", "ci_low", "ci_high", "ci_method", "folds", "n_folds", "n_missing"]
 _CONTROL = Mark(GRAY, "D", (0, (4, 2)))
@@ -37,18 +41,17 @@ def _draw(shown: Shown) -> list[Drawing]:
     for _, series in few.groupby([*_SERIES, "regime"], dropna=False, sort=False):
         first = next(series[[*BLOCK, "model"]].itertuples(index=False))
         panels.append((f"{shown.title(first, without=['shots'])} · {short(first.model)}", _curves(cells, first)))
-    sizes = sorted(int(shots) for shots in few["shots"].unique())
-    entries = {short(name): sample(look, line=True) for name, look in looks.items() if name in set(few["strategy"])}
-    entries |= {"best control": sample(_CONTROL, line=True)} if cells["control"].any() else {}
+    entries = {short(name): look for name, look in looks.items() if name in set(few["strategy"])}
+    entries |= {"best control": _CONTROL} if cells["control"].any() else {}
     bounds = limits(100 * pd.concat([few["mcc"], few["ci_low"].clip(-0.3)]))
     drawings = []
     for canvas, drawn in pages(
         [title for title, _ in panels], [_HEIGHT] * len(panels), columns=2 if len(panels) > 1 else 1, left=0.5,
         top=legend_room(list(entries)),
     ):  # fmt: skip
-        legend(canvas, entries)
+        legend(canvas, entries, line=True)
         for place, axes in drawn:
-            _panel(axes, panels[place][1], looks, sizes)
+            _panel(axes, panels[place][1], looks)
             mcc_axis_y(axes, bounds)
         data = pd.concat([panels[place][1] for place, _ in drawn], ignore_index=True)
         drawings.append(Drawing(canvas, data[_COLUMNS]))
@@ -65,44 +68,64 @@ def _curves(cells: pd.DataFrame, first: tuple[object, ...]) -> pd.DataFrame:
     return cells[chosen & own.fillna(False)]
 
 
-def _panel(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Mark], sizes: Sequence[int]) -> None:
-    places = {size: place for place, size in enumerate([*sizes, None])}
-    part = part.assign(_x=[places[None if pd.isna(shots) else int(shots)] for shots in part["shots"]])
-    for name, own in part[~part["control"]].groupby("strategy", sort=False):
-        x, mcc, low, high, whole = _series(own, len(places))
-        look = looks[str(name)]
-        axes.fill_between(x, low, high, color=look.color, alpha=0.10, linewidth=0)
-        _line(axes, x, mcc, look, whole)
-    controls = part[part["control"]].groupby("_x")["mcc"].max()
-    if len(controls):
-        y = np.full(len(places), np.nan)
-        y[controls.index.to_numpy(int)] = 100 * controls.to_numpy(float)
-        _line(axes, np.arange(len(places)), y, _CONTROL, np.ones(len(places), dtype=bool))
+def _panel(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Mark]) -> None:
+    sizes = sorted({int(shots) for shots in part["shots"].dropna()})
+    whole = [None] if part["shots"].isna().any() else []
+    places = {size: place for place, size in enumerate([*sizes, *whole])}
+    place = np.array([places[None if pd.isna(shots) else int(shots)] for shots in part["shots"]])
+    control, strategy = part["control"].to_numpy(bool), part["strategy"].to_numpy()
+    numbers = 100 * part[["mcc", "ci_low", "ci_high"]].to_numpy(np.float64)
+    short_of = (part["folds"] != part["n_folds"]).to_numpy(bool)
+    curves, bands = [], []
+    for name in dict.fromkeys(strategy[~control]):
+        own = (strategy == name) & ~control
+        mcc, low, high = (_along(place[own], numbers[own, column], len(places)) for column in range(3))
+        curves.append((looks[name], mcc, _along(place[own], short_of[own], len(places)) > 0))
+        bands += [(looks[name].color, run, low, high) for run in _runs(np.isfinite(low) & np.isfinite(high))]
+    if control.any():
+        best = pd.Series(numbers[control, 0]).groupby(place[control]).max()
+        mcc = _along(best.index.to_numpy(int), best.to_numpy(float), len(places))
+        curves.append((_CONTROL, mcc, np.zeros(len(places), dtype=bool)))
+    corners = [
+        [*zip(run, low[run], strict=True), *zip(run[::-1], high[run][::-1], strict=True)] for _, run, low, high in bands
+    ]
+    colors = [color for color, *_ in bands]
+    axes.add_collection(PolyCollection(corners, facecolors=colors, alpha=0.09, linewidths=0))
+    last = len(sizes)
+    solid = [
+        (look, list(zip(run, mcc[run], strict=True))) for look, mcc, _ in curves for run in _runs(_known(mcc, last))
+    ]
+    _draw_lines(axes, solid, 1.0)
+    # All data is no number of shots: the last stretch is thin for every curve.
+    ends = [(look, [(last - 1, mcc[last - 1]), (last, mcc[last])]) for look, mcc, _ in curves if whole and last]
+    _draw_lines(axes, ends, 0.5)
+    for look, mcc, hollow in curves:
+        dots(axes, np.arange(len(places)), mcc, look, ~hollow, 3.2)
     axes.axhline(0, color=GRAY, linewidth=0.6, zorder=1)
-    axes.set_xticks(range(len(places)), [*map(str, sizes), "all"])
-    axes.set_xlim(-0.3, len(places) - 0.7)
-    axes.set_xlabel("training films of each class", labelpad=2)
+    ticks = {float(x): "all" if size is None else str(size) for size, x in places.items()}
+    axis_x(axes, (-0.3, len(places) - 0.7), ticks, "training films of each class")
 
 
-def _series(own: pd.DataFrame, length: int) -> tuple[np.ndarray, ...]:
-    numbers = np.full((3, length), np.nan)
-    whole = np.ones(length, dtype=bool)
-    place = own["_x"].to_numpy(int)
-    numbers[:, place] = 100 * own[["mcc", "ci_low", "ci_high"]].to_numpy(float).T
-    whole[place] = (own["folds"] == own["n_folds"]).to_numpy(bool)
-    return np.arange(length), *numbers, whole
+def _along(place: Ints, values: npt.NDArray[Any], length: int) -> Floats:
+    result = np.full(length, np.nan)
+    result[place] = values
+    return result
 
 
-def _line(axes: Axes, x: np.ndarray, y: np.ndarray, look: Mark, whole: np.ndarray) -> None:
-    # All data is no number of shots: the last stretch is dotted for every curve.
-    axes.plot(x[:-1], y[:-1], color=look.color, linestyle=look.dashes, linewidth=1.0)
-    axes.plot(x[-2:], y[-2:], color=look.color, linestyle=":", linewidth=0.6)
-    for chosen, fill in ((whole, look.color), (~whole, "white")):
-        if (chosen & np.isfinite(y)).any():
-            axes.plot(
-                x[chosen], y[chosen], linestyle="none", marker=look.marker, markersize=3,
-                markerfacecolor=fill, markeredgecolor=look.color, markeredgewidth=0.6,
-            )  # fmt: skip
+def _known(values: Floats, length: int) -> npt.NDArray[np.bool_]:
+    return np.isfinite(values) & (np.arange(len(values)) < length)
+
+
+def _runs(known: npt.NDArray[np.bool_]) -> list[Ints]:
+    """Return the stretches without a gap of at least two places."""
+    places = np.flatnonzero(known)
+    runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
+    return [run for run in runs if len(run) > 1]
+
+
+def _draw_lines(axes: Axes, lines: Sequence[tuple[Mark, Any]], width: float) -> None:
+    colors, dashes = [look.color for look, _ in lines], [look.dashes for look, _ in lines]
+    axes.add_collection(LineCollection([line for _, line in lines], colors=colors, linestyles=dashes, linewidths=width))
 
 
 FIGURES = (Figure("learning_curves", "Learning curves over shots", _caption, 60, _draw),)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from ._figure import Drawing, Figure, NothingToShow
-from ._page import COLORS, GRAY, Mark, beside, boxes, dots, label_room, limits, mcc_axis, pages, row_axis, vertical
+from ._page import COLORS, GRAY, Mark, beside, boxes, dots, label_room, limits, mcc_axis, pages, rows, vertical
 from ._shown import CELL, Shown, short
 
 _ROW = 0.17  # inches
@@ -57,23 +57,24 @@ def _rows(shown: Shown, part: pd.DataFrame) -> list[str]:
     return [name for name in shown.strategies if name in there] + controls
 
 
-def _panel(axes: Axes, part: pd.DataFrame, rows: list[str], limit: int) -> None:
-    row = part["strategy"].map({name: place for place, name in enumerate(rows)}).to_numpy(int)
+def _panel(axes: Axes, part: pd.DataFrame, names: list[str], limit: int) -> None:
+    row = part["strategy"].map({name: place for place, name in enumerate(names)}).to_numpy(int)
     mcc, control = 100 * part["mcc"].to_numpy(float), part["control"].to_numpy(bool)
     whole = (part["folds"] == part["n_folds"]).to_numpy(bool)
-    boxes(axes, [mcc[row == place] for place in range(len(rows))], range(len(rows)), 0.62)
+    boxes(axes, [mcc[row == place] for place in range(len(names))], range(len(names)), 0.62)
     for chosen, mark, size in ((~control, Mark(COLORS[0], "o", "-"), 3.2), (control, Mark(GRAY, "D", "-"), 2.6)):
         dots(axes, mcc[chosen], row[chosen], mark, whole[chosen], size)
     vertical(axes, 0)
     vertical(axes, np.nanmax(mcc, initial=-np.inf, where=control), (0, (4, 2)), "#333333")
     learned = len(set(row[~control]))
-    if learned < len(rows):
+    if learned < len(names):
         axes.axhline(learned - 0.5, color=GRAY, linewidth=0.5)
-    for place in range(len(rows)):
+    for place in range(len(names)):
         there, planned = int(np.isfinite(mcc[row == place]).sum()), int((row == place).sum())
         text = f"n={there}" if there == planned else f"n={there}/{planned}"
         beside(axes, place, text, warn=there < planned)
-    row_axis(axes, [short(name, limit) for name in rows])
+    rows_of = [(float(place), short(name, limit)) for place, name in enumerate(names)]
+    rows(axes, (len(names) - 0.5, -0.5), rows_of)
 
 
 FIGURES = (Figure("mcc_by_strategy", "MCC by strategy and task", _caption, 10, _draw),)

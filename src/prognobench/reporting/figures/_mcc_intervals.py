@@ -9,8 +9,8 @@ import pandas as pd
 
 from ._figure import Drawing, Figure, NothingToShow
 from ._forest import Groups, Row, forest, height, is_close
-from ._page import GRAY, Mark, label_room, legend, legend_room, limits, marks, mcc_axis, pages, sample, vertical
-from ._shown import CELL, Shown, short
+from ._page import GRAY, Mark, label_room, legend, legend_room, limits, marks, mcc_axis, pages, vertical
+from ._shown import CELL, Shown, short, signed
 
 _COLUMNS = [*CELL, "level", "control", "mcc", "ci_low", "ci_high", "ci_method", "folds", "n_folds", "n_missing"]
 _NO_IMAGE = "no image"
@@ -49,7 +49,7 @@ def _draw(shown: Shown) -> list[Drawing]:
 
 def control_looks() -> dict[str, Mark]:
     """Return how controls look, all gray."""
-    return {"majority": Mark(GRAY, "|", ":"), "metadata": Mark(GRAY, "d", ":"), "random": Mark(GRAY, "D", ":")}
+    return {"majority": Mark(GRAY, "s", ":"), "metadata": Mark(GRAY, "d", ":"), "random": Mark(GRAY, "D", ":")}
 
 
 def forest_pages(titles: Sequence[str], panels: Sequence[Groups], looks: dict[str, Mark]):  # type: ignore[no-untyped-def]
@@ -58,7 +58,7 @@ def forest_pages(titles: Sequence[str], panels: Sequence[Groups], looks: dict[st
     groups = [short(name, _LIMIT) for panel in panels for name, _ in panel]
     rows = [short(row.label, _LIMIT) for panel in panels for _, rows in panel for row in rows]
     used = {row.mark for panel in panels for _, rows in panel for row in rows}
-    entries = {short(name, _LIMIT): sample(mark) for name, mark in looks.items() if mark in used}
+    entries = {short(name, _LIMIT): mark for name, mark in looks.items() if mark in used}
     for canvas, drawn in pages(
         titles,
         [height(panel, close) for panel in panels],
@@ -76,8 +76,8 @@ def _groups(part: pd.DataFrame, shown: Shown, looks: dict[str, Mark]) -> Groups:
     rows: dict[str, list[tuple[int, Row]]] = {model: [] for model in shown.models}
     columns = ["model", "strategy", "mcc", "ci_low", "ci_high", "folds", "n_folds"]
     for model, strategy, mcc, low, high, folds, planned in part[columns].itertuples(index=False):
-        text = "no value" if np.isnan(mcc) else f"{100 * mcc:.1f}"
-        text += "" if np.isnan(low) else f" [{100 * low:.0f}, {100 * high:.0f}]"
+        text = "no value" if np.isnan(mcc) else signed(mcc, ".1f")
+        text += "" if np.isnan(low) else f" [{signed(low)}, {signed(high)}]"
         text += "" if folds == planned else f" {folds}/{planned}"
         row = Row(strategy, 100 * mcc, 100 * low, 100 * high, looks[strategy], folds == planned, text)
         rows.setdefault(model if model in rows else _NO_IMAGE, []).append((order[strategy], row))

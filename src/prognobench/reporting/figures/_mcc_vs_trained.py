@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ._figure import Drawing, Figure, NothingToShow
-from ._page import Mark, dots, legend, legend_room, limits, log_axis, marks, mcc_axis_y, pages, sample
+from ._page import Mark, dots, legend, legend_room, limits, log_axis, marks, mcc_axis_y, pages
 from ._shown import CELL, Shown, short
 
 _HEIGHT = 1.75  # inches
@@ -30,7 +30,7 @@ def _draw(shown: Shown) -> list[Drawing]:
     looks = marks(shown.strategies)
     parts = [(block, shown.of(block, known)) for block in shown.blocks]
     parts = [(block, part) for block, part in parts if len(part)]
-    entries = {short(name): sample(mark) for name, mark in looks.items()}
+    entries = {short(name): mark for name, mark in looks.items()}
     bounds, columns = limits(100 * shown.cells["mcc"]), 2 if len(parts) > 1 else 1
     share = known["trainable_percent"]
     width = (share.min() / 1.8, max(100.0, share.max()) * 1.8)
@@ -48,7 +48,9 @@ def _draw(shown: Shown) -> list[Drawing]:
             axes.axhline(100 * whole.loc[whole["control"], "mcc"].max(), color="#333333", linewidth=0.7, linestyle="--")
             mcc_axis_y(axes, bounds)
             log_axis(axes, *width, "parameters trained (%)")
-        drawings.append(Drawing(canvas, pd.concat([parts[place][1] for place, _ in panels], ignore_index=True)[_COLUMNS]))
+        drawings.append(
+            Drawing(canvas, pd.concat([parts[place][1] for place, _ in panels], ignore_index=True)[_COLUMNS])
+        )
     return drawings
 
 

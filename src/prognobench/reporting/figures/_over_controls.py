@@ -9,7 +9,7 @@ from ._figure import Drawing, Figure, NothingToShow
 from ._forest import Groups, Row, forest
 from ._mcc_intervals import forest_pages
 from ._page import Mark, limits, marks, mcc_axis, vertical
-from ._shown import CELL, Shown, short
+from ._shown import CELL, Shown, short, signed
 
 _COLUMNS = [
     *CELL,
@@ -54,17 +54,14 @@ def _groups(part: pd.DataFrame, shown: Shown, looks: dict[str, Mark]) -> Groups:
     rows: dict[str, list[Row]] = {model: [] for model in shown.models}
     order = {name: place for place, name in enumerate(shown.strategies)}
     part = part.assign(_place=part["strategy"].map(order)).sort_values("_place", kind="stable")
-    columns = ["model", "strategy", *_COLUMNS[-5:]]
-    for model, strategy, control, difference, low, high, above, _ in part[
-        ["model", "strategy", *_COLUMNS[-6:]]
-    ].itertuples(index=False):
+    columns = part[["model", "strategy", *_COLUMNS[-6:-1]]]
+    for model, strategy, control, difference, low, high, above in columns.itertuples(index=False):
         text = "not compared"
         if not np.isnan(difference):
-            text = f"{100 * difference:+.1f} over {short(control, 10)}"
+            text = f"{signed(difference, '+.1f')} over {short(control, 10)}"
         filled = not pd.isna(above) and bool(above)
         row = Row(strategy, 100 * difference, 100 * low, 100 * high, looks[strategy], filled, text)
         rows[model].append(row)
-    del columns
     return [(name, found) for name, found in rows.items() if found]
 
 

@@ -171,35 +171,29 @@ def label_room(names: Sequence[str], size: float = TEXT, least: float = 0.45) ->
     return max([least, *(0.0088 * size * len(name) + 0.1 for name in names)])
 
 
-def legend_rows(names: Sequence[str]) -> tuple[int, int]:
-    """Return how many entries of a legend stand beside one another, and in how many rows."""
-    width = max((len(name) for name in names), default=1) * 0.0092 * TEXT + 0.36
-    across = max(1, min(len(names), int((WIDTH - 0.2) / width)))
-    return across, -(-len(names) // across)
-
-
 def legend_room(names: Sequence[str]) -> float:
     """Return how many inches a legend of these names takes."""
-    return 0.16 * legend_rows(names)[1] + 0.1
+    return 0.16 * _legend_grid(names)[1] + 0.12
 
 
-def legend(canvas: Canvas, entries: Mapping[str, Line2D]) -> None:
-    """Put a legend at the top of a page, in the room that `legend_room` says."""
-    across, _ = legend_rows(list(entries))
-    total = canvas.get_figheight()
-    canvas.legend(
-        list(entries.values()),
-        list(entries),
-        loc="upper left",
-        bbox_to_anchor=(0.1 / WIDTH, 1 - 0.03 / total),
-        ncols=across,
-        borderaxespad=0,
-        borderpad=0,
-        handlelength=1.8,
-        handletextpad=0.5,
-        columnspacing=1.2,
-        labelspacing=0.3,
-    )
+def _legend_grid(names: Sequence[str]) -> tuple[int, int, float]:
+    """Return columns, rows and the width of a column of a legend."""
+    width = label_room(names) + 0.45
+    across = max(1, min(len(names), int((WIDTH - 0.2) / width)))
+    return across, -(-len(names) // across), width
+
+
+def legend(canvas: Canvas, looks: Mapping[str, Mark], *, line: bool = False) -> None:
+    """Put a legend at the top of a page, in the room that `legend_room` says, column by column."""
+    # matplotlib's own takes ten times as long.
+    _, rows, width = _legend_grid(list(looks))
+    inches, top = canvas.dpi_scale_trans, canvas.get_figheight()
+    for place, (name, look) in enumerate(looks.items()):
+        x, y = 0.12 + width * (place // rows), top - 0.13 - 0.16 * (place % rows)
+        line_of = {"linestyle": look.dashes if line else "none", "marker": look.marker, "markersize": 4.2}
+        xs = [x, x + 0.12, x + 0.24]
+        canvas.add_artist(Line2D(xs, [y] * 3, color=look.color, transform=inches, markevery=[1], **line_of))
+        canvas.text(x + 0.32, y, name, transform=inches, va="center_baseline")
 
 
 def limits(values: npt.ArrayLike, least: float = 0.0, most: float = 100.0) -> tuple[float, float]:
@@ -211,34 +205,107 @@ def limits(values: npt.ArrayLike, least: float = 0.0, most: float = 100.0) -> tu
     return 10 * np.floor(low / 10) - (2 if low >= least else 0), 10 * np.ceil(high / 10) + 2
 
 
-def mcc_axis(axes: Axes, bounds: tuple[float, float], label: str = "MCC × 100") -> None:
-    """Make the x axis one of MCC × 100."""
+def axis_x(
+    axes: Axes, bounds: tuple[float, float], ticks: Mapping[float, str], name: str = "", *, log: bool = False
+) -> None:
+    """Draw a panel's x axis: limits, ticks with what stands at them, name."""
+    # matplotlib's own axes take more time than all that is drawn in them.
+    axes.set_axis_off()
+    if log:
+        axes.set_xscale("log")
     axes.set_xlim(*bounds)
-    step = 20 if axes.bbox.width / axes.get_figure(root=True).dpi > 2.2 else 50  # type: ignore[union-attr]
-    axes.set_xticks(np.arange(step * np.ceil(bounds[0] / step), bounds[1], step))
-    axes.set_xlabel(label, labelpad=2)
+    _, height = _inches(axes)
+    places = _fractions(list(ticks), bounds, log)
+    lines = [[(0.0, 0.0), (1.0, 0.0)], *([(x, 0.0), (x, -0.035 / height)] for x in places)]
+    _lines(axes, lines)
+    for x, text in zip(places, ticks.values(), strict=True):
+        _text(axes, x, -0.065 / height, text, ha="center", va="top", fontsize=TEXT - 0.5)
+    _text(axes, 0.5, -0.19 / height, name, ha="center", va="top")
 
 
-def row_axis(axes: Axes, labels: Sequence[str]) -> None:
-    """Make the y axis one of named rows, the first at the top."""
-    axes.set_yticks(range(len(labels)), list(labels))
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
+def axis_y(axes: Axes, bounds: tuple[float, float], ticks: Mapping[float, str], name: str = "") -> None:
+    """Draw a panel's y axis: limits, ticks with what stands at them, name."""
+    axes.set_axis_off()
+    axes.set_ylim(*bounds)
+    width, _ = _inches(axes)
+    places = _fractions(list(ticks), bounds)
+    lines = [[(0.0, 0.0), (0.0, 1.0)], *([(0.0, y), (-0.035 / width, y)] for y in places)]
+    _lines(axes, lines)
+    for y, text in zip(places, ticks.values(), strict=True):
+        _text(axes, -0.06 / width, y, text, ha="right", va="center_baseline", fontsize=TEXT - 0.5)
+    if name:
+        _text(axes, -0.33 / width, 0.5, name, ha="right", va="center", rotation=90)
+
+
+def rows(
+    axes: Axes, bounds: tuple[float, float], labels: Sequence[tuple[float, str]], bold: Sequence[bool] = ()
+) -> None:
+    """Make the y axis one of named rows, without a line."""
+    axes.set_axis_off()
+    axes.set_ylim(*bounds)
+    width, _ = _inches(axes)
+    places = _fractions([y for y, _ in labels], bounds)
+    heavy = bold or [False] * len(labels)
+    for y, (_, text), is_bold in zip(places, labels, heavy, strict=True):
+        weight = "bold" if is_bold else "normal"
+        _text(axes, -0.06 / width, y, text, ha="right", va="center_baseline", fontsize=TEXT - 0.5, weight=weight)
 
 
 def beside(axes: Axes, row: float, text: str, warn: bool = False) -> None:
     """Write to the right of a row."""
-    axes.annotate(
-        text,
-        (1, row),
-        xycoords=("axes fraction", "data"),
-        xytext=(3, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=TEXT - 1,
-        color=WARN if warn else "black",
+    width, _ = _inches(axes)
+    where = axes.get_yaxis_transform()
+    color = WARN if warn else "black"
+    axes.text(1 + 0.05 / width, row, text, transform=where, va="center_baseline", fontsize=TEXT - 1, color=color)
+
+
+def mcc_axis(axes: Axes, bounds: tuple[float, float], name: str = "MCC × 100") -> None:
+    """Make the x axis one of MCC × 100."""
+    step = 20 if _inches(axes)[0] > 2.2 else 50
+    axis_x(axes, bounds, _steps(bounds, step), name)
+
+
+def mcc_axis_y(axes: Axes, bounds: tuple[float, float], name: str = "MCC × 100") -> None:
+    """Make the y axis one of MCC × 100."""
+    axis_y(axes, bounds, _steps(bounds, 20), name)
+
+
+def log_axis(axes: Axes, low: float, high: float, name: str) -> None:
+    """Make the x axis logarithmic, with plain numbers: at powers of ten, or closer where there are few of them."""
+    decades = np.log10(high / low)
+    parts = (1, 2, 5) if decades < 2 else (1,)
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks = [part * 10.0**power for power in powers for part in parts if low <= part * 10.0**power <= high]
+    ticks = ticks[:: max(1, -(-len(ticks) // max(2, int(2.4 * _inches(axes)[0]))))]
+    axis_x(axes, (low, high), {tick: f"{tick:,g}" for tick in ticks}, name, log=True)
+
+
+def _steps(bounds: tuple[float, float], step: int) -> dict[float, str]:
+    places = range(step * int(np.ceil(bounds[0] / step)), int(bounds[1]) + 1, step)
+    return {float(place): f"{place}".replace("-", "−") for place in places}
+
+
+def _inches(axes: Axes) -> tuple[float, float]:
+    canvas, box = axes.get_figure(root=True), axes.get_position(original=True)
+    assert canvas is not None
+    return box.width * canvas.get_figwidth(), box.height * canvas.get_figheight()
+
+
+def _fractions(values: Sequence[float], bounds: tuple[float, float], log: bool = False) -> list[float]:
+    numbers, ends = np.asarray(values, dtype=np.float64), np.asarray(bounds, dtype=np.float64)
+    if log:
+        numbers, ends = np.log(numbers), np.log(ends)
+    return [float(place) for place in (numbers - ends[0]) / (ends[1] - ends[0])]
+
+
+def _lines(axes: Axes, lines: Sequence[Any]) -> None:
+    axes.add_collection(
+        LineCollection(lines, colors="black", linewidths=0.6, transform=axes.transAxes, clip_on=False), autolim=False
     )
+
+
+def _text(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
+    axes.text(x, y, text, transform=axes.transAxes, **look)
 
 
 def boxes(
@@ -299,34 +366,3 @@ def vertical(axes: Axes, x: float, dashes: Any = "-", color: str = GRAY, width: 
     """Draw a line of reference over the height of a panel."""
     if np.isfinite(x):
         axes.axvline(x, color=color, linestyle=dashes, linewidth=width, zorder=1)
-
-
-def sample(mark: Mark, *, line: bool = False, hollow: bool = False) -> Line2D:
-    """Return what a legend shows of a mark."""
-    return Line2D(
-        [],
-        [],
-        color=mark.color,
-        marker=mark.marker,
-        markersize=4.2,
-        markerfacecolor="white" if hollow else mark.color,
-        linestyle=mark.dashes if line else "none",
-    )
-
-
-def mcc_axis_y(axes: Axes, bounds: tuple[float, float]) -> None:
-    """Make the y axis one of MCC × 100."""
-    axes.set_ylim(*bounds)
-    axes.set_yticks(np.arange(20 * np.ceil(bounds[0] / 20), bounds[1], 20))
-    axes.set_ylabel("MCC × 100", labelpad=2)
-
-
-def log_axis(axes: Axes, low: float, high: float, label: str) -> None:
-    """Make the x axis logarithmic, with plain numbers at powers of ten."""
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    powers = np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high)) + 1)
-    powers = powers[:: max(1, -(-len(powers) // 5))]
-    axes.set_xticks(10.0**powers, [f"{10.0**power:,g}" for power in powers])
-    axes.minorticks_off()
-    axes.set_xlabel(label, labelpad=2)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ._figure import Drawing, Figure, NothingToShow
-from ._page import GRAY, TEXT, Floats, Mark, dots, legend, legend_room, limits, log_axis, marks, mcc_axis_y, pages, sample
+from ._page import GRAY, TEXT, Floats, Mark, dots, legend, legend_room, limits, log_axis, marks, mcc_axis_y, pages
 from ._shown import CELL, Shown, short
 
 _HEIGHT = 1.6  # inches
@@ -44,7 +44,7 @@ def _draw(shown: Shown) -> list[Drawing]:
     parts = [_fronts(shown.of(block, known), costs) for block in blocks]
     names = [_letters(part) for part in parts]
     lines = max(-(-len(own) // 2) for own in names)
-    entries = {short(name): sample(mark) for name, mark in looks.items()}
+    entries = {short(name): mark for name, mark in looks.items()}
     titles = [title for block in blocks for title in (block.title, *[""] * (len(costs) - 1))]
     bounds = limits(100 * shown.cells["mcc"], 0, 100)
     drawings = []
@@ -58,10 +58,8 @@ def _draw(shown: Shown) -> list[Drawing]:
             _panel(axes, parts[which], costs[cost], looks, names[which])
             control = shown.of(blocks[which])
             axes.axhline(100 * control.loc[control["control"], "mcc"].max(), color="#333333", linewidth=0.7, ls="--")
-            mcc_axis_y(axes, bounds)
-            if cost:
-                axes.set_ylabel("")
-            else:
+            mcc_axis_y(axes, bounds, "" if cost else "MCC × 100")
+            if not cost:
                 _key(axes, names[which], len(costs))
         chosen = dict.fromkeys(place // len(costs) for place, _ in panels)
         data = pd.concat([parts[which] for which in chosen], ignore_index=True)
@@ -105,7 +103,9 @@ def _panel(
     for cell, cost_of, score in zip(
         part.loc[front, ["model", "strategy"]].itertuples(index=False, name=None), x[front], y[front], strict=True
     ):
-        axes.annotate(names[cell], (cost_of, score), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=TEXT)
+        axes.annotate(
+            names[cell], (cost_of, score), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=TEXT
+        )
     there = x[x > 0]
     if len(there):
         log_axis(axes, there.min() / 2, there.max() * 2, label)

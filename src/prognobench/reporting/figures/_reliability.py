@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -10,8 +9,8 @@ from matplotlib.collections import LineCollection
 from prognobench.evaluation import CONTROLS
 
 from ._figure import Drawing, Figure, NothingToShow
-from ._page import COLORS, GRAY, LIGHT, legend, legend_room, pages, sample, Mark
-from ._shown import CELL, Block, Shown, short
+from ._page import COLORS, GRAY, LIGHT, TEXT, Mark, axis_x, axis_y, legend, legend_room, pages
+from ._shown import CELL, Shown, short
 
 _HEIGHT = 1.9  # inches
 _KINDS = {"raw": "as the model gives it", "platt": "recalibrated on validation (Platt)"}
@@ -43,14 +42,14 @@ def _draw(shown: Shown) -> list[Drawing]:
         part = shown.of(block, table)
         if len(part):
             panels.append((block, part, _best(part)))
-    entries = {"highest MCC of the task": sample(_LOOK, line=True), "other cells": sample(_OTHER, line=True)}
+    entries = {"highest MCC of the task": _LOOK, "other cells": _OTHER}
     kinds = [kind for kind in _KINDS if (table["calibration"] == kind).any()]
-    titles = [_title(block, best, kind == kinds[0]) for block, _, best in panels for kind in kinds]
+    titles = [block.title if kind == kinds[0] else "" for block, _, _ in panels for kind in kinds]
     drawings = []
     for canvas, drawn in pages(
         titles, [_HEIGHT] * len(titles), columns=len(kinds), left=0.55, right=0.2, top=legend_room(list(entries))
     ):
-        legend(canvas, entries)
+        legend(canvas, entries, line=True)
         for place, axes in drawn:
             which, kind = divmod(place, len(kinds))
             _panel(axes, panels[which][1], panels[which][2], kinds[kind])
@@ -63,10 +62,6 @@ def _draw(shown: Shown) -> list[Drawing]:
 def _best(part: pd.DataFrame) -> tuple[str, str]:
     best = part.sort_values("mcc", kind="stable", ascending=False, na_position="last").iloc[0]
     return str(best["model"]), str(best["strategy"])
-
-
-def _title(block: Block, best: tuple[str, str], first: bool) -> str:
-    return block.title if first else f"{short(best[0], 18)} · {short(best[1], 14)}"
 
 
 def _panel(axes: Axes, part: pd.DataFrame, best: tuple[str, str], kind: str) -> None:
@@ -83,14 +78,12 @@ def _panel(axes: Axes, part: pd.DataFrame, best: tuple[str, str], kind: str) -> 
     axes.plot(x, y, color=COLORS[0], linewidth=1.2)
     n = own["n"].to_numpy(float)
     axes.scatter(x, y, s=6 + 40 * n / max(n.max(initial=0), 1), color=COLORS[0], linewidths=0, zorder=3)
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_ylim(-0.02, 1.02)
-    ticks = np.arange(0, 1.1, 0.25)
-    axes.set_xticks(ticks)
-    axes.set_yticks(ticks)
-    axes.set_xlabel(f"score, {_KINDS[kind]}", labelpad=2)
-    axes.set_ylabel("share of positives", labelpad=2)
-    axes.text(0.98, 0.04, f"n={int(n.sum()):,}", transform=axes.transAxes, ha="right", fontsize=6.5)
+    ticks = {place / 4: f"{place / 4:.2f}" for place in range(5)}
+    axis_x(axes, (-0.02, 1.02), ticks, f"score, {_KINDS[kind]}")
+    axis_y(axes, (-0.02, 1.02), ticks, "share of positives")
+    named = f"{short(best[0], 18)} {short(best[1], 14)}"
+    axes.text(0.0, 0.94, named, color=COLORS[0], fontsize=TEXT - 0.5)
+    axes.text(1.0, 0.02, f"n={int(n.sum()):,}", ha="right", fontsize=TEXT - 0.5)
 
 
 FIGURES = (Figure("reliability", "Reliability", _caption, 80, _draw),)

@@ -147,6 +147,12 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
+def signed(number: float, form: str = ".0f") -> str:
+    """Return a number × 100 with a real minus, and none before a zero."""
+    text = f"{100 * number:{form}}".replace("-", "−")
+    return text.replace("−", "") if not text.strip("−0.") else text
+
+
 def short(text: object, limit: int = 24) -> str:
     """Return a name as figures print it: without control codes, its middle left out where it is long."""
     name = printable(text)

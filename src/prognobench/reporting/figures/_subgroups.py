@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from ._figure import Drawing, Figure, NothingToShow
-from ._forest import Groups, Row, forest, height
+from ._forest import Groups, Row, forest, height, places_of
 from ._page import COLORS, LIGHT, WARN, Mark, label_room, limits, mcc_axis, pages, vertical
 from ._shown import CELL, Block, Shown, short
 
@@ -44,13 +45,13 @@ def _draw(shown: Shown) -> list[Drawing]:
             titles.append(_title(block, str(top["model"]), str(top["strategy"])))
             best.append(100 * float(top["mcc_all"]))
     panels = [_groups(part[part["shown"]]) for part in parts]
-    labels = [short(name, _LIMIT) for panel in panels for group, rows in panel for name in (group, *(r.label for r in rows))]
+    labels = [
+        short(name, _LIMIT) for panel in panels for group, rows in panel for name in (group, *(r.label for r in rows))
+    ]
     ends = pd.concat([table["mcc"], table["mcc_ci_low"].clip(-0.4), table["mcc_ci_high"].clip(upper=1)])
     bounds = limits(100 * ends)
     drawings = []
-    for canvas, drawn in pages(
-        titles, [height(panel, False) for panel in panels], left=label_room(labels), right=1.15
-    ):
+    for canvas, drawn in pages(titles, [height(panel, False) for panel in panels], left=label_room(labels), right=1.15):
         for place, axes in drawn:
             forest(axes, panels[place], bounds, False, _LIMIT)
             _others(axes, panels[place], parts[place])
@@ -78,10 +79,9 @@ def _groups(part: pd.DataFrame) -> Groups:
     return list(rows.items())
 
 
-def _others(axes, panel: Groups, part: pd.DataFrame) -> None:  # type: ignore[no-untyped-def]
+def _others(axes: Axes, panel: Groups, part: pd.DataFrame) -> None:
     """Draw the other cells' values as ticks in the rows of the groups."""
-    del panel
-    places = {label: y for y, label in zip(axes.get_yticks(), _keys(part[part["shown"]]), strict=True)}
+    places = dict(zip(_keys(part[part["shown"]]), places_of(panel), strict=True))
     others = part[~part["shown"]]
     y = np.array([places.get(key, np.nan) for key in _keys(others)])
     axes.plot(100 * others["mcc"].to_numpy(float), y, "|", color=LIGHT, markersize=5, zorder=1.3)
