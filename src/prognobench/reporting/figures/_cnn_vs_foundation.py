@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -66,12 +65,12 @@ def _draw(shown: Shown) -> list[Drawing]:
         raise NothingToShow("no strategy has results of both a CNN and a foundation model")
     columns = 2 if len(parts) > 2 else 1
     limit = 14 if columns == 2 else 24
-    labels = [short(name, limit) for rows in names for name in rows]
+    labels = [short(name, limit) for own in names for name in own]
     bounds = limits(100 * shown.cells["mcc"])
     entries = {_NAMES[family]: look for family, look in _LOOKS.items()}
     drawings = []
     for canvas, panels in pages(
-        titles, [_ROW * len(rows) for rows in names], columns=columns, left=label_room(labels), right=0.45,
+        titles, [_ROW * len(own) for own in names], columns=columns, left=label_room(labels), right=0.45,
         top=legend_room(list(entries)),
     ):  # fmt: skip
         legend(canvas, entries)
@@ -91,7 +90,7 @@ def _panel(axes: Axes, part: pd.DataFrame, names: list[str], limit: int) -> None
     whole = (part["folds"] == part["n_folds"]).to_numpy(bool)
     for kind, look in _LOOKS.items():
         own = family == kind
-        places = np.arange(len(names)) + _OFFSET[kind]
+        places = [place + _OFFSET[kind] for place in range(len(names))]
         boxes(axes, [mcc[own & (row == place)] for place in range(len(names))], places, 0.34, look.color, "#f2f2f2")
         dots(axes, mcc[own], row[own] + _OFFSET[kind], look, whole[own], 3.0)
     for place in range(len(names)):

@@ -19,10 +19,11 @@ _NO_IMAGE = "no image"
 
 def _caption(shown: Shown) -> str:
     return (
-        f"Mean MCC × 100 over test folds, of {shown.unit} at 0.5; darker is lower. Hatched: no value, or how many of "
-        "the planned folds have one. A frame marks the highest mean of a task, where no job is missing. A ring (°) "
-        "marks what is not above its best control. After the gap: the controls; `random` is the row's architecture "
-        "with random weights, `majority` and `metadata` look at no image."
+        f"Mean MCC × 100 over test folds, of {shown.unit} at 0.5; darker is lower. Of each task the regime with the "
+        "most training films. Hatched: how many of the planned folds have a value, where not all have. A frame marks "
+        "the highest mean of a task, where no job is missing. A ring (°) marks what is not above its best control. "
+        "After the gap: the controls; `random` is the row's architecture with random weights, `majority` and "
+        "`metadata` look at no image."
     )
 
 
@@ -31,7 +32,7 @@ def _draw(shown: Shown) -> list[Drawing]:
         raise NothingToShow("no model has an MCC yet")
     if len(shown.models) * len(shown.strategies) < 2:
         raise NothingToShow("there is one model with one strategy")
-    blocks = shown.blocks
+    blocks = shown.largest
     parts = [shown.of(block) for block in blocks]
     models = [[name for name in shown.models if (part["model"] == name).any()] for part in parts]
     # That of a model's own architecture stands beside the model's strategies.
@@ -88,8 +89,8 @@ def _panel(
     rows(axes, (len(models) - 0.5, -0.5), [(float(place), short(name, 18)) for place, name in enumerate(models)])
     for name, x in x_of.items():
         where = {"ha": "right", "rotation": 35} if slanted else {"ha": "center"}
-        y = len(models) - (0.3 if slanted else 0.2)
-        axes.text(x, y, short(name, 10), va="top", rotation_mode="anchor", fontsize=TEXT - 0.5, **where)
+        below = len(models) - (0.3 if slanted else 0.2)
+        axes.text(x, below, short(name, 10), va="top", rotation_mode="anchor", fontsize=TEXT - 0.5, **where)
 
 
 FIGURES = (Figure("heat_map", "MCC of every model and strategy", _caption, 15, _draw),)

@@ -65,7 +65,8 @@ def _curves(cells: pd.DataFrame, first: tuple[object, ...]) -> pd.DataFrame:
         chosen &= (cells[key] == getattr(first, key)).fillna(False)
     chosen &= ((cells["regime"] == first.regime) | (cells["regime"] == "full")).fillna(False)  # type: ignore[attr-defined]
     own = (cells["model"] == first.model) | (cells["control"] & (cells["strategy"] != "random"))  # type: ignore[attr-defined]
-    return cells[chosen & own.fillna(False)]
+    found: pd.DataFrame = cells[chosen & own.fillna(False)]
+    return found
 
 
 def _panel(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Mark]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 
 from ._figure import Drawing, Figure, NothingToShow
 from ._forest import Groups, Row, forest, height, is_close
@@ -14,7 +16,7 @@ from ._shown import CELL, Shown, short, signed
 
 _COLUMNS = [*CELL, "level", "control", "mcc", "ci_low", "ci_high", "ci_method", "folds", "n_folds", "n_missing"]
 _NO_IMAGE = "no image"
-_LIMIT = 20
+LIMIT = 20  # letters of a label
 
 
 def _caption(shown: Shown) -> str:
@@ -37,7 +39,7 @@ def _draw(shown: Shown) -> list[Drawing]:
     drawings = []
     for canvas, drawn in forest_pages([block.title for block in blocks], panels, looks):
         for place, axes, close in drawn:
-            forest(axes, panels[place], bounds, close, _LIMIT)
+            forest(axes, panels[place], bounds, close, 16 if close else LIMIT)
             vertical(axes, 0)
             best = parts[place].loc[parts[place]["control"], "mcc"].max()
             vertical(axes, 100 * best, (0, (4, 2)), "#333333")
@@ -52,16 +54,20 @@ def control_looks() -> dict[str, Mark]:
     return {"majority": Mark(GRAY, "s", ":"), "metadata": Mark(GRAY, "d", ":"), "random": Mark(GRAY, "D", ":")}
 
 
-def forest_pages(titles: Sequence[str], panels: Sequence[Groups], looks: dict[str, Mark]):  # type: ignore[no-untyped-def]
-    """Yield pages for forests, each panel's place, axes and whether its rows are close; with a legend where they are."""
+def forest_pages(
+    titles: Sequence[str], panels: Sequence[Groups], looks: dict[str, Mark]
+) -> Iterator[tuple[Canvas, list[tuple[int, Axes, bool]]]]:
+    """Yield pages for forests: each panel's place, its axes, and whether its rows stand close, told by a legend."""
     close = is_close(panels)
-    groups = [short(name, _LIMIT) for panel in panels for name, _ in panel]
-    rows = [short(row.label, _LIMIT) for panel in panels for _, rows in panel for row in rows]
+    limit = 16 if close else LIMIT
+    groups = [short(name, limit) for panel in panels for name, _ in panel]
+    rows = [short(row.label, limit) for panel in panels for _, rows in panel for row in rows]
     used = {row.mark for panel in panels for _, rows in panel for row in rows}
-    entries = {short(name, _LIMIT): mark for name, mark in looks.items() if mark in used}
+    entries = {short(name): mark for name, mark in looks.items() if mark in used}
     for canvas, drawn in pages(
         titles,
         [height(panel, close) for panel in panels],
+        columns=2 if close and len(panels) > 1 else 1,
         left=label_room(groups if close else [*groups, *rows]),
         right=0.15 if close else 1.2,
         top=legend_room(list(entries)) if close else 0.05,

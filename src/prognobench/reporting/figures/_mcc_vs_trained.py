@@ -18,8 +18,9 @@ def _caption(shown: Shown) -> str:
     foundation = sum(family == "foundation" for family in shown.families.values())
     return (
         f"Mean MCC × 100 over test folds (of {shown.unit}, at 0.5) against the share of the parameters, head included, "
-        "that is trained, on a logarithmic axis. Each mark is one model with one strategy, filled for foundation models "
-        f"({foundation} of {len(shown.models)}), hollow for the others. Dashed: the best control."
+        "that is trained, on a logarithmic axis; of each task the regime with the most training films. Each mark is "
+        f"one model with one strategy, filled for foundation models ({foundation} of {len(shown.models)}), hollow for "
+        "the others. Dashed: the best control."
     )
 
 
@@ -28,7 +29,7 @@ def _draw(shown: Shown) -> list[Drawing]:
     if known["strategy"].nunique() < 2:
         raise NothingToShow("there are results of fewer than two strategies")
     looks = marks(shown.strategies)
-    parts = [(block, shown.of(block, known)) for block in shown.blocks]
+    parts = [(block, shown.of(block, known)) for block in shown.largest]
     parts = [(block, part) for block, part in parts if len(part)]
     entries = {short(name): mark for name, mark in looks.items()}
     bounds, columns = limits(100 * shown.cells["mcc"]), 2 if len(parts) > 1 else 1

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ._figure import Drawing, Figure, NothingToShow
 from ._forest import Groups, Row, forest
-from ._mcc_intervals import forest_pages
+from ._mcc_intervals import LIMIT, forest_pages
 from ._page import Mark, limits, marks, mcc_axis, vertical
 from ._shown import CELL, Shown, short, signed
 
@@ -16,7 +16,6 @@ _COLUMNS = [
     *("level", "mcc", "best_control", "difference", "difference_ci_low", "difference_ci_high"),
     *("above_controls", "undefined"),
 ]
-_LIMIT = 20
 
 
 def _caption(shown: Shown) -> str:
@@ -42,9 +41,9 @@ def _draw(shown: Shown) -> list[Drawing]:
     drawings = []
     for canvas, drawn in forest_pages([block.title for block in blocks], panels, looks):
         for place, axes, close in drawn:
-            forest(axes, panels[place], bounds, close, _LIMIT)
+            forest(axes, panels[place], bounds, close, 16 if close else LIMIT)
             vertical(axes, 0, width=1.0, color="#222222")
-            mcc_axis(axes, bounds, "difference of MCC × 100 to the best control")
+            mcc_axis(axes, bounds, "MCC × 100 over best control")
         data = pd.concat([parts[place] for place, _, _ in drawn], ignore_index=True)[_COLUMNS]
         drawings.append(Drawing(canvas, data))
     return drawings

@@ -30,7 +30,7 @@ Floats = npt.NDArray[np.float64]
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (7, 2)), (0, (2, 2)))
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that every machine draws the same
     "font.size": TEXT,
     "axes.titlesize": TEXT + 0.5,
@@ -64,7 +64,8 @@ def house_style() -> Iterator[None]:
     """Draw and save in one look, whatever the user's own settings of matplotlib are."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)
+        for name, value in _SETTINGS.items():
+            mpl.rcParams[name] = value
         yield
 
 
@@ -190,9 +191,11 @@ def legend(canvas: Canvas, looks: Mapping[str, Mark], *, line: bool = False) -> 
     inches, top = canvas.dpi_scale_trans, canvas.get_figheight()
     for place, (name, look) in enumerate(looks.items()):
         x, y = 0.12 + width * (place // rows), top - 0.13 - 0.16 * (place % rows)
-        line_of = {"linestyle": look.dashes if line else "none", "marker": look.marker, "markersize": 4.2}
+        line_of: dict[str, Any] = {"linestyle": look.dashes if line else "none", "marker": look.marker}
         xs = [x, x + 0.12, x + 0.24]
-        canvas.add_artist(Line2D(xs, [y] * 3, color=look.color, transform=inches, markevery=[1], **line_of))
+        canvas.add_artist(
+            Line2D(xs, [y] * 3, color=look.color, transform=inches, markevery=[1], markersize=4.2, **line_of)
+        )
         canvas.text(x + 0.32, y, name, transform=inches, va="center_baseline")
 
 

@@ -27,8 +27,9 @@ def _caption(shown: Shown) -> str:
     return (
         f"Mean MCC × 100 over test folds (of {shown.unit}, at 0.5) against what a cell costs: the mean time of a job's "
         "training with its share of shared work, the number of parameters trained, and the most memory a job took; "
-        "logarithmic axes. The line joins the cells that no other beats in both; letters name them below. Cells with "
-        f"missing jobs are left out. Dashed: the best control. Times are those of the machine that ran it.{memory}"
+        "logarithmic axes; of each task the regime with the most training films. The line joins the cells that no "
+        "other beats in both; they are filled, and letters name them below. Cells with missing jobs are left out. "
+        f"Dashed: the best control. Times are those of the machine that ran it.{memory}"
     )
 
 
@@ -38,7 +39,7 @@ def _draw(shown: Shown) -> list[Drawing]:
     if len(known) < 2 or not costs:
         raise NothingToShow("fewer than two models or strategies have all their results and a known cost")
     looks = marks(shown.strategies)
-    blocks = [block for block in shown.blocks if len(shown.of(block, known)) > 1]
+    blocks = [block for block in shown.largest if len(shown.of(block, known)) > 1]
     if not blocks:
         raise NothingToShow("no task has two complete results to choose from")
     parts = [_fronts(shown.of(block, known), costs) for block in blocks]

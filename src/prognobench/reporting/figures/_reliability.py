@@ -20,11 +20,11 @@ _COLUMNS = ["bin_low", "bin_high", "n", "mean_score", "share_positive", "share_c
 
 def _caption(shown: Shown) -> str:
     return (
-        "Share of positives against the mean score in bins of the score, on the test films of all folds: at the left "
-        "as the model gives it (class weights push scores up), at the right recalibrated on the validation part by "
-        "Platt's method. On the diagonal a score means what it says. Blue: the cell with the highest mean MCC of the "
-        "task, which these folds chose, with 95 % intervals; the area of a dot grows with the bin's count, and n is "
-        "the sum. Gray: every other model and strategy."
+        "Share of positives against the mean score in bins of the score, on the test films of all folds, of each task "
+        "in the regime with the most training films: at the left as the model gives it (class weights push scores up), "
+        "at the right recalibrated on the validation part by Platt's method. On the diagonal a score means what it "
+        "says. Blue: the cell with the highest mean MCC of the task, which these folds chose, with 95 % intervals; the "
+        "area of a dot grows with the bin's count, and n is the sum. Gray: every other model and strategy."
     )
 
 
@@ -38,7 +38,7 @@ def _draw(shown: Shown) -> list[Drawing]:
     if not len(table):
         raise NothingToShow("no model has scores yet")
     panels = []
-    for block in shown.blocks:
+    for block in shown.largest:
         part = shown.of(block, table)
         if len(part):
             panels.append((block, part, _best(part)))

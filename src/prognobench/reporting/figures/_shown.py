@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from prognobench.evaluation import BLOCK_KEYS
@@ -86,6 +87,16 @@ class Shown:
         keys = keys.sort_values(["cohort", "task", "test_cohort", "_few"], kind="stable", na_position="first")[BLOCK]
         return [Block(tuple(row), self.title(row)) for row in keys.itertuples(index=False)]
 
+    @cached_property
+    def largest(self) -> list[Block]:
+        """Of each task and way of validation the block with the most training films: all of them, or most shots."""
+        keys = self.cells[BLOCK].drop_duplicates()
+        keys = keys.assign(_shots=keys["shots"].astype("Float64").astype(float).fillna(np.inf))
+        keys = keys.sort_values("_shots", kind="stable", ascending=False)
+        chosen = keys.drop_duplicates([key for key in BLOCK if key not in ("regime", "shots")])
+        there = {tuple(map(str, row)) for row in chosen[BLOCK].itertuples(index=False, name=None)}
+        return [block for block in self.blocks if tuple(map(str, block.keys)) in there]
+
     def title(self, row: Any, without: Iterable[str] = ()) -> str:
         """Name a block by its task and by what differs between the study's blocks."""
         keys = self.cells[BLOCK]
@@ -120,7 +131,7 @@ class Shown:
     def strategies(self) -> list[str]:
         """The strategies, from the one that trains least on."""
         share = self.learned.groupby("strategy")["trainable_percent"].median()
-        rank = share.fillna(float("inf")).to_dict()
+        rank = {str(name): float(value) for name, value in share.fillna(float("inf")).items()}
         return sorted(rank, key=lambda name: (round(rank[name], 3), natural(name)))
 
     @cached_property

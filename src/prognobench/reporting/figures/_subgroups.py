@@ -22,7 +22,8 @@ _COLUMNS = [
 def _caption(shown: Shown) -> str:
     return (
         f"Mean MCC × 100 over test folds within groups of films (of {shown.unit}, at 0.5), with 95 % intervals, of the "
-        "cell with the highest mean MCC of each task, which these folds chose; its MCC over all is the line. Squares: "
+        "cell with the highest mean MCC of each task (in the regime with the most training films), which these folds "
+        "chose; its MCC over all is the line. Squares: "
         "the worst group of an attribute. Gray ticks: the other models and strategies. At the right, patients and "
         "positive cases of a group. Small groups differ by chance; a cross at the left edge: no value."
     )
@@ -36,7 +37,7 @@ def _draw(shown: Shown) -> list[Drawing]:
     if not table["mcc"].notna().any():
         raise NothingToShow("no group holds both classes")
     parts, titles, best = [], [], []
-    for block in shown.blocks:
+    for block in shown.largest:
         part = shown.of(block, table)
         if len(part):
             top = part.sort_values("mcc_all", ascending=False, kind="stable", na_position="last").iloc[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from ._shown import Shown, Tables
 # No time and no version in the files: the same tables give the same bytes.
 _PDF = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
 _PNG = {"Software": None}
+# From this many cells on a second process is worth its start.
+_MANY = 400
 
 
 @dataclass(frozen=True)
@@ -69,26 +72,32 @@ def write_figures(tables: Tables, out: Path, figures: Sequence[Figure] | None = 
     from . import FIGURES
 
     folder = out / "figures"
-    shown = Shown(tables)
-    written = []
+    if figures is not None or len(tables.summary) < _MANY or cores() < 2:
+        shown = Shown(tables)
+        return [write_figure(figure, shown, folder) for figure in (FIGURES if figures is None else figures)]
+    from ._second import write_by_two
+
+    return write_by_two(FIGURES, tables, folder)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def write_figure(figure: Figure, shown: Shown, folder: Path) -> WrittenFigure:
+    """Draw one figure and write its files, or say why the tables cannot fill it."""
+    for pattern in (f"{figure.name}.*", f"{figure.name}_[0-9]*.png"):
+        for old in folder.glob(pattern):
+            old.unlink()
     with house_style(), warnings.catch_warnings():
         # A name in letters that the font lacks is drawn with boxes; its table and CSV have it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        for figure in FIGURES if figures is None else figures:
-            _remove(folder, figure.name)
-            try:
-                drawings = figure.draw(shown)
-            except NothingToShow as reason:
-                written.append(WrittenFigure(figure.name, figure.title, "", left_out=str(reason)))
-                continue
-            written.append(_write(figure, figure.caption(shown), drawings, folder))
-    return written
-
-
-def _remove(folder: Path, name: str) -> None:
-    for pattern in (f"{name}.*", f"{name}_[0-9]*.png"):
-        for old in folder.glob(pattern):
-            old.unlink()
+        try:
+            drawings = figure.draw(shown)
+        except NothingToShow as reason:
+            return WrittenFigure(figure.name, figure.title, "", left_out=str(reason))
+        return _write(figure, figure.caption(shown), drawings, folder)
 
 
 def _write(figure: Figure, caption: str, drawings: Sequence[Drawing], folder: Path) -> WrittenFigure:
