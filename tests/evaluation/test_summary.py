@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prognobench.evaluation import METRIC_COLUMNS, fold_metrics, summarize
+from prognobench.evaluation import METRIC_COLUMNS, fold_metrics, metric_column, summarize
+from prognobench.frame import InputError
 
 # Twelve films whose sensitivity and specificity a reader sees: `right` of six positives and of six negatives.
 SIX = 6
@@ -30,6 +31,20 @@ def study(planned, films):
         return folds, table
 
     return make
+
+
+@pytest.mark.parametrize("name", ["mcc", "ppv_at_val", "log_loss_platt", "ece_prior"])
+def test_every_metric_is_found_at_both_levels(study, name):
+    columns = summarize(*study({})).columns
+    for level in ("film", "patient"):
+        assert f"{metric_column(name, level)}_mean" in columns
+    assert metric_column(name) == name
+
+
+@pytest.mark.parametrize("name", ["mc", "auc_at_val", "mcc_platt", "mcc_patient", ""])
+def test_an_unknown_metric_is_named_with_those_there_are(name):
+    with pytest.raises(InputError, match=f"there is no metric '{name}'.*Known: mcc, pr_auc"):
+        metric_column(name)
 
 
 def test_the_columns_are_the_promised_ones(study):

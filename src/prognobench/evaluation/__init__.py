@@ -7,7 +7,7 @@ from ._folds import fold_metrics
 from ._reliability import reliability
 from ._resampling import CONTROLS, Block, Cell, Fold, PatientBootstrap
 from ._sizes import task_sizes
-from ._summary import METRIC_COLUMNS, summarize
+from ._summary import METRIC_COLUMNS, metric_column, summarize
 from ._tables import BLOCK_KEYS
 from ._threshold import best_threshold
 from .metrics import METRICS, Metric, Sample
@@ -29,6 +29,7 @@ __all__ = [
     "conclusions",
     "decision_map",
     "fold_metrics",
+    "metric_column",
     "reliability",
     "summarize",
     "task_sizes",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ._recalibration import RECALIBRATIONS, recalibrated
-from ._tables import KEYS, check_predictions, planned_jobs
+from ._tables import KEYS, check_predictions, planned_jobs, text_codes
 from ._threshold import best_thresholds
 from .metrics import METRICS, Metric, Sample, Samples
 
@@ -177,11 +177,11 @@ class Films:
 
 def gather_films(predictions: pd.DataFrame) -> Films:
     """Put the predictions in the order in which they are computed with."""
-    job, jobs = pd.factorize(predictions["job"])
-    image, _ = pd.factorize(predictions["image"], sort=True)
-    patient, _ = pd.factorize(predictions["patient"], sort=True)
+    job, jobs = text_codes(predictions["job"])
+    image, _ = text_codes(predictions["image"])
+    patient, _ = text_codes(predictions["patient"])
     is_test = (predictions["split"] == "test").to_numpy(bool)
-    cohort, cohorts = pd.factorize(predictions["cohort"], sort=True)
+    cohort, cohorts = text_codes(predictions["cohort"])
     cohort = np.where(is_test, cohort, -1)
     order = np.lexsort((image, cohort, is_test, job))
     job, is_test, cohort = job[order], is_test[order], cohort[order]

@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from prognobench.frame import InputError, Problem, nearest
 
 from ._folds import AT_VAL, NAMES, PATIENT, PATIENT_AT_VAL, RECALIBRATED
 from ._nadeau_bengio import nadeau_bengio_lack, nadeau_bengio_margin
 from ._tables import CELL_KEYS, FOLD_KEYS, group_rows, planned_jobs
 
 METRIC_COLUMNS = (*NAMES, *AT_VAL, *PATIENT, *PATIENT_AT_VAL, *RECALIBRATED)
+_ENDINGS = ("_at_val", "_platt", "_prior")
 _CELL = [*CELL_KEYS, "protocol"]
 _SIZES = ("n_test", "n_train")
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+
+def metric_column(name: str, level: Literal["film", "patient"] = "film") -> str:
+    """Return the column of a metric at a level, as `fold_metrics` and, with `_mean` and so on, `summarize` have it.
+
+    Parameters
+    ----------
+    name
+        A metric's name, also with `_at_val`, `_platt` or `_prior`.
+    level
+        `film` or `patient`.
+
+    Raises
+    ------
+    InputError
+        There is no such metric; the nearest one is named.
+
+    Examples
+    --------
+    >>> metric_column("mcc_at_val", "patient")
+    'mcc_patient_at_val'
+    """
+    ending = next((ending for ending in _ENDINGS if name.endswith(ending)), "")
+    column = f"{name.removesuffix(ending)}{'_patient' if level == 'patient' else ''}{ending}"
+    known = [*NAMES, *AT_VAL, *(column for column in RECALIBRATED if "_patient" not in column)]
+    if name not in known:
+        raise InputError([Problem("the metric asked for", f"there is no metric '{name}'", nearest(name, known))])
+    return column
 
 
 def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -83,25 +85,50 @@ def check_predictions(predictions: pd.DataFrame, done: pd.DataFrame) -> None:
     _need_columns(problems, predictions, _PREDICTIONS, "the table of predictions")
     problems.raise_if_any()
     score = predictions["y_score"].to_numpy(dtype=np.float64, na_value=np.nan)
-    tested = pd.MultiIndex.from_frame(done[["job", "test_cohort"]].astype(object))
     is_test = (predictions["split"] == "test").to_numpy(bool)
-    found = pd.MultiIndex.from_frame(predictions[["job", "cohort"]].astype(object))
+    (job, jobs), (cohort, cohorts), (image, images) = (
+        text_codes(predictions[name]) for name in ("job", "cohort", "image")
+    )
+    where = job * (len(cohorts) + 1) + cohort + 1  # a missing cohort is −1
+    film = where * (len(images) + 1) + image + 1
+    tested = set(zip(done["job"], done["test_cohort"], strict=True))
+    _, first, of_pair = np.unique(where[is_test], return_index=True, return_inverse=True)
+    found = [
+        (jobs[job[row]], cohorts[cohort[row]]) if cohort[row] >= 0 else None for row in np.flatnonzero(is_test)[first]
+    ]
+    strange = np.zeros(len(predictions), bool)
+    strange[is_test] = np.array([pair is not None and pair not in tested for pair in found], bool)[of_pair]
     faults = {
         "has no image, patient or cohort": predictions[["image", "patient", "cohort"]].isna().any(axis=1),
         "is of a part other than val and test": ~predictions["split"].isin(["val", "test"]),
         "has a true class other than 0 and 1": ~predictions["y_true"].isin([0, 1]),
         "has a score outside 0 to 1": ~((score >= 0) & (score <= 1)),
-        "stands twice in one job": predictions.duplicated(["job", "cohort", "image"]),
-        "is a test film of a cohort that its job does not test": is_test & ~found.isin(tested),
+        "stands twice in one job": pd.Series(film).duplicated(),
+        "is a test film of a cohort that its job does not test": strange,
     }
     for fault, rows in faults.items():
         wrong = np.asarray(rows, dtype=bool)
         if wrong.any():
-            job = predictions["job"].iloc[int(np.argmax(wrong))]
-            problems.add(f"the predictions of job {job}", f"a film {fault} ({wrong.sum()} in all)", _RERUN)
-    for job, cohort in tested[~tested.isin(found[is_test])]:
-        problems.add(f"the predictions of job {job}", f"no test film of cohort {cohort} is there", _RERUN)
+            told = predictions["job"].iloc[int(np.argmax(wrong))]
+            problems.add(f"the predictions of job {told}", f"a film {fault} ({wrong.sum()} in all)", _RERUN)
+    for key, name in sorted(tested - set(found)):
+        problems.add(f"the predictions of job {key}", f"no test film of cohort {name} is there", _RERUN)
     problems.raise_if_any()
+
+
+def text_codes(column: pd.Series[Any]) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Return the place of each text among the distinct ones, and these in ascending order; missing is −1.
+
+    A categorical column is not gone through text by text, and the order of its categories does not show.
+    """
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        codes, distinct = pd.factorize(column, sort=True)
+        return codes.astype(np.int64), list(distinct)
+    texts = column.cat.categories.astype(object).to_numpy()
+    order = np.argsort(texts, kind="stable")
+    place = np.empty(len(texts) + 1, np.int64)
+    place[order], place[-1] = np.arange(len(texts)), -1
+    return place[column.cat.codes.to_numpy()], list(texts[order])
 
 
 _RERUN = "Delete the job's folder in `runs/` and run the study again"

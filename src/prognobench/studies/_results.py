@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from prognobench.frame import InputError, Problem, Problems, nearest
 
-from ._job import ListedJob
+from ._job import SCHEMA, ListedJob
 from ._store import Store, read_plans
 
 _WORDS = (
     "cohort", "task", "model", "strategy", "regime", "shots", "draw", "validation", "repeat", "fold",
     "test_center", "seed", "protocol", "n_train", "architecture",
 )  # fmt: skip
+_READERS = 4  # records that are read at once
+_AT_ONCE = 256  # tables that are held apart
 
 
 def study_names(results: Path) -> list[str]:
@@ -25,7 +33,7 @@ def study_names(results: Path) -> list[str]:
 
 
 def read_results(results: Path, study: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the predictions and jobs of one study, every record checked against its seal.
+    """Read the predictions and jobs of one study, every file of every record checked against its seal.
 
     Parameters
     ----------
@@ -37,41 +45,154 @@ def read_results(results: Path, study: str | None = None) -> tuple[pd.DataFrame,
     Returns
     -------
     predictions
-        Columns `job, cohort, image, patient, center, split, y_true, y_score`, of all finished jobs.
+        Columns `job, cohort, image, patient, center, split, y_true, y_score`, of all finished jobs; texts are
+        categorical.
     jobs
         One row a planned job and cohort that it tests, finished or not: its key as `job`, its words,
-        `trainable_params`, `total_params`, `train_seconds` (own time and share of shared work) and `state` (`done`,
-        `failed` or `missing`).
+        `trainable_params`, `total_params`, `train_seconds` (own time and share of shared work), `balanced` (how far
+        training evened the classes out, see `evaluation.fold_metrics`) and `state` (`done`, `failed` or `missing`).
 
     Raises
     ------
     InputError
-        No such study ran into this folder, it holds several and none is named, or records were altered; all of them
-        are named.
+        No such study ran into this folder, it holds several and none is named, or records were altered or are of
+        several schema versions; all of them are named.
     """
     store = Store(results)
-    problems = Problems()
-    rows: list[dict[str, Any]] = []
-    tables: list[pd.DataFrame] = []
-    for job in _planned(store, study):
-        row: dict[str, Any] = {"job": job.key, **{word: getattr(job, word) for word in _WORDS}}
-        row |= {"trainable_params": None, "total_params": None, "train_seconds": None}
-        try:
-            status = store.status(job.key)
-            row["state"] = "missing" if status is None else status.state
-            if row["state"] == "done":
-                record = store.read(job.key)
-                tables.append(record.predictions.assign(job=job.key))
-                row["trainable_params"] = record.cost["trainable_parameters"]
-                row["total_params"] = record.cost["total_parameters"]
-                row["train_seconds"] = record.cost["own_seconds"] + record.cost["shared_seconds"]
-        except InputError as error:
-            problems.extend(error)
-        rows += [row | {"test_cohort": cohort} for cohort in job.test_cohorts]
+    jobs = _planned(store, study)
+    once = {job.key: job for job in jobs}
+    problems, gathered = Problems(), _Predictions()
+    found: dict[str, _Found] = {}
+    with ThreadPoolExecutor(_READERS) as pool:
+        for key, one in zip(once, pool.map(partial(_read, store), once.values()), strict=True):
+            if isinstance(one, InputError):
+                problems.extend(one)
+            else:
+                gathered.add(key, one.table)
+                found[key] = replace(one, table=None)
+    _refuse_other_schemas(store, found, problems)
     problems.raise_if_any()
-    columns = ["job", "cohort", "image", "patient", "center", "split", "y_true", "y_score"]
-    predictions = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-    return predictions[columns], pd.DataFrame(rows)
+    rows = [
+        {"job": job.key, **{word: getattr(job, word) for word in _WORDS}, **found[job.key].facts, "test_cohort": cohort}
+        for job in jobs
+        for cohort in job.test_cohorts
+    ]
+    return gathered.table(), pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the folder holds of one job."""
+
+    facts: dict[str, Any]
+    schema: Any = None
+    table: pa.Table | None = None
+
+
+def _read(store: Store, job: ListedJob) -> _Found | InputError:
+    key = job.key
+    facts: dict[str, Any] = {"trainable_params": None, "total_params": None, "train_seconds": None, "balanced": None}
+    try:
+        status = store.status(key)
+        facts["state"] = "missing" if status is None else status.state
+        if facts["state"] != "done":
+            return _Found(facts)
+        contents = store.contents(key)
+    except InputError as error:
+        return error
+    try:
+        identity, cost = json.loads(contents["job.json"])["identity"], json.loads(contents["cost.json"])
+        facts["trainable_params"] = cost["trainable_parameters"]
+        facts["total_params"] = cost["total_parameters"]
+        facts["train_seconds"] = cost["own_seconds"] + cost["shared_seconds"]
+        facts["balanced"] = _balanced(job, identity.get("protocol"))
+        return _Found(facts, identity.get("schema"), _table(contents["predictions.parquet"]))
+    except (AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        what = f"it is not as this version writes records ({type(error).__name__}: {error})"
+        remedy = "Read it with the version that wrote it, or delete the record's folder and run the study again"
+        return InputError([Problem(f"record {key} in {store.runs}", what, remedy)])
+
+
+def _balanced(job: ListedJob, protocol: dict[str, Any] | None) -> float | None:
+    """Return how much of the log-odds of the classes training took away, None where the record does not say."""
+    if job.strategy == "majority":
+        return 0.0  # predicts the classes as they are
+    if job.shots is not None:
+        return 1.0  # as many films of each class
+    if protocol is None or "class_weights" not in protocol:
+        return None
+    weights = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[protocol["class_weights"]]
+    return weights + (protocol.get("sampler") == "balanced")
+
+
+_TEXTS = ("cohort", "image", "patient", "center", "split")
+_COLUMNS = (*_TEXTS, "y_true", "y_score")
+_TYPES = {name: pa.dictionary(pa.int32(), pa.string()) for name in _TEXTS} | {
+    "y_true": pa.int64(),
+    "y_score": pa.float64(),
+}
+
+
+def _table(content: bytes) -> pa.Table:
+    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(_TEXTS))
+    table = file.read(columns=list(_COLUMNS), use_threads=False)
+    columns = [table[name] for name in _COLUMNS]
+    for place, name in enumerate(_COLUMNS):
+        # Other versions of pandas wrote texts of another Arrow type.
+        if columns[place].type != _TYPES[name]:
+            plain = columns[place].cast(pa.string() if name in _TEXTS else _TYPES[name])
+            columns[place] = plain.dictionary_encode() if name in _TEXTS else plain
+    return pa.table(columns, names=list(_COLUMNS))
+
+
+class _Predictions:
+    """The tables of records, put together a few hundred at a time: ten thousand small tables would fill the memory."""
+
+    def __init__(self) -> None:
+        self._keys: list[str] = []
+        self._sizes: list[int] = []
+        self._whole: list[pa.Table] = []
+        self._loose: list[pa.Table] = []
+
+    def add(self, key: str, table: pa.Table | None) -> None:
+        if table is None:
+            return
+        self._keys.append(key)
+        self._sizes.append(len(table))
+        self._loose.append(table)
+        if len(self._loose) == _AT_ONCE:
+            self._whole, self._loose = [*self._whole, _together(self._loose)], []
+
+    def table(self) -> pd.DataFrame:
+        if not self._keys:
+            return pd.DataFrame(columns=["job", *_COLUMNS])
+        table: pd.DataFrame = _together([*self._whole, *self._loose]).to_pandas()
+        codes = np.repeat(np.arange(len(self._keys)), self._sizes)
+        job = pd.Categorical.from_codes(codes, pd.Index(self._keys))
+        table.insert(0, "job", pd.Series(job))
+        return table
+
+
+def _together(tables: list[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+
+
+def _refuse_other_schemas(store: Store, found: dict[str, _Found], problems: Problems) -> None:
+    """Refuse a study whose records follow several rules: their numbers would be averaged as if of one make."""
+    versions: dict[Any, list[str]] = {}
+    for key, one in found.items():
+        if one.facts["state"] == "done":
+            versions.setdefault(one.schema, []).append(key)
+    remedy = "Run the study again with one version, into a folder of its own"
+    if len(versions) > 1:
+        told = (f"{len(keys)} of version {version}, such as {keys[0]}" for version, keys in versions.items())
+        problems.add(
+            store.runs, f"records of {len(versions)} schema versions are in one study: {'; '.join(told)}", remedy
+        )
+    for version, keys in versions.items():
+        if isinstance(version, int) and version > SCHEMA:
+            what = f"{len(keys)} records have schema version {version}, and this program reads up to {SCHEMA}"
+            problems.add(store.runs, f"{what}; the first is {keys[0]}", "Read them with the program that wrote them")
 
 
 @dataclass(frozen=True)

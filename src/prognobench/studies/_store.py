@@ -139,10 +139,15 @@ class Store:
             contents.get(_TENSORS),
         )
 
+    def contents(self, key: str) -> Mapping[str, bytes]:
+        """Return the files of a finished record by name, as they are on disk, checked and raised as by `read`."""
+        contents = self._verified(key)
+        self._check_key(key, contents["job.json"])
+        return contents
+
     def verify(self, key: str) -> None:
         """Check a finished record's files without reading what they mean; raises InputError as `read`."""
-        contents = self._verified(key)
-        self._job(key, contents["job.json"])
+        self.contents(key)
 
     def write(self, record: Record) -> None:
         """Put a finished record in its place, unless another process has put the same one there."""
@@ -247,13 +252,22 @@ class Store:
         return contents
 
     def _job(self, key: str, content: bytes) -> Job:
+        self._check_key(key, content)
         try:
-            job = Job.from_json(json.loads(content))
+            return Job.from_json(json.loads(content))
         except (ValueError, KeyError, TypeError):
-            raise _damaged(self.runs / key, "job.json is not as this version writes it") from None
-        if job_key(job.details) != key:
+            raise self._unreadable(key) from None
+
+    def _check_key(self, key: str, content: bytes) -> None:
+        try:
+            own = job_key(json.loads(content)["identity"])
+        except (ValueError, KeyError, TypeError):
+            raise self._unreadable(key) from None
+        if own != key:
             raise _damaged(self.runs / key, "the folder's name is not the key of its job.json")
-        return job
+
+    def _unreadable(self, key: str) -> InputError:
+        return _damaged(self.runs / key, "job.json is not as this version writes it")
 
 
 def write_plan(store: Store, name: str, content: dict[str, Any]) -> Path:
