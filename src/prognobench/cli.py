@@ -413,14 +413,24 @@ def status(results: ResultsArgument, as_json: JsonOption = False) -> None:
 def report(
     results: ResultsArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where the tables go; DIR/report by default.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the report goes; DIR/report by default.")
     ] = None,
+    study: Annotated[
+        str | None, typer.Option("--study", metavar="NAME", help="One of several studies; all by default.")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="What one training may take, for the decision map.", min=0)
+    ] = None,
+    max_memory: Annotated[float | None, typer.Option(help="Peak memory in GiB that it may need.", min=0)] = None,
+    max_trained: Annotated[float | None, typer.Option(help="Numbers that it may train.", min=0)] = None,
 ) -> None:
-    """Compute every number from the stored predictions, write the tables, print the result."""
+    """Compute every number from the stored predictions; write tables, figures and a page; print the result."""
+    from prognobench.evaluation import Budget
     from prognobench.reporting import report_studies
 
     with _plain_errors() as console:
-        report_studies(results, out or results / "report", console)
+        budget = Budget(max_seconds, None if max_memory is None else max_memory * 2**30, max_trained)
+        report_studies(results, out or results / "report", console, study, budget=budget)
 
 
 def _planned(

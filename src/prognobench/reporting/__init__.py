@@ -17,10 +17,12 @@ from ._report import Report, report, report_studies, write_tables
 from ._results import print_table, result_table
 from ._safe import plain
 from ._splits import print_splits, split_rows
+from ._tables import StudyTables, study_tables
 
 __all__ = [
     "Report",
     "RunProgress",
+    "StudyTables",
     "film_progress",
     "plain",
     "print_cohort",
@@ -39,5 +41,6 @@ __all__ = [
     "result_table",
     "split_rows",
     "status_rows",
+    "study_tables",
     "write_tables",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -64,6 +64,28 @@ class RunProgress:
     def end(self) -> None:
         """Take the bar away."""
         self.bar.stop()
+
+
+ReportProgress = Callable[[str], None]
+_SOON = 3.0  # seconds within which nobody wonders whether anything goes on
+
+
+@contextmanager
+def report_progress(console: Console | None) -> Iterator[ReportProgress]:
+    """Tell what a report is at: a moving line on a terminal, plain lines elsewhere once it takes long."""
+    if console is None:
+        yield lambda _: None
+    elif console.is_terminal:
+        with console.status("…") as status:
+            yield lambda step: status.update(plain(f"{step} …"))
+    else:
+        began = time.perf_counter()
+
+        def tell(step: str) -> None:
+            if (seconds := time.perf_counter() - began) > _SOON:
+                console.print(f"{plain(step)} … ({seconds:.0f} s)", highlight=False)
+
+        yield tell
 
 
 class FilmProgress:

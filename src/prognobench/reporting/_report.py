@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from prognobench.evaluation import compare_with_controls, fold_metrics, summarize
-from prognobench.frame import write_in_one_step
+from prognobench.evaluation import Budget
+from prognobench.frame import InputError, Problem, nearest, write_in_one_step
 
 from ._csv import csv_text
+from ._progress import ReportProgress, report_progress
 from ._results import print_table, result_table
+from ._tables import StudyTables, study_tables
 
-_TABLES = ("fold_metrics", "summary", "controls")
+_PAGE = "index.html"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,17 +29,33 @@ class Report:
     Parameters
     ----------
     files
-        The files written, by name.
+        The tables written, by name.
     table
         The rows that `print_table` shows.
+    tables
+        All tables.
+    page
+        The page to open in a browser.
+    answer
+        Its first sentences.
     """
 
     files: dict[str, Path]
     table: pd.DataFrame
+    tables: StudyTables
+    page: Path
+    answer: tuple[str, ...] = field(default=())
 
 
-def report(results: Path, out: Path, console: Console | None = None, study: str | None = None) -> Report:
-    """Report one study that lies in `results`.
+def report(
+    results: Path,
+    out: Path,
+    console: Console | None = None,
+    study: str | None = None,
+    *,
+    budget: Budget | None = None,
+) -> Report:
+    """Report one study that lies in `results`: its tables as CSV, its figures, and a page that shows them.
 
     Parameters
     ----------
@@ -44,37 +64,49 @@ def report(results: Path, out: Path, console: Console | None = None, study: str 
     out
         Folder of the report, made if needed.
     console
-        Where to print the table of results and the files' places, if anywhere.
+        Where to print the table of results and the page's place, if anywhere.
     study
         The study's name; may be left out where `results` holds one study.
+    budget
+        What one training may cost, for the decision map.
 
     Raises
     ------
     InputError
-        When there is no study, or a record does not match its sha256.
+        When there is no such study, several and none is named, or a record does not match its sha256.
     """
-    from prognobench.studies import read_results
+    from prognobench.studies import study_names
 
-    predictions, jobs = read_results(results, study)
-    tables = _tables(predictions, jobs)
-    made = Report(_write(tables, out), result_table(tables["summary"], tables["controls"]))
+    name = _chosen(results, study_names(results), study)
+    with report_progress(console) as progress:
+        made = _make(results, out, name, budget, progress)
     if console is not None:
-        print_table(made.table, console)
+        print_table(made.table, console, made.tables.sizes)
         console.print()
-        for file in made.files.values():
-            console.print(Text(str(file)), soft_wrap=True)
+        console.print(Text(f"{len(made.files)} tables are in {out}; open the report in a browser:"), soft_wrap=True)
+        console.print(Text(str(made.page)), soft_wrap=True)
     return made
 
 
-def report_studies(results: Path, out: Path, console: Console | None = None) -> list[Report]:
+def report_studies(
+    results: Path,
+    out: Path,
+    console: Console | None = None,
+    study: str | None = None,
+    *,
+    budget: Budget | None = None,
+) -> list[Report]:
     """Report every study of a results folder: into `out` itself where there is one, else each into a folder of its own.
 
-    Tables that lie in `out` from the time when there was one study are removed, since nobody would see their age.
+    Of several, `out/index.html` leads to the pages. Tables and figures that lie in `out` from the time when there was
+    one study are removed, since nobody would see their age.
 
     Parameters
     ----------
-    results, out, console
+    results, out, console, budget
         As `report` takes them.
+    study
+        The only one to report, into `out` itself.
 
     Raises
     ------
@@ -83,22 +115,27 @@ def report_studies(results: Path, out: Path, console: Console | None = None) -> 
     """
     from prognobench.studies import study_names
 
+    from .page import IndexEntry, index_page
+
     studies = study_names(results)
-    if len(studies) == 1:
-        return [report(results, out, console, studies[0])]
-    for name in _TABLES:
-        (out / f"{name}.csv").unlink(missing_ok=True)
+    if study is not None or len(studies) == 1:
+        return [report(results, out, console, study or studies[0], budget=budget)]
+    _clear(out)
     made = []
-    for study in studies:
+    for name in studies:
         if console is not None:
             console.print()
-            console.print(Text(f"Study {study}", "bold underline"))
-        made.append(report(results, out / study, console, study))
+            console.print(Text(f"Study {name}", "bold underline"))
+        made.append(report(results, out / name, console, name, budget=budget))
+    entries = [IndexEntry(one.tables.study, f"{one.page.parent.name}/{_PAGE}", one.answer) for one in made]
+    write_in_one_step(out / _PAGE, index_page(entries))
+    if console is not None:
+        console.print(Text(f"All studies: {out / _PAGE}"), soft_wrap=True)
     return made
 
 
 def write_tables(predictions: pd.DataFrame, jobs: pd.DataFrame, out: Path) -> dict[str, Path]:
-    """Write `fold_metrics.csv`, `summary.csv` and `controls.csv`; they hold no patient's or film's name.
+    """Write every table of a study as CSV; they hold no patient's or film's name.
 
     Parameters
     ----------
@@ -110,23 +147,56 @@ def write_tables(predictions: pd.DataFrame, jobs: pd.DataFrame, out: Path) -> di
     Returns
     -------
     dict
-        The three paths, by the names `fold_metrics`, `summary` and `controls`.
+        The paths by the tables' names: `fold_metrics`, `summary`, `controls` and the others of `StudyTables`.
     """
-    return _write(_tables(predictions, jobs), out)
+    return _write(study_tables(predictions, jobs).files(), out)
 
 
-def _tables(predictions: pd.DataFrame, jobs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    folds = fold_metrics(predictions, jobs)
-    return {
-        "fold_metrics": folds,
-        "summary": summarize(folds, jobs),
-        "controls": compare_with_controls(predictions, jobs),
-    }
+def _chosen(results: Path, studies: list[str], study: str | None) -> str:
+    if study is None and len(studies) == 1:
+        return studies[0]
+    if study not in studies:
+        what = "the folder holds several studies" if study is None else f"there is no study '{study}'"
+        raise InputError([Problem(str(results), what, nearest(study or "", studies))])
+    return study
 
 
-def _write(tables: dict[str, pd.DataFrame], out: Path) -> dict[str, Path]:
+def _make(results: Path, out: Path, study: str, budget: Budget | None, progress: ReportProgress) -> Report:
+    from prognobench.studies import read_provenance, read_results
+
+    from ._families import families
+    from .figures import write_figures
+    from .page import study_page
+
+    progress("reading the records")
+    predictions, jobs = read_results(results, study)
+    progress("reading how they were made")
+    made = read_provenance(results, study)
+    if "peak_memory_bytes" not in jobs:
+        jobs = jobs.merge(made.costs[["job", "peak_memory_bytes"]], "left", "job")
+    kinds = {model: str(kind) for model, kind in families(jobs["model"].dropna().unique()).items()}
+    tables = study_tables(
+        predictions, jobs, study=study, families=kinds, methods=made.methods, budget=budget, progress=progress
+    )
+    shown = result_table(tables.summary, tables.controls)
+    files = _write(tables.files(), out)
+    progress("figures")
+    figures = write_figures(tables, out)
+    progress("the page")
+    html, answer = study_page(tables, shown, predictions, made, figures)
+    write_in_one_step(out / _PAGE, html)
+    return Report(files, shown, tables, out / _PAGE, answer)
+
+
+def _clear(out: Path) -> None:
+    for name in StudyTables.csv_names():
+        (out / f"{name}.csv").unlink(missing_ok=True)
+    shutil.rmtree(out / "figures", ignore_errors=True)
+
+
+def _write(tables: Iterable[tuple[str, pd.DataFrame]], out: Path) -> dict[str, Path]:
     files = {}
-    for name, table in tables.items():
+    for name, table in tables:
         files[name] = out / f"{name}.csv"
         write_in_one_step(files[name], csv_text(table))
     return files

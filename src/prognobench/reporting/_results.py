@@ -90,7 +90,7 @@ def _shared_controls(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(missing) if missing else rows.iloc[:0]
 
 
-def print_table(table: pd.DataFrame, console: Console) -> None:
+def print_table(table: pd.DataFrame, console: Console, sizes: pd.DataFrame | None = None) -> None:
     """Print the rows of `result_table`, one block a task, with what must be known to read them.
 
     Parameters
@@ -99,12 +99,14 @@ def print_table(table: pd.DataFrame, console: Console) -> None:
         What `result_table` returns.
     console
         Where to print; names from outside are shown as text, never as markup or control codes.
+    sizes
+        What `prognobench.evaluation.task_sizes` returns, to say how many films and patients were tested.
     """
     for _, block in table.groupby(_BLOCK, dropna=False, sort=False):
         console.print()
         console.print(_text(console, _title(block.iloc[0]), "bold"))
         console.print(_rows(block, console))
-        for note in _notes(block):
+        for note in [*_counts(block.iloc[0], sizes), *_notes(block)]:
             console.print(Padding(_text(console, note, "dim"), (0, 2)))
 
 
@@ -208,6 +210,16 @@ def _notes(block: pd.DataFrame) -> list[str]:
     if (block["folds"] < block["n_folds"]).any():
         notes.append("A fold counts where all its jobs are done and its test films hold both classes.")
     return notes
+
+
+def _counts(row: pd.Series[Any], sizes: pd.DataFrame | None) -> list[str]:
+    if sizes is None:
+        return []
+    there = sizes[(sizes["cohort"] == row["test_cohort"]) & (sizes["task"] == row["task"])]
+    return [
+        f"{one['n_films']:,} films of {one['n_patients']:,} patients, {one['n_positive_patients']:,} of them positive."
+        for one in there.to_dict("records")
+    ]
 
 
 def _text(console: Console, text: str, style: str = "") -> Text:

@@ -82,11 +82,15 @@ class StudyTables:
     decision: pd.DataFrame
     conclusions: pd.DataFrame
 
+    @classmethod
+    def csv_names(cls) -> list[str]:
+        """List the tables that a report writes as CSV."""
+        return [one.name for one in fields(cls) if one.name not in ("study", "jobs", "cohorts")]
+
     def files(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """Yield the tables that a report writes as CSV, with their names."""
-        for one in fields(self):
-            if one.name not in ("study", "jobs", "cohorts"):
-                yield one.name, getattr(self, one.name)
+        for name in self.csv_names():
+            yield name, getattr(self, name)
 
 
 def study_tables(

@@ -1,0 +1,133 @@
+"""The answer in two sentences, and what speaks against it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from prognobench.evaluation import BLOCK_KEYS
+
+from .._tables import StudyTables
+from ._parts import is_missing, plural, words
+
+BLOCK = [*BLOCK_KEYS, "protocol"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one block says: two sentences, the doubts, and who won."""
+
+    title: str
+    sentences: tuple[str, str]
+    doubts: tuple[str, ...]
+    is_above: bool | None
+    strategies: frozenset[str]  # of the top group; empty where nothing is ranked
+
+
+def block_title(row: Any) -> str:
+    """Name a block in words."""
+    tested = "" if row["test_cohort"] == row["cohort"] else f", tested on {words(row['test_cohort'])}"
+    shots = "" if is_missing(row["shots"]) else f" {row['shots']:.0f}"
+    how = f"{words(row['regime'])}{shots} · {words(row['validation'])} · {words(row['protocol'])}"
+    return f"{words(row['cohort'])} · {words(row['task'])}{tested} · {how}"
+
+
+def answers(tables: StudyTables, shown: pd.DataFrame) -> list[Answer]:
+    """Answer each block of the study.
+
+    Parameters
+    ----------
+    tables
+        The study's tables.
+    shown
+        The rows of `result_table`.
+    """
+    return [_answer(tables, block) for _, block in shown.groupby(BLOCK, dropna=False, sort=False)]
+
+
+def overall(found: list[Answer]) -> tuple[str, ...]:
+    """Answer the whole study in two sentences."""
+    if len(found) == 1:
+        return found[0].sentences
+    known = [one for one in found if one.is_above is not None]
+    above = sum(bool(one.is_above) for one in known)
+    first = f"In {above} of {plural(len(found), 'comparison')} the model with the highest MCC is above its controls"
+    if len(known) < len(found):
+        first += f"; in {len(found) - len(known)} that is not known"
+    ranked = [one for one in found if one.strategies]
+    if not ranked:
+        return f"{first}.", "Nothing is ranked, because jobs are missing or nothing could be compared."
+    counts = {name: sum(name in one.strategies for one in ranked) for one in ranked for name in one.strategies}
+    most = max(counts.values())
+    names = sorted(name for name, count in counts.items() if count == most)
+    listed = f"{', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
+    verb = "is" if len(names) == 1 else "are"
+    return f"{first}.", (
+        f"Most often among the best that cannot be told apart {verb} {listed}: in {most} of "
+        f"{plural(len(ranked), 'ranking')}."
+    )
+
+
+def _answer(tables: StudyTables, block: pd.DataFrame) -> Answer:
+    title = block_title(block.iloc[0])
+    learned = block[~block["control"] & block["mcc_mean"].notna()]
+    if learned.empty:
+        return Answer(title, ("No result yet.", "No model has a fold that gives an MCC."), (), None, frozenset())
+    best = learned.sort_values("mcc_mean", ascending=False, kind="stable").iloc[0]
+    name = f"{words(best['model'])} with {words(best['strategy'])}"
+    ranking = _of(tables.ranking, best)
+    top = ranking[ranking["top_group"].astype("boolean").fillna(False)] if len(ranking) else ranking
+    above = None if pd.isna(best["above_controls"]) else bool(best["above_controls"])
+    sentences = (
+        f"{name} has the highest mean MCC × 100, {100 * best['mcc_mean']:.1f}{_corrected(tables, best, len(learned))}.",
+        f"{_standing(best, above)}{_ties(top, learned)}",
+    )
+    doubts = _doubts(tables, best)
+    return Answer(title, sentences, doubts, above, frozenset(words(one) for one in top["strategy"]))
+
+
+def _corrected(tables: StudyTables, best: pd.Series[Any], candidates: int) -> str:
+    chosen = _of(tables.selection, best)
+    if chosen.empty or is_missing(chosen["corrected"].iloc[0]):
+        return f" (highest of {candidates}, not corrected for the choice)" if candidates > 1 else ""
+    one = chosen.iloc[0]
+    return f"; corrected for having been chosen among {one['n_candidates']}, {100 * one['corrected']:.1f}"
+
+
+def _standing(best: pd.Series[Any], above: bool | None) -> str:
+    if above is None:
+        why = words(best["undefined"])
+        return f"Whether it is above its controls is not known{f' ({why})' if why else ''}"
+    bounds = f"[{100 * best['ci_low']:+.1f}, {100 * best['ci_high']:+.1f}]"
+    told = f"{100 * best['difference']:+.1f} {bounds} points to the control {words(best['best_control'])}"
+    if above:
+        return f"It is above what needs no learned image content ({told})"
+    return f"It is not above what needs no learned image content ({told}), so nothing shows that it reads disease"
+
+
+def _ties(top: pd.DataFrame, learned: pd.DataFrame) -> str:
+    if top.empty:
+        return "."
+    others = len(top) - 1
+    if not others:
+        return f", and better than all {len(learned) - 1} others beyond chance." if len(learned) > 1 else "."
+    return f"; {plural(others, 'other')} of {len(learned) - 1} cannot be told apart from the best."
+
+
+def _doubts(tables: StudyTables, best: pd.Series[Any]) -> tuple[str, ...]:
+    rows = _of(tables.decision, best)
+    rows = rows[(rows["model"] == best["model"]) & (rows["strategy"] == best["strategy"])]
+    if rows.empty:
+        return ()
+    # One sentence a point; a sentence begins with a capital letter.
+    return tuple(part for part in re.split(r"(?<=\.) (?=[A-Z])", words(rows["doubts"].iloc[0])) if part)
+
+
+def _of(table: pd.DataFrame, row: pd.Series[Any]) -> pd.DataFrame:
+    """Return the rows of the block that a row stands in."""
+    for key in BLOCK:
+        table = table[table[key].isna() if is_missing(row[key]) else table[key] == row[key]]
+    return table

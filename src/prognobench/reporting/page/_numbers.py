@@ -1,0 +1,394 @@
+"""The sections with numbers: results, comparisons, rankings, intervals, subgroups, calibration, decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from .._tables import StudyTables
+from ._answer import BLOCK, block_title
+from ._parts import (
+    Cell,
+    Column,
+    Heading,
+    Part,
+    Prose,
+    Row,
+    Section,
+    duration,
+    is_missing,
+    mean_and_std,
+    number,
+    number_cell,
+    p_value,
+    plural,
+    records,
+    table,
+    text,
+    with_interval,
+    words,
+    yes_or_no,
+)
+
+MODEL, STRATEGY = Column("model", text("model")), Column("strategy", text("strategy"))
+_PATIENT_BOOTSTRAP = "95 % interval of the paired bootstrap over patients"
+
+
+def results_section(tables: StudyTables, shown: pd.DataFrame) -> Section:
+    """Show every model and strategy beside its controls."""
+    rows = _with_more_metrics(shown, tables.summary)
+    method = _interval_method(tables)
+    columns = [
+        MODEL,
+        STRATEGY,
+        Column("MCC × 100", mean_and_std("mcc_mean", "mcc_std"), "mean ± standard deviation over test folds"),
+        Column("95 % interval", _interval, f"of the mean MCC: {method}"),
+        Column("over best control", with_interval("difference", "ci_low", "ci_high", sign=True), _PATIENT_BOOTSTRAP),
+        Column("", _marks),
+        Column("PR-AUC", number("pr_auc_mean"), "area under precision and recall (average precision), × 100"),
+        Column("ROC-AUC", number("roc_auc"), "area under the ROC curve, × 100"),
+        Column("sensitivity", number("sensitivity"), "share of the sick that are called sick, × 100"),
+        Column("specificity", number("specificity"), "share of the healthy that are called healthy, × 100"),
+        Column("folds", lambda row: Cell(f"{row['folds']}/{row['n_folds']}", row["folds"], "number")),
+    ]
+    parts: list[Part] = []
+    for title, block in _blocks(rows):
+        level = block["level"].iloc[0]
+        unit = "a patient's mean score" if level == "patient" else "each film"
+        notes = [f"Means over test folds; everything of {unit} at a threshold of 0.5. Controls stand last."]
+        missing = int(block["n_missing"].sum())
+        if missing:
+            notes.append(f"{plural(missing, 'planned job')} not done; no best is named.")
+        parts += [
+            Heading(f"{title} · {level} level"),
+            table(f"MCC × 100, mean ± std; interval: {method}", columns, records(block), csv="summary", notes=notes,
+                  look=_row_look),
+        ]  # fmt: skip
+    return Section("results", "Results", tuple(parts))
+
+
+def _with_more_metrics(shown: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    keys = [*BLOCK, "model", "strategy"]
+    patient = (summary["headline"] == "patient").to_numpy(bool)
+    more = summary[keys].copy()
+    for name in ("roc_auc", "sensitivity", "specificity"):
+        more[name] = summary[f"{name}_patient_mean"].where(patient, summary[f"{name}_mean"])
+    more["mcc_ci_low"] = summary["mcc_patient_ci_low"].where(patient, summary["mcc_ci_low"])
+    more["mcc_ci_high"] = summary["mcc_patient_ci_high"].where(patient, summary["mcc_ci_high"])
+    return shown.merge(more.astype(shown[keys].dtypes.to_dict()), "left", keys)
+
+
+def _interval_method(tables: StudyTables) -> str:
+    if "ci_method" not in tables.summary:
+        return "t over folds"
+    methods = sorted({words(one) for one in tables.summary["ci_method"] if not is_missing(one) and one != ""})
+    return method_name(" or ".join(methods)) if methods else "none defined"
+
+
+def method_name(word: str) -> str:
+    """Say the name of an interval as people do."""
+    named = {"nadeau_bengio": "corrected t over folds (Nadeau–Bengio)", "t": "t over folds"}
+    return named.get(word, {"bootstrap": "bootstrap over patients"}.get(word, word))
+
+
+def _interval(row: Row) -> Cell:
+    if is_missing(row["mcc_ci_low"]):
+        return Cell("–", None, "number")
+    low, high = (number_cell(row[key]) for key in ("mcc_ci_low", "mcc_ci_high"))
+    return Cell(f"[{low.text}, {high.text}]", low.sort, "number")
+
+
+def _marks(row: Row) -> Cell:
+    if row["control"]:
+        return Cell("control", "control", "quiet")
+    marks = ["best"] if row["best"] else []
+    if is_missing(row["above_controls"]):
+        marks.append("not compared")
+    elif not row["above_controls"]:
+        marks.append(f"not above {words(row['best_control'])}")
+    return Cell(", ".join(marks), ", ".join(marks), "mark")
+
+
+def _row_look(row: Row) -> str:
+    if row["control"]:
+        return "control"
+    if not is_missing(row["above_controls"]) and not row["above_controls"]:
+        return "doubtful"
+    return "best" if row["best"] else ""
+
+
+def comparisons_section(tables: StudyTables) -> Section:
+    """Show how the best differs from the others, and strategies over all tasks."""
+    parts: list[Part] = []
+    against = [
+        Column("model", text("model_b")),
+        Column("strategy", text("strategy_b")),
+        Column("MCC × 100", number("b")),
+        Column("behind the best by", with_interval("difference", "ci_low", "ci_high", sign=True), _PATIENT_BOOTSTRAP),
+        Column("p bootstrap", p_value("p_bootstrap_holm"), "corrected for the number of comparisons (Holm)"),
+        Column("p permutation", p_value("p_permutation_holm"), "corrected for the number of comparisons (Holm)"),
+        Column("p corrected t", p_value("p_corrected_t_holm"), "Nadeau–Bengio, corrected by Holm"),
+        Column("smallest difference", number("smallest_difference"), "that these data could have shown, in points"),
+        Column("note", lambda row: Cell(_joined(row, "warning", "undefined"), None, "wrap")),
+    ]
+    for title, block in _blocks(tables.pairwise_tests):
+        best, rows = _against_best(block)
+        parts += [
+            Heading(title),
+            table(f"{best} against the others, MCC × 100; {_PATIENT_BOOTSTRAP}; p after Holm", against, rows,
+                  csv="pairwise_tests"),
+        ]  # fmt: skip
+    tasks = records(tables.task_tests[tables.task_tests["scope"] == "strategy"])
+    if tasks:
+        over = [
+            Column("strategy", text("strategy_a")),
+            Column("against", text("strategy_b")),
+            Column("blocks", number("n_blocks", 0, 1), "tasks × folds"),
+            Column("tasks", number("n_tasks", 0, 1)),
+            Column("median difference", number("median_difference", sign=True)),
+            Column("p Wilcoxon", p_value("p_wilcoxon")),
+            Column("p after Holm", p_value("p_wilcoxon_holm")),
+            Column("smallest p", p_value("smallest_p"), "that this number of blocks can reach"),
+            Column("note", lambda row: Cell(_joined(row, "warning", "undefined"), None, "wrap")),
+        ]
+        parts += [
+            Heading("Strategies over all tasks and folds"),
+            table("Wilcoxon signed-rank test over (task × fold) blocks, as Ruffini et al.; no interval", over, tasks,
+                  csv="task_tests"),
+        ]  # fmt: skip
+    return Section(
+        "comparisons", "Comparisons", tuple(parts or [_nothing("No two models or strategies were compared")])
+    )
+
+
+def _against_best(block: pd.DataFrame) -> tuple[str, Sequence[Row]]:
+    """Turn every pair that holds the best of a block so that the best comes first."""
+    turned = block.rename(columns={"model_a": "model_b", "model_b": "model_a", "strategy_a": "strategy_b",
+                                   "strategy_b": "strategy_a", "a": "b", "b": "a"})  # fmt: skip
+    turned = turned.assign(
+        difference=-block["difference"], ci_low=-block["ci_high"], ci_high=-block["ci_low"],
+    )  # fmt: skip
+    both = pd.concat([block, turned], ignore_index=True)
+    if both["a"].isna().all():
+        return "The first", records(block)
+    first = both.sort_values("a", ascending=False, kind="stable").iloc[0]
+    rows = both[(both["model_a"] == first["model_a"]) & (both["strategy_a"] == first["strategy_a"])]
+    name = f"{words(first['model_a'])} {words(first['strategy_a'])} ({100 * first['a']:.1f})"
+    return name, records(rows.sort_values("b", ascending=False, kind="stable"))
+
+
+def ranking_section(tables: StudyTables) -> Section:
+    """Show the ranks with their intervals, and the winner corrected for the choice."""
+    parts: list[Part] = []
+    winners = records(tables.selection)
+    if winners:
+        columns = [
+            Column("where", lambda row: Cell(block_title(row), None, "wrap")),
+            Column("winner", lambda row: Cell(f"{words(row['model'])} {words(row['strategy'])}")),
+            Column("chosen among", number("n_candidates", 0, 1)),
+            Column("naive", with_interval("naive", "naive_ci_low", "naive_ci_high"), "as if it had been fixed before"),
+            Column("corrected", with_interval("corrected", "corrected_ci_low", "corrected_ci_high"),
+                   "for having been chosen on the same folds"),
+            Column("note", text("undefined", "wrap")),
+        ]  # fmt: skip
+        parts += [
+            Heading("The winner, naive and corrected"),
+            table("MCC × 100 of the best of each block; 95 % interval of the bootstrap over patients", columns, winners,
+                  csv="selection"),
+        ]  # fmt: skip
+    columns = [
+        Column("rank", number("rank", 0, 1)),
+        Column("95 % interval", _ranks, "of the rank, by the bootstrap over patients"),
+        MODEL,
+        STRATEGY,
+        Column("MCC × 100", number("mcc")),
+        Column("chance to be best", number("p_best", 0), "% of the resamples in which it is"),
+        Column("group", number("group", 0, 1), "cells of one number cannot be told apart"),
+        Column("top group", yes_or_no("top_group"), "not told apart from the best"),
+        Column("note", lambda row: Cell(_joined(row, "undefined"), None, "wrap")),
+    ]
+    for title, block in _blocks(tables.ranking):
+        parts += [
+            Heading(title),
+            table("Ranks by mean MCC, with the 95 % interval of the bootstrap over patients", columns,
+                  records(block.sort_values("rank", kind="stable")), csv="ranking",
+                  look=lambda row: "best" if not is_missing(row["top_group"]) and row["top_group"] else ""),
+        ]  # fmt: skip
+    return Section("ranking", "Ranking", tuple(parts or [_nothing("Nothing was ranked")]))
+
+
+def _ranks(row: Row) -> Cell:
+    if is_missing(row["rank_low"]):
+        return Cell("–", None, "number")
+    return Cell(f"{row['rank_low']:.0f} to {row['rank_high']:.0f}", float(row["rank_low"]), "number")
+
+
+def intervals_section(tables: StudyTables) -> Section:
+    """Show the three intervals of every mean MCC side by side."""
+    rows = tables.intervals[tables.intervals["metric"] == "mcc"] if len(tables.intervals) else tables.intervals
+    columns = [
+        MODEL,
+        STRATEGY,
+        Column("interval", lambda row: Cell(method_name(words(row["method"])), words(row["method"]))),
+        Column("MCC × 100", with_interval("estimate", "ci_low", "ci_high"), "with the 95 % interval named before it"),
+        Column("default", yes_or_no("default", no=""), "shown in the other tables"),
+        Column("folds", number("n_folds", 0, 1)),
+        Column("of what", text("estimand", "wrap"), "what the interval covers in 95 of 100 studies"),
+        Column("note", text("undefined", "wrap")),
+    ]
+    parts: list[Part] = []
+    for title, block in _blocks(rows):
+        caption = "95 % intervals of the mean MCC × 100, each named in its row"
+        parts += [Heading(title), table(caption, columns, records(block), csv="intervals")]
+    return Section("intervals", "Intervals", tuple(parts or [_nothing("No interval was computed")]))
+
+
+def subgroups_section(tables: StudyTables, has_films: bool) -> Section:
+    """Show how the best of each block does within view, center, sex and age."""
+    columns = [
+        Column("by", text("attribute")),
+        Column("value", text("value")),
+        Column("films", number("n_films", 0, 1)),
+        Column("patients", number("n_patients", 0, 1)),
+        Column("positive", number("n_positive", 0, 1)),
+        Column("MCC × 100", with_interval("mcc", "mcc_ci_low", "mcc_ci_high")),
+        Column("ROC-AUC", with_interval("roc_auc", "roc_auc_ci_low", "roc_auc_ci_high")),
+        Column("sensitivity", with_interval("sensitivity", "sensitivity_ci_low", "sensitivity_ci_high")),
+        Column("specificity", with_interval("specificity", "specificity_ci_low", "specificity_ci_high")),
+        Column("worst", yes_or_no("worst", yes="worst", no=""), "lowest MCC of its attribute"),
+        Column("note", text("undefined", "wrap")),
+    ]
+    parts: list[Part] = []
+    for title, block in _blocks(tables.subgroups):
+        rows, name = _best_of(tables, block)
+        parts += [
+            Heading(title),
+            table(f"{name} within groups, × 100; 95 % interval of the bootstrap over patients", columns, records(rows),
+                  csv="subgroups", look=lambda row: "doubtful" if row["worst"] is True else ""),
+        ]  # fmt: skip
+    why = "No view, center, sex or age of the films is known" if has_films else (
+        "The results folder does not hold what is known of the films (an older one); run the study again to add it"
+    )  # fmt: skip
+    note = Prose(("Shown for the highest mean MCC of each block; all models are in subgroups.csv.",), look="quiet")
+    return Section("subgroups", "Subgroups", (note, *parts) if parts else (_nothing(why),))
+
+
+def _best_of(tables: StudyTables, block: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Choose the rows of the model and strategy with the highest mean MCC."""
+    decision = tables.decision
+    for key in BLOCK:
+        value = block[key].iloc[0]
+        decision = decision[decision[key].isna() if is_missing(value) else decision[key] == value]
+    best = (block if decision["mcc"].isna().all() else decision.sort_values("mcc", ascending=False)).iloc[0]
+    rows = block[(block["model"] == best["model"]) & (block["strategy"] == best["strategy"])]
+    return rows, f"{words(best['model'])} {words(best['strategy'])}"
+
+
+def calibration_section(tables: StudyTables) -> Section:
+    """Show how far the scores are probabilities, raw and recalibrated on validation."""
+    summary = tables.summary
+    parts: list[Part] = []
+    measures = {
+        "brier": ("Brier", "mean squared error of the probability; 0 is perfect"),
+        "log_loss": ("log loss", "0 is perfect"),
+        "ece": ("ECE", "expected calibration error, ten bins; 0 is perfect"),
+        "calibration_slope": ("slope", "1 is perfect; below 1: too sure"),
+        "calibration_intercept": ("intercept", "0 is perfect; above 0: too low on average"),
+    }
+    kinds = {"": "raw", "_platt": "Platt", "_prior": "prior"}
+    there = [name for name in measures if f"{name}_mean" in summary]
+    columns = [MODEL, STRATEGY]
+    for name in there:
+        heading, told = measures[name]
+        for suffix, kind in kinds.items():
+            if f"{name}{suffix}_mean" in summary:
+                raw = number(_at_headline(summary, f"{name}{suffix}"), 3, 1)
+                columns.append(Column(f"{heading} {kind}" if suffix else heading, raw, f"{told} ({kind})"))
+    for title, block in _blocks(summary):
+        caption = "Calibration: means over folds; no interval is shown (summary.csv has them)"
+        notes = ["Platt and prior: recalibrated on the validation films."] if "brier_platt_mean" in summary else []
+        parts += [Heading(title), table(caption, columns, records(block), csv="summary", notes=notes)]
+    return Section("calibration", "Calibration", tuple(parts) or (_nothing("Nothing was calibrated"),))
+
+
+def _at_headline(summary: pd.DataFrame, name: str) -> str:
+    """Return the column of a mean at patient level where that is the headline everywhere and there is one."""
+    patient = f"{name}_patient_mean"
+    return patient if patient in summary and (summary["headline"] == "patient").all() else f"{name}_mean"
+
+
+def decision_section(tables: StudyTables) -> Section:
+    """Show which strategies may be chosen, and the published conclusions."""
+    columns = [
+        STRATEGY,
+        Column("best model", text("model")),
+        Column("top group", yes_or_no("in_top_group"), "not told apart from the best"),
+        Column("cheapest", yes_or_no("cheapest", no=""), "trains fastest of the top group"),
+        Column("within budget", yes_or_no("within_budget"), "where a budget was given"),
+        Column("seconds", number("train_seconds", 1, 1), "of training, mean of its jobs"),
+        Column("memory GiB", number("peak_memory_bytes", 2, 1 / 2**30), "peak of the process"),
+        Column("% trained", number("trainable_percent", 3, 1), "trained numbers of all numbers"),
+        Column("evidence", text("evidence", "wrap")),
+        Column("doubts", text("doubts", "wrap")),
+    ]
+    parts: list[Part] = []
+    for title, block in _blocks(tables.decision):
+        parts += [
+            Heading(title),
+            table("Which strategy, on which evidence; interval: the default one, named under Intervals", columns,
+                  records(block), csv="decision",
+                  look=lambda row: "best" if not is_missing(row["in_top_group"]) and row["in_top_group"] else ""),
+        ]  # fmt: skip
+    claims = [
+        Column("", number("number", 0, 1)),
+        Column("conclusion of Ruffini et al.", text("claim", "wrap")),
+        Column("here", text("verdict", "mark")),
+        Column("evidence", text("evidence", "wrap")),
+    ]
+    parts += [
+        Heading("Five published conclusions, held against this study"),
+        table("arXiv:2506.18434; how each is tested stands in docs/report.md; intervals: 95 %, bootstrap over patients",
+              claims, records(tables.conclusions), csv="conclusions"),
+    ]  # fmt: skip
+    return Section("decision", "Decision map and conclusions", tuple(parts))
+
+
+def cost_section(tables: StudyTables, costs: pd.DataFrame) -> Section:
+    """Show what the jobs took."""
+    folds = tables.fold_metrics[["model", "strategy", "trainable_params", "trainable_percent", "job"]]
+    folds = folds.drop_duplicates("job").astype({"job": "string"})
+    both = folds.merge(costs.astype({"job": "string"}), "left", "job")
+    numeric = both.drop(columns=["model", "strategy", "job"]).apply(pd.to_numeric, errors="coerce").astype("float64")
+    both = pd.concat([both[["model", "strategy"]], numeric], axis=1)
+    means = both.groupby(["model", "strategy"], dropna=False, sort=True).agg("mean").reset_index()
+    means["jobs"] = both.groupby(["model", "strategy"], dropna=False, sort=True).size().to_numpy()
+    columns = [
+        MODEL,
+        STRATEGY,
+        Column("jobs", number("jobs", 0, 1)),
+        Column("own seconds", number("own_seconds", 1, 1), "mean of its jobs"),
+        Column("shared seconds", number("shared_seconds", 1, 1), "share of what was done once for several jobs"),
+        Column("peak memory GiB", number("peak_memory_bytes", 2, 1 / 2**30), "mean of its jobs"),
+        Column("trained numbers", number("trainable_params", 0, 1), "the head included"),
+        Column("% trained", number("trainable_percent", 3, 1)),
+        Column("GFLOP", number("gflops", 0, 1), "10⁹ operations by the model card's count, mean of its jobs"),
+    ]
+    total = float(costs[["own_seconds", "shared_seconds"]].astype("float64").to_numpy().sum()) if len(costs) else 0.0
+    note = f"All jobs together took {duration(total)} of one worker's time."
+    caption = "Cost of a job, mean; no interval"
+    return Section("cost", "Cost", (table(caption, columns, records(means), csv="fold_metrics", notes=[note]),))
+
+
+def _blocks(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    if len(rows):
+        for _, block in rows.groupby(BLOCK, dropna=False, sort=False):
+            yield block_title(block.iloc[0]), block
+
+
+def _joined(row: Row, *names: str) -> str:
+    return "; ".join(words(row[name]) for name in names if not is_missing(row[name]) and row[name] != "")
+
+
+def _nothing(why: str) -> Prose:
+    return Prose((f"{why}.",), look="quiet")

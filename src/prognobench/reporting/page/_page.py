@@ -1,0 +1,202 @@
+"""One self-contained HTML page: no network, no inline attribute that could run, nothing but what is shown."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from prognobench.studies import Provenance
+
+from .._tables import StudyTables
+from ._answer import Answer, answers, overall
+from ._made import (
+    GLOSSARY,
+    cohort_section,
+    environment_section,
+    holes_section,
+    is_synthetic,
+    names_of,
+    protocol_section,
+    reproduce_section,
+    unused_controls,
+)
+from ._numbers import (
+    calibration_section,
+    comparisons_section,
+    cost_section,
+    decision_section,
+    intervals_section,
+    ranking_section,
+    results_section,
+    subgroups_section,
+)
+from ._parts import Cell, Column, Part, Picture, Prose, Section, Terms, data_uri, plural, table, words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from ..figures import WrittenFigure
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """One study in the index of several."""
+
+    study: str
+    href: str
+    answer: tuple[str, ...]
+
+
+def study_page(
+    tables: StudyTables,
+    shown: pd.DataFrame,
+    predictions: pd.DataFrame,
+    made: Provenance,
+    figures: Sequence[WrittenFigure] = (),
+    *,
+    has_films: bool = False,
+) -> tuple[str, tuple[str, ...]]:
+    """Write the page of one study.
+
+    Parameters
+    ----------
+    tables
+        The study's tables.
+    shown
+        What `result_table` returns for them.
+    predictions
+        Whose names of films and patients must not be on the page.
+    made
+        How the numbers were made.
+    figures
+        The figures that lie beside the page.
+    has_films
+        Whether the folder holds what is known of the films.
+
+    Returns
+    -------
+    html
+        The page.
+    answer
+        Its first sentences.
+    """
+    found = answers(tables, shown)
+    names = names_of(predictions)
+    sections = [
+        _summary(tables, found, made),
+        Section("words", "Words on this page", (Terms(GLOSSARY),)),
+        results_section(tables, shown),
+        comparisons_section(tables),
+        ranking_section(tables),
+        intervals_section(tables),
+        subgroups_section(tables, has_films),
+        calibration_section(tables),
+        *_figures(figures),
+        decision_section(tables),
+        cohort_section(tables),
+        protocol_section(made),
+        cost_section(tables, made.costs),
+        environment_section(made),
+        holes_section(made, names),
+        reproduce_section(tables),
+    ]
+    versions = sorted({(one["versions"] or {}).get("prognobench", "?") for one in made.environments})
+    html = _render("page.html.j2", title=f"{words(tables.study)} – prognobench", study=words(tables.study),
+                   sections=sections, versions=", ".join(versions))  # fmt: skip
+    return html, overall(found)
+
+
+def index_page(entries: Sequence[IndexEntry]) -> str:
+    """Write the page that leads to the pages of several studies."""
+    return _render("index.html.j2", title="Studies – prognobench", entries=entries)
+
+
+def _summary(tables: StudyTables, found: Sequence[Answer], made: Provenance) -> Section:
+    doubts = [*_general_doubts(tables, made)]
+    if len(found) == 1:
+        doubts += found[0].doubts
+    parts: list[Part] = [Prose(overall(list(found)), look="answer")]
+    if doubts:
+        parts.append(Prose(tuple(doubts), points=True, look="doubt"))
+    if len(found) > 1:
+        columns = [
+            Column("where", lambda row: Cell(row["title"], row["title"], "wrap")),
+            Column("answer", lambda row: Cell(" ".join(row["sentences"]), None, "wrap")),
+            Column("doubts", lambda row: Cell(" ".join(row["doubts"]), None, "wrap")),
+        ]
+        rows = [{"title": one.title, "sentences": one.sentences, "doubts": one.doubts} for one in found]
+        parts.append(table("The best of each block; intervals: 95 %, paired bootstrap over patients", columns, rows))
+    return Section("summary", "Answer", tuple(parts))
+
+
+def _general_doubts(tables: StudyTables, made: Provenance) -> list[str]:
+    doubts = []
+    synthetic = sorted({words(name) for name in tables.jobs["cohort"] if is_synthetic(name)})
+    if synthetic:
+        doubts.append(f"The films of {', '.join(synthetic)} are SYNTHETIC: nothing here is about patients.")
+    lost = made.status.planned - made.status.done
+    if lost:
+        doubts.append(f"{plural(lost, 'planned job')} not done; see Holes and failures.")
+    lacking = unused_controls(tables)
+    if lacking:
+        doubts.append(f"Controls that were not run: {', '.join(lacking)}.")
+    if len(made.environments) > 1:
+        doubts.append(f"The jobs ran under {len(made.environments)} different sets of versions or machines.")
+    blocks = len(tables.decision[["cohort", "task", "test_cohort", "regime", "shots", "validation"]].drop_duplicates())
+    if blocks > 1:
+        doubts.append("Tasks and regimes that share patients are not independent of one another.")
+    return doubts
+
+
+def _figures(figures: Sequence[WrittenFigure]) -> list[Section]:
+    parts: list[Part] = [
+        Picture(
+            words(one.title),
+            words(one.caption),
+            tuple(data_uri(path) for path in one.pages),
+            tuple(f"figures/{path.name}" for path in (one.pdf, one.csv) if path is not None),
+        )
+        for one in figures
+        if one.pages
+    ]
+    left = [f"{words(one.title)}: {words(one.left_out)}." for one in figures if one.left_out]
+    if left:
+        parts += [Prose(("Figures that these data cannot fill:",), look="quiet"), Prose(tuple(left), points=True)]
+    return [Section("figures", "Figures", tuple(parts))] if parts else []
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("prognobench.reporting", "page")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _render(template: str, **content: object) -> str:
+    from markupsafe import Markup
+
+    style, script = (_text(name) for name in ("style.css", "sort.js"))
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    # Ours, and free of closing tags; everything else is escaped.
+    own = {"style": Markup(style), "script": Markup(script), "policy": policy}
+    return _environment().get_template(template).render(**own, **content) + "\n"
+
+
+def _text(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(content: str) -> str:
+    digest = hashlib.sha256(content.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
