@@ -41,7 +41,9 @@ def planned_jobs(jobs: pd.DataFrame) -> pd.DataFrame:
     )
     for column in needed:
         if column in _NUMBERS:
-            result[column] = result[column].convert_dtypes()
+            found = result[column].convert_dtypes()
+            # A column that is missing throughout has no type of its own, and would not join with one that has.
+            result[column] = found.astype("Int64") if found.isna().all() else found
         elif column != "train_seconds":
             result[column] = result[column].astype("string")
     result["test_cohort"] = result["test_cohort"].fillna(result["cohort"])
