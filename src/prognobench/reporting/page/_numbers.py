@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from prognobench.evaluation import CONTROLS
+
 from .._tables import StudyTables
 from ._answer import BLOCK, block_title
 from ._parts import (
     Cell,
     Column,
     Heading,
+    PageTable,
     Part,
     Prose,
     Row,
@@ -31,8 +34,46 @@ from ._parts import (
     yes_or_no,
 )
 
-MODEL, STRATEGY = Column("model", text("model")), Column("strategy", text("strategy"))
+
+def _model(row: Row) -> Cell:
+    # Controls that look at no image have the model `none`.
+    name = "" if row["model"] == "none" else words(row["model"])
+    return Cell(name, name.casefold())
+
+
+MODEL, STRATEGY = Column("model", _model), Column("strategy", text("strategy"))
 _PATIENT_BOOTSTRAP = "95 % interval of the paired bootstrap over patients"
+
+
+def winners_table(tables: StudyTables, shown: pd.DataFrame) -> PageTable:
+    """Show the best of each block, naive and corrected, beside its controls."""
+    rows = []
+    for _, block in shown.groupby(BLOCK, dropna=False, sort=False):
+        learned = block[~block["control"] & block["mcc_mean"].notna()]
+        if learned.empty:
+            continue
+        best = learned.sort_values("mcc_mean", ascending=False, kind="stable").iloc[0].to_dict()
+        chosen = tables.selection
+        for key in BLOCK:
+            chosen = chosen[chosen[key].isna() if is_missing(best[key]) else chosen[key] == best[key]]
+        none = dict.fromkeys(["n_candidates", "corrected", "corrected_ci_low", "corrected_ci_high"])
+        controls = block[block["control"]].groupby("strategy")["mcc_mean"].max().to_dict()
+        corrected = chosen.iloc[0].to_dict() if len(chosen) else none
+        rows.append(best | dict.fromkeys(CONTROLS) | controls | {key: corrected[key] for key in none})
+    columns = [
+        Column("where", lambda row: Cell(block_title(row), None, "wrap")),
+        Column("best", lambda row: Cell(f"{words(row['model'])} {words(row['strategy'])}", row["model"])),
+        Column("MCC × 100", number("mcc_mean"), "mean over folds"),
+        Column("corrected", with_interval("corrected", "corrected_ci_low", "corrected_ci_high"),
+               "for having been chosen as the best; 95 % bootstrap over patients"),
+        Column("among", number("n_candidates", 0, 1), "candidates"),
+        *(Column(name, number(name), "control") for name in CONTROLS),
+        Column("over best control", with_interval("difference", "ci_low", "ci_high", sign=True),
+               "95 % paired bootstrap over patients"),
+        Column("", _marks),
+    ]  # fmt: skip
+    caption = "The best of each comparison, naive and corrected, beside its controls; MCC × 100"
+    return table(caption, columns, rows, csv="selection", look=_row_look)
 
 
 def results_section(tables: StudyTables, shown: pd.DataFrame) -> Section:

@@ -36,6 +36,7 @@ from ._numbers import (
     ranking_section,
     results_section,
     subgroups_section,
+    winners_table,
 )
 from ._parts import Cell, Column, Part, Picture, Prose, Section, Terms, data_uri, plural, table, words
 
@@ -90,8 +91,8 @@ def study_page(
     found = answers(tables, shown)
     names = names_of(predictions)
     sections = [
-        _summary(tables, found, made),
-        Section("words", "Words on this page", (Terms(GLOSSARY),)),
+        _summary(tables, shown, found, made),
+        Section("words", "Words on this page", (Terms(GLOSSARY, "What MCC, fold, control and the others mean", True),)),
         results_section(tables, shown),
         comparisons_section(tables),
         ranking_section(tables),
@@ -118,13 +119,14 @@ def index_page(entries: Sequence[IndexEntry]) -> str:
     return _render("index.html.j2", title="Studies – prognobench", entries=entries)
 
 
-def _summary(tables: StudyTables, found: Sequence[Answer], made: Provenance) -> Section:
+def _summary(tables: StudyTables, shown: pd.DataFrame, found: Sequence[Answer], made: Provenance) -> Section:
     doubts = [*_general_doubts(tables, made)]
     if len(found) == 1:
         doubts += found[0].doubts
     parts: list[Part] = [Prose(overall(list(found)), look="answer")]
     if doubts:
         parts.append(Prose(tuple(doubts), points=True, look="doubt"))
+    parts.append(winners_table(tables, shown))
     if len(found) > 1:
         columns = [
             Column("where", lambda row: Cell(row["title"], row["title"], "wrap")),
@@ -132,7 +134,8 @@ def _summary(tables: StudyTables, found: Sequence[Answer], made: Provenance) -> 
             Column("doubts", lambda row: Cell(" ".join(row["doubts"]), None, "wrap")),
         ]
         rows = [{"title": one.title, "sentences": one.sentences, "doubts": one.doubts} for one in found]
-        parts.append(table("The best of each block; intervals: 95 %, paired bootstrap over patients", columns, rows))
+        caption = "Each comparison in words, with its doubts; intervals: 95 %, paired bootstrap over patients"
+        parts.append(table(caption, columns, rows))
     return Section("summary", "Answer", tuple(parts))
 
 
