@@ -226,6 +226,8 @@ GLOSSARY = (
      "below 0 worse. It does not reward calling everyone healthy."),
     ("PR-AUC, ROC-AUC", "How well the scores put the sick before the healthy, over all thresholds, × 100. By chance "
      "ROC-AUC is 50, and PR-AUC the share of the sick."),
+    ("sensitivity, specificity", "The share of the sick that are called sick, and of the healthy that are called "
+     "healthy, × 100."),
     ("fold", "The patients are dealt into parts; each part is tested once by a model trained on the others. Numbers "
      "are means over these test folds, never of patients that a model was trained on."),
     ("control", "A prediction that needs no learned image content: the majority class, a regression on view, center, "

@@ -19,6 +19,7 @@ from ._parts import (
     Prose,
     Row,
     Section,
+    Terms,
     duration,
     is_missing,
     mean_and_std,
@@ -83,18 +84,20 @@ def results_section(tables: StudyTables, shown: pd.DataFrame) -> Section:
     columns = [
         MODEL,
         STRATEGY,
-        Column("MCC × 100", mean_and_std("mcc_mean", "mcc_std"), "mean ± standard deviation over test folds"),
-        Column("95 % interval", _interval, f"of the mean MCC: {method}"),
-        Column("over best control", with_interval("difference", "ci_low", "ci_high", sign=True), _PATIENT_BOOTSTRAP),
+        Column("MCC", mean_and_std("mcc_mean", "mcc_std")),
+        Column("95 % interval", _interval),
+        Column("over best control", with_interval("difference", "ci_low", "ci_high", sign=True)),
         Column("", _marks),
-        Column("PR-AUC", number("pr_auc_mean"), "area under precision and recall (average precision), × 100"),
-        Column("ROC-AUC", number("roc_auc"), "area under the ROC curve, × 100"),
-        Column("sensitivity", number("sensitivity"), "share of the sick that are called sick, × 100"),
-        Column("specificity", number("specificity"), "share of the healthy that are called healthy, × 100"),
+        Column("PR-AUC", number("pr_auc_mean")),
+        Column("ROC-AUC", number("roc_auc")),
+        Column("sensitivity", number("sensitivity")),
+        Column("specificity", number("specificity")),
         Column("folds", lambda row: Cell(f"{row['folds']}/{row['n_folds']}", row["folds"], "number")),
     ]
     parts: list[Part] = []
     for title, block in _blocks(rows):
+        block = block.sort_values("mcc_mean", ascending=False, kind="stable")
+        block = block.sort_values("control", kind="stable")
         level = block["level"].iloc[0]
         unit = "a patient's mean score" if level == "patient" else "each film"
         notes = [f"Means over test folds; everything of {unit} at a threshold of 0.5. Controls stand last."]
@@ -103,8 +106,8 @@ def results_section(tables: StudyTables, shown: pd.DataFrame) -> Section:
             notes.append(f"{plural(missing, 'planned job')} not done; no best is named.")
         parts += [
             Heading(f"{title} · {level} level"),
-            table(f"MCC × 100, mean ± std; interval: {method}", columns, records(block), csv="summary", notes=notes,
-                  look=_row_look),
+            table(f"All × 100, mean over folds (MCC ± std). 95 % interval: {method}; over best control: paired "
+                  "bootstrap over patients", columns, records(block), csv="summary", notes=notes, look=_row_look),
         ]  # fmt: skip
     return Section("results", "Results", tuple(parts))
 
@@ -328,35 +331,43 @@ def _best_of(tables: StudyTables, block: pd.DataFrame) -> tuple[pd.DataFrame, st
 
 def calibration_section(tables: StudyTables) -> Section:
     """Show how far the scores are probabilities, raw and recalibrated on validation."""
-    summary = tables.summary
     parts: list[Part] = []
-    measures = {
-        "brier": ("Brier", "mean squared error of the probability; 0 is perfect"),
-        "log_loss": ("log loss", "0 is perfect"),
-        "ece": ("ECE", "expected calibration error, ten bins; 0 is perfect"),
-        "calibration_slope": ("slope", "1 is perfect; below 1: too sure"),
-        "calibration_intercept": ("intercept", "0 is perfect; above 0: too low on average"),
-    }
-    kinds = {"": "raw", "_platt": "Platt", "_prior": "prior"}
-    there = [name for name in measures if f"{name}_mean" in summary]
-    columns = [MODEL, STRATEGY]
-    for name in there:
-        heading, told = measures[name]
-        for suffix, kind in kinds.items():
-            if f"{name}{suffix}_mean" in summary:
-                raw = number(_at_headline(summary, f"{name}{suffix}"), 3, 1)
-                columns.append(Column(f"{heading} {kind}" if suffix else heading, raw, f"{told} ({kind})"))
-    for title, block in _blocks(summary):
-        caption = "Calibration: means over folds; no interval is shown (summary.csv has them)"
-        notes = ["Platt and prior: recalibrated on the validation films."] if "brier_platt_mean" in summary else []
-        parts += [Heading(title), table(caption, columns, records(block), csv="summary", notes=notes)]
-    return Section("calibration", "Calibration", tuple(parts) or (_nothing("Nothing was calibrated"),))
+    for title, block in _blocks(tables.summary):
+        level = words(block["headline"].iloc[0])
+        columns = [MODEL, STRATEGY, *_calibration_columns(block, level)]
+        caption = f"Calibration at {level} level, means over folds; no interval is shown (summary.csv has them)"
+        parts += [Heading(title), table(caption, columns, records(block), csv="summary")]
+    if not parts:
+        return Section("calibration", "Calibration", (_nothing("Nothing was calibrated"),))
+    return Section("calibration", "Calibration", (Terms(_CALIBRATION, "What these numbers mean", True), *parts))
 
 
-def _at_headline(summary: pd.DataFrame, name: str) -> str:
-    """Return the column of a mean at patient level where that is the headline everywhere and there is one."""
-    patient = f"{name}_patient_mean"
-    return patient if patient in summary and (summary["headline"] == "patient").all() else f"{name}_mean"
+_MEASURES = {
+    "brier": "Brier",
+    "log_loss": "log loss",
+    "ece": "ECE",
+    "calibration_slope": "slope",
+    "calibration_intercept": "intercept",
+}
+_CALIBRATION = (
+    ("Brier, log loss", "how far the predicted probabilities are from what happened; 0 is perfect"),
+    ("ECE", "expected calibration error: by how much probability and frequency differ, in ten bins; 0 is perfect"),
+    ("slope", "1 is perfect; below 1 the model is too sure of itself"),
+    ("intercept", "0 is perfect; above 0 the probabilities are too low on average, below 0 too high"),
+    ("raw", "as the model says; training with class weights makes the rare class look more likely than it is"),
+    ("Platt", "recalibrated by a logistic regression on the validation part"),
+    ("prior", "the shift of the class weights taken back, by the share of the sick"),
+)  # fmt: skip
+
+
+def _calibration_columns(block: pd.DataFrame, level: str) -> list[Column]:
+    at = "_patient" if level == "patient" else ""
+    return [
+        Column(f"{heading} {kind}", number(f"{name}{at}{suffix}_mean", 3, 1))
+        for name, heading in _MEASURES.items()
+        for suffix, kind in (("", "raw"), ("_platt", "Platt"), ("_prior", "prior"))
+        if f"{name}{at}{suffix}_mean" in block and block[f"{name}{at}{suffix}_mean"].notna().any()
+    ]
 
 
 def decision_section(tables: StudyTables) -> Section:
