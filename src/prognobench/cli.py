@@ -423,6 +423,7 @@ def report(
     ] = None,
     max_memory: Annotated[float | None, typer.Option(help="Peak memory in GiB that it may need.", min=0)] = None,
     max_trained: Annotated[float | None, typer.Option(help="Numbers that it may train.", min=0)] = None,
+    figures: Annotated[bool, typer.Option(help="Draw figures; without, a small study takes seconds.")] = True,
 ) -> None:
     """Compute every number from the stored predictions; write tables, figures and a page; print the result."""
     from prognobench.evaluation import Budget
@@ -430,7 +431,7 @@ def report(
 
     with _plain_errors() as console:
         budget = Budget(max_seconds, None if max_memory is None else max_memory * 2**30, max_trained)
-        report_studies(results, out or results / "report", console, study, budget=budget)
+        report_studies(results, out or results / "report", console, study, budget=budget, figures=figures)
 
 
 def _planned(

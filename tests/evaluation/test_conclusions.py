@@ -251,6 +251,10 @@ class TestEverywhere:
         found, evidence = small(0.9, 0.6).conclude(5, ranked(**tops))
         assert (found, told in evidence) == (verdict, True)
 
+    def test_a_control_is_no_strategy(self):
+        tops = {"a": {"lp": True, "fft": False, "majority": True}, "b": {"lp": True, "fft": False, "majority": True}}
+        assert small(0.9, 0.6).conclude(5, ranked(**tops))[0] == "contradicted"
+
     def test_variants_of_a_strategy_are_one(self):
         tops = {"a": {"lora_r4": True, "lora_r8": False, "fft": False}, "b": {"lora_r8": True, "fft": False}}
         assert small(0.9, 0.6).conclude(5, ranked(**tops))[0] == "contradicted"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import stdtr
 
-from ._resampling import Block, Cell, PatientBootstrap
+from ._resampling import CONTROLS, Block, Cell, PatientBootstrap
 from ._tables import BLOCK_KEYS
 from .metrics import mcc_of_counts
 
@@ -416,7 +416,7 @@ def _everywhere(study: _Study, ranking: pd.DataFrame) -> _Findings:
     """5: which strategies are in the top group of every ranking."""
     tops: list[tuple[str, set[str], set[str]]] = []
     for _, block in ranking.groupby([*BLOCK_KEYS, "protocol"], dropna=False, sort=False):
-        known = block[block["top_group"].notna()]
+        known = block[block["top_group"].notna() & ~block["strategy"].isin(CONTROLS)]
         methods = {study.method(strategy) for strategy in known["strategy"]}
         if len(methods) > 1:
             top = {study.method(strategy) for strategy in known.loc[known["top_group"].astype(bool), "strategy"]}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
@@ -18,6 +18,9 @@ from ._csv import csv_text
 from ._progress import ReportProgress, report_progress
 from ._results import print_table, result_table
 from ._tables import StudyTables, study_tables
+
+if TYPE_CHECKING:
+    from .figures import WrittenFigure
 
 _PAGE = "index.html"
 
@@ -54,6 +57,7 @@ def report(
     study: str | None = None,
     *,
     budget: Budget | None = None,
+    figures: bool = True,
 ) -> Report:
     """Report one study that lies in `results`: its tables as CSV, its figures, and a page that shows them.
 
@@ -69,6 +73,8 @@ def report(
         The study's name; may be left out where `results` holds one study.
     budget
         What one training may cost, for the decision map.
+    figures
+        Whether to draw figures, which take most of the time of a small study.
 
     Raises
     ------
@@ -79,7 +85,7 @@ def report(
 
     name = _chosen(results, study_names(results), study)
     with report_progress(console) as progress:
-        made = _make(results, out, name, budget, progress)
+        made = _make(results, out, name, budget, figures, progress)
     if console is not None:
         print_table(made.table, console, made.tables.sizes)
         console.print()
@@ -95,6 +101,7 @@ def report_studies(
     study: str | None = None,
     *,
     budget: Budget | None = None,
+    figures: bool = True,
 ) -> list[Report]:
     """Report every study of a results folder: into `out` itself where there is one, else each into a folder of its own.
 
@@ -103,7 +110,7 @@ def report_studies(
 
     Parameters
     ----------
-    results, out, console, budget
+    results, out, console, budget, figures
         As `report` takes them.
     study
         The only one to report, into `out` itself.
@@ -119,14 +126,14 @@ def report_studies(
 
     studies = study_names(results)
     if study is not None or len(studies) == 1:
-        return [report(results, out, console, study or studies[0], budget=budget)]
+        return [report(results, out, console, study or studies[0], budget=budget, figures=figures)]
     _clear(out)
     made = []
     for name in studies:
         if console is not None:
             console.print()
             console.print(Text(f"Study {name}", "bold underline"))
-        made.append(report(results, out / name, console, name, budget=budget))
+        made.append(report(results, out / name, console, name, budget=budget, figures=figures))
     entries = [IndexEntry(one.tables.study, f"{one.page.parent.name}/{_PAGE}", one.answer) for one in made]
     write_in_one_step(out / _PAGE, index_page(entries))
     if console is not None:
@@ -161,11 +168,12 @@ def _chosen(results: Path, studies: list[str], study: str | None) -> str:
     return study
 
 
-def _make(results: Path, out: Path, study: str, budget: Budget | None, progress: ReportProgress) -> Report:
+def _make(
+    results: Path, out: Path, study: str, budget: Budget | None, figures: bool, progress: ReportProgress
+) -> Report:
     from prognobench.studies import read_provenance, read_results
 
     from ._families import families
-    from .figures import write_figures
     from .page import study_page
 
     progress("reading the records")
@@ -180,10 +188,14 @@ def _make(results: Path, out: Path, study: str, budget: Budget | None, progress:
     )
     shown = result_table(tables.summary, tables.controls)
     files = _write(tables.files(), out)
-    progress("figures")
-    figures = write_figures(tables, out)
+    drawn: list[WrittenFigure] = []
+    if figures:
+        from .figures import write_figures
+
+        progress("figures")
+        drawn = write_figures(tables, out)
     progress("the page")
-    html, answer = study_page(tables, shown, predictions, made, figures)
+    html, answer = study_page(tables, shown, predictions, made, drawn)
     write_in_one_step(out / _PAGE, html)
     return Report(files, shown, tables, out / _PAGE, answer)
 
@@ -191,7 +203,15 @@ def _make(results: Path, out: Path, study: str, budget: Budget | None, progress:
 def _clear(out: Path) -> None:
     for name in StudyTables.csv_names():
         (out / f"{name}.csv").unlink(missing_ok=True)
-    shutil.rmtree(out / "figures", ignore_errors=True)
+    folder = out / "figures"
+    if folder.is_dir():
+        from .figures import FIGURES
+        from .figures._write import _remove
+
+        for figure in FIGURES:
+            _remove(folder, figure.name)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _write(tables: Iterable[tuple[str, pd.DataFrame]], out: Path) -> dict[str, Path]:

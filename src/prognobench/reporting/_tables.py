@@ -15,6 +15,7 @@ from prognobench.evaluation import (
     conclusions,
     decision_map,
     fold_metrics,
+    reliability,
     summarize,
     task_sizes,
 )
@@ -40,8 +41,6 @@ _COLUMNS = {
                   "n_folds", "mcc", "mcc_ci_low", "mcc_ci_high", "roc_auc", "roc_auc_ci_low", "roc_auc_ci_high",
                   "sensitivity", "sensitivity_ci_low", "sensitivity_ci_high", "specificity", "specificity_ci_low",
                   "specificity_ci_high", "worst", "undefined"],
-    "reliability": [*_CELL_KEYS, "protocol", "level", "calibration", "bin_low", "bin_high", "n", "mean_score",
-                    "share_positive", "share_ci_low", "share_ci_high", "undefined"],
 }  # fmt: skip
 
 
@@ -137,6 +136,8 @@ def study_tables(
     progress("patients drawn anew, controls")
     bootstrap = PatientBootstrap(predictions, jobs)
     made["controls"] = compare_with_controls(predictions, jobs, bootstrap=bootstrap)
+    progress("reliability")
+    made["reliability"] = reliability(predictions, jobs)
     progress("decision map and conclusions")
     made["decision"] = decision_map(
         folds, jobs, made["summary"], made["controls"], made["intervals"], made["ranking"], made["selection"],

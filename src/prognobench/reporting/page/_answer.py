@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from prognobench.evaluation import BLOCK_KEYS
+from prognobench.evaluation import BLOCK_KEYS, CONTROLS
 
 from .._tables import StudyTables
 from ._parts import is_missing, plural, words
@@ -79,6 +79,7 @@ def _answer(tables: StudyTables, block: pd.DataFrame) -> Answer:
     best = learned.sort_values("mcc_mean", ascending=False, kind="stable").iloc[0]
     name = f"{words(best['model'])} with {words(best['strategy'])}"
     ranking = _of(tables.ranking, best)
+    ranking = ranking[~ranking["strategy"].isin(CONTROLS)]
     top = ranking[ranking["top_group"].astype("boolean").fillna(False)] if len(ranking) else ranking
     above = None if pd.isna(best["above_controls"]) else bool(best["above_controls"])
     sentences = (

@@ -17,7 +17,7 @@ from .._tables import StudyTables
 from ._parts import Cell, Column, Heading, Part, Prose, Section, Terms, number, plural, records, table, text, words
 
 _MOST_NAMED = 40
-_PATH = re.compile(r"(?:[A-Za-z]:[\\/]|[\\/]{1,2})[^\s'\"<>|:;,]+|~[\\/][^\s'\"]*")
+_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:[\\/]|[\\/]{1,2})[^\s'\"<>|:;,]+|~[\\/][^\s'\"]*")
 _FILM = re.compile(r"[^\s'\"]+\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|gif|webp)\b", re.IGNORECASE)
 
 

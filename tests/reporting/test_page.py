@@ -1,0 +1,275 @@
+"""The page: what it says and in which order, that it needs nothing else, and that names in it are harmless."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_results import make_results
+from rich.console import Console
+from typer.testing import CliRunner
+
+from prognobench.cli import app
+from prognobench.evaluation import Budget
+from prognobench.frame import InputError
+from prognobench.reporting import report, report_studies
+from prognobench.reporting.page._made import redacted
+from prognobench.studies import read_provenance
+
+SECTIONS = [
+    "summary", "words", "results", "comparisons", "ranking", "intervals", "subgroups", "calibration", "figures",
+    "decision", "cohorts", "protocol", "cost", "environment", "holes", "reproduce",
+]  # fmt: skip
+
+
+class Page(HTMLParser):
+    """A page as a browser reads it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.said: list[str] = []
+        self.within: list[str] = []
+        self.own: dict[str, str] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.within.append(tag)
+
+    def handle_data(self, data):
+        if self.within and self.within[-1] in ("style", "script"):
+            self.own[self.within[-1]] = data
+        else:
+            self.said.append(data)
+
+    def handle_endtag(self, tag):
+        while self.within and self.within.pop() != tag:
+            pass
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.said).split())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    make_results(folder / "results", overrides=("protocol=quick",))
+    return report(folder / "results", folder / "out")
+
+
+@pytest.fixture(scope="module")
+def page(made) -> Page:
+    return Page(made.page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """The report of a study with a hole, a failure, a pair left out and hostile names."""
+    folder = tmp_path_factory.mktemp("broken")
+    make_results(
+        folder / "results",
+        "hostile",
+        cells=(("<script>alert(1)</script>", "lp"), ("=cmd()", "<img src=x onerror=alert(1)>"), ("none", "majority")),
+        tasks=('"><b>icu',),
+        missing=1,
+        error="OSError: '/data/secret/FILM003.png' of PATIENT003 is broken </script><script>alert(2)</script>",
+        overrides=("cohorts=[/data/secret/cohort.yaml]",),
+        left_out=({"cohort": "typed", "task": "icu", "model": "m", "strategy": "ia3", "reason": "no k", "jobs": 5},),
+    )
+    return report(folder / "results", folder / "out", figures=False)
+
+
+class TestWhatItSays:
+    def test_the_sections_stand_in_their_order(self, page: Page):
+        assert [attributes["id"] for tag, attributes in page.tags if tag == "section"] == SECTIONS
+
+    def test_the_answer_is_two_sentences_about_the_best(self, made, page: Page):
+        assert len(made.answer) == 2
+        best = made.table[made.table["best"]].iloc[0]
+        assert made.answer[0].startswith(f"{best['model']} with {best['strategy']} has the highest mean MCC × 100, ")
+        assert "learned image content" in made.answer[1]
+        assert made.answer[0] in page.text
+
+    def test_what_no_control_was_run_for_is_a_doubt(self, page: Page):
+        assert "Controls that were not run: random." in page.text
+
+    def test_every_table_with_an_interval_says_which(self, page: Page):
+        captions = [attributes["aria-label"] for tag, attributes in page.tags if tag == "table"]
+        assert len(captions) > 8
+        assert all(caption for caption in captions)
+        headings = re.findall(r"95 %[^.]*", page.text)
+        assert headings
+        results = next(caption for caption in captions if caption.startswith("All × 100"))
+        assert "over best control: paired bootstrap over patients" in results
+
+    def test_cohorts_are_counted(self, page: Page):
+        assert re.search(r"typed icu 24 24 10 10 41\.7 1", page.text)
+
+    def test_the_resolved_protocol_is_there(self, page: Page):
+        for told in (
+            "Laid over the study file: protocol=quick",
+            "schedule.kind cosine",
+            "epochs 3",
+            "steps 1.step gray",
+        ):
+            assert told in page.text
+
+    def test_costs_weights_and_machines_are_there(self, page: Page):
+        for told in ("Some CPU", "9.9.9", "ab" * 32, "Apache-2.0", "3.00", "All jobs together took"):
+            assert told in page.text
+
+    def test_each_number_can_be_made_again(self, made, page: Page):
+        assert "prognobench report DIR --study made --out OUT" in page.text
+        links = [attributes["href"] for tag, attributes in page.tags if tag == "a" and ".csv" in attributes["href"]]
+        assert {link for link in links if "/" not in link} <= {path.name for path in made.files.values()}
+        assert all((made.page.parent / link).exists() for link in links)
+
+    def test_a_synthetic_cohort_is_called_so(self, tmp_path: Path):
+        make_results(tmp_path / "results", cohort="phantom")
+        text = Page(report(tmp_path / "results", tmp_path / "out", figures=False).page.read_text("utf-8")).text
+        assert "SYNTHETIC" in text[: text.index("Words on this page", text.index("The best of"))]
+
+    def test_the_same_records_give_the_same_page(self, made, tmp_path: Path):
+        again = report(made.page.parents[1] / "results", tmp_path)
+        assert again.page.read_bytes() == made.page.read_bytes()
+
+    def test_holes_failures_and_pairs_left_out_are_said(self, broken):
+        text = Page(broken.page.read_text("utf-8")).text
+        assert "4 of 6 planned jobs are done." in text
+        assert "2 planned jobs not done" in text
+        assert "OSError: '…' of … is broken" in text
+        assert "no k" in text
+
+    def test_several_tasks_are_answered_together_and_each(self, tmp_path: Path):
+        make_results(tmp_path / "results", tasks=("icu", "death"))
+        made = report(tmp_path / "results", tmp_path / "out", figures=False)
+        assert re.match(
+            r"In \d of 2 comparisons the model with the highest MCC is above its controls\.", made.answer[0]
+        )
+        text = Page(made.page.read_text("utf-8")).text
+        assert "Tasks and regimes that share patients are not independent of one another." in text
+
+    def test_a_budget_marks_what_keeps_to_it(self, tmp_path: Path, made):
+        limited = report(made.page.parents[1] / "results", tmp_path, budget=Budget(seconds=30), figures=False)
+        within = limited.tables.decision.set_index("strategy")["within_budget"]
+        assert within.to_dict() == {"lora_r8": True, "lp": True, "fft": False}
+
+
+class TestItNeedsNothingElse:
+    def test_no_address_leads_out_and_no_attribute_runs(self, page: Page, broken):
+        for one in (page, Page(broken.page.read_text("utf-8"))):
+            for tag, attributes in one.tags:
+                assert tag not in ("link", "iframe", "object", "embed", "form", "base")
+                assert "style" not in attributes
+                assert not any(name.startswith("on") for name in attributes)
+                assert attributes.get("src", "data:").startswith("data:image/png;base64,") or "src" not in attributes
+                assert ":" not in attributes.get("href", "")
+
+    def test_the_policy_allows_its_own_style_and_script_alone(self, page: Page):
+        policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+        assert policy.startswith("default-src 'none'; img-src data:;")
+        for kind in ("style", "script"):
+            digest = base64.b64encode(hashlib.sha256(page.own[kind].encode("utf-8")).digest()).decode("ascii")
+            assert f"{kind}-src 'sha256-{digest}'" in policy
+        assert "unsafe" not in policy
+
+
+class TestNamesAreHarmless:
+    def test_hostile_names_are_text(self, broken):
+        page = Page(broken.page.read_text("utf-8"))
+        assert [tag for tag, _ in page.tags].count("script") == 1
+        assert "alert" not in page.own["script"]
+        assert "<script>alert(1)</script>" in page.text
+        assert "<img src=x onerror=alert(1)>" in page.text
+        assert "=cmd()" in page.text
+        assert '"><b>icu' in page.text
+        assert not any(attributes.get("src") == "x" for _, attributes in page.tags)
+
+    def test_no_cell_of_a_table_is_a_formula(self, broken):
+        for path in broken.files.values():
+            cells = pd.read_csv(path, dtype=str, keep_default_na=False).to_numpy().ravel()
+            assert not any(str(cell).startswith(("=", "@", "+")) for cell in cells)
+
+    def test_no_patient_film_or_folder_is_named(self, made, broken):
+        for one in (made, broken):
+            for path in one.page.parent.rglob("*"):
+                if path.suffix in (".csv", ".html"):
+                    text = path.read_text("utf-8")
+                    for name in ("PATIENT", "FILM0", "/data/", "secret", str(one.page.parents[1])):
+                        assert name not in text, (path.name, name)
+
+    @pytest.mark.parametrize(
+        ("told", "shown"),
+        [
+            ("FileNotFoundError: /home/me/films/a.dcm", "FileNotFoundError: …"),
+            (r"C:\films\x is gone", "… is gone"),
+            ("the film 'with blank.JPG' is gone", "the film '…' is gone"),
+            ("of P12, P13 and P123.", "of …, P13 and P123."),
+            ("plain words stay", "plain words stay"),
+            ("rate 0.5/step", "rate 0.5/step"),
+        ],
+    )
+    def test_paths_and_names_are_masked(self, told: str, shown: str):
+        assert redacted(told, {"P12"}) == shown
+
+
+class TestSeveralStudies:
+    def test_each_has_its_page_and_an_index_leads_to_them(self, tmp_path: Path):
+        make_results(tmp_path / "results", "first")
+        report(tmp_path / "results", tmp_path / "out", figures=False)
+        (tmp_path / "out" / "figures").mkdir()
+        make_results(tmp_path / "results", "second", cells=(("dinov2_s", "lp"), ("none", "majority")))
+        stream = io.StringIO()
+        made = report_studies(tmp_path / "results", tmp_path / "out", Console(file=stream, width=80), figures=False)
+        assert [one.page for one in made] == [tmp_path / "out" / name / "index.html" for name in ("first", "second")]
+        index = Page((tmp_path / "out" / "index.html").read_text("utf-8"))
+        links = [attributes["href"] for tag, attributes in index.tags if tag == "a"]
+        assert links == ["first/index.html", "second/index.html"]
+        assert made[0].answer[0] in index.text
+        # What lay there while there was one study is gone.
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["first", "index.html", "second"]
+        assert str(tmp_path / "out" / "index.html") in stream.getvalue().replace("\n", "")
+
+    def test_one_may_be_chosen(self, tmp_path: Path):
+        make_results(tmp_path / "results", "first")
+        make_results(tmp_path / "results", "second", cells=(("dinov2_s", "lp"),))
+        called = CliRunner().invoke(app, ["report", str(tmp_path / "results"), "--study", "second", "--no-figures"])
+        assert called.exit_code == 0, called.output
+        text = (tmp_path / "results" / "report" / "index.html").read_text("utf-8")
+        assert "<h1>second</h1>" in text
+        with pytest.raises(InputError, match=r"several studies\. Known: first, second"):
+            report(tmp_path / "results", tmp_path / "out")
+        with pytest.raises(InputError, match=r"there is no study 'secnd'\. Did you mean 'second'"):
+            report_studies(tmp_path / "results", tmp_path / "out", study="secnd")
+
+
+class TestProvenance:
+    def test_it_holds_each_thing_once_and_counts_its_jobs(self, made):
+        found = read_provenance(made.page.parents[1] / "results", "made")
+        assert (found.status.planned, found.status.done, found.splits, found.seeds) == (10, 10, 2, (42,))
+        assert [one["jobs"] for one in found.environments] == [10]
+        assert {(one["model"], one["jobs"]) for one in found.models} == {("dinov2_s", 4), ("resnet18", 2)}
+        assert found.methods["lora_r8"] == "lora"
+        assert [one["strategies"] for one in found.recipes] == [["lora_r8"], ["fft"], ["majority", "metadata"], ["lp"]]
+        assert found.costs["own_seconds"].sum() == 2 * (1 + 20 + 60 + 20 + 20)
+        assert set(found.costs["forward_films"]) == {14}
+
+    @pytest.mark.parametrize("name", ["job.json", "cost.json", "environment.json"])
+    def test_what_was_altered_is_refused_by_name(self, tmp_path: Path, name: str):
+        results = make_results(tmp_path / "results", cells=(("dinov2_s", "lp"),))
+        record = sorted((results / "runs").iterdir())[0]
+        (record / name).write_text("{}")
+        with pytest.raises(InputError, match=f"{record.name}.*{name} is missing or was altered"):
+            read_provenance(results, "made")
+
+    def test_an_unknown_study_is_named(self, made):
+        with pytest.raises(InputError, match="there is no study 'other'"):
+            read_provenance(made.page.parents[1] / "results", "other")
