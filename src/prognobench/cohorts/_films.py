@@ -15,7 +15,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 Gray = NDArray[np.float32]
 
 # Pillow warns from here on and refuses at twice as many; a film of more pixels is no film.
-_MOST_PIXELS = 89_478_485
+MOST_PIXELS = 89_478_485
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601-7, section 2.5.1
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _FORMATS = ["PNG", "JPEG", "TIFF"]
@@ -149,7 +149,7 @@ def _open(content: bytes) -> ImageFile.ImageFile:
         raise BadFilm(f"this is {kind}; PNG, JPEG and TIFF are read", remedy) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadFilm("the image has too many pixels to be a film", "Export it at a smaller size") from None
-    if image.width * image.height > _MOST_PIXELS:
+    if image.width * image.height > MOST_PIXELS:
         what = f"the image has {image.width} × {image.height} pixels, which is too many to be a film"
         raise BadFilm(what, "Export it at a smaller size")
     if getattr(image, "n_frames", 1) > 1:
