@@ -100,24 +100,28 @@ def cohort_phantom(
     films: Annotated[int, typer.Option(help="Films a patient has at most.")] = 3,
     size: Annotated[int, typer.Option(help="Side of a film in pixels.")] = 320,
     name: Annotated[str, typer.Option(help="Of the cohort, where a study uses several.")] = "phantom",
+    layout: Annotated[
+        str, typer.Option(help="`table`, or the raw files of: dicom, aiforcovid, covid19ar, cocross, stonybrook.")
+    ] = "table",
 ) -> None:
     """Draw a cohort of SYNTHETIC chest films with an outcome, to try everything on."""
-    from prognobench.cohorts import make_phantom
+    from prognobench.cohorts import make_layout, make_phantom
     from prognobench.reporting import plain
 
     with _plain_errors() as console:
-        path = make_phantom(
-            out,
-            patients,
-            seed,
-            films_per_patient=(1, films),
-            prevalence=prevalence,
-            signal=signal,
-            view_confound=view_confound,
-            centers=centers,
-            size=size,
-            name=name,
-        )
+        drawn: dict[str, Any] = {
+            "films_per_patient": (1, films),
+            "prevalence": prevalence,
+            "signal": signal,
+            "view_confound": view_confound,
+            "centers": centers,
+            "size": size,
+        }
+        if layout != "table":
+            make_layout(layout, out, patients, seed, **drawn)
+            console.print(f"Synthetic raw files of {patients} patients are in {plain(out)}", highlight=False)
+            return
+        path = make_phantom(out, patients, seed, name=name, **drawn)
         console.print(f"A synthetic cohort of {patients} patients is described by {plain(path)}", highlight=False)
 
 
@@ -138,6 +142,50 @@ def cohort_check(
             typer.echo(json.dumps(described, indent=1))
         else:
             print_cohort(described, console)
+
+
+@cohort_app.command("build")
+def cohort_build(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="`dicom`, or aiforcovid, covid19ar, cocross, stonybrook.")
+    ],
+    raw: Annotated[Path, typer.Argument(metavar="RAW", help="The folder of the raw files.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The cohort folder to make.")],
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Options of the cohort; see its page in docs/.")
+    ] = None,
+    table: Annotated[Path | None, typer.Option(metavar="FILE", help="dicom: the table of outcomes.")] = None,
+    match: Annotated[str | None, typer.Option(help="dicom: join by `patient`, `study` or `file`.")] = None,
+    column: Annotated[str | None, typer.Option(help="dicom: the table's column to join by.")] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(metavar="YAML", help="dicom: such as 'icu: {label: went_icu, positive: Y, negative: N}'."),
+    ] = None,
+    preprocessing: Annotated[str, typer.Option(help="`standard`, `paper`, or a YAML file of steps.")] = "standard",
+    pseudonymize: Annotated[bool, typer.Option("--pseudonymize", help="Keyed hashes instead of identifiers.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a processor by default.")] = None,
+) -> None:
+    """Turn raw files, as published or exported, into a cohort folder; what is left out is named with its reason."""
+    from prognobench.cohorts import build_cohort
+    from prognobench.reporting import film_progress, print_build
+
+    said = [*(options or ())]
+    said += [f"{key}={json.dumps(str(value))}" for key, value in (("table", table), ("match", match)) if value]
+    said += [f"column={json.dumps(column)}"] if column else []
+    said += ["tasks.{}={}".format(*map(str.strip, text.split(":", 1))) if ":" in text else text for text in task or ()]
+    with _plain_errors() as console:
+        with film_progress(console) as progress:
+            built = build_cohort(
+                name,
+                raw,
+                out,
+                said,
+                preprocessing=preprocessing,
+                pseudonymize=pseudonymize,
+                workers=workers,
+                progress=lambda _, done, total: progress(done, total),
+            )
+        print_build(built, console)
 
 
 @app.command()

@@ -1,8 +1,10 @@
 """Stage 1: raw images and tables become a checked cohort with an image cache."""
 
+from ._build import BuildReport, build_cohort, builders
 from ._cards import CohortCard, PublishedTask
 from ._cohort import Cohort, load_cohort, open_pixels
 from ._describe import describe
+from ._layouts import Planted, layout_names, make_layout
 from ._metadata import film_metadata
 from ._packs import Pixels
 from ._phantom import make_phantom
@@ -12,19 +14,25 @@ from ._spec import CohortSpec, TaskSpec
 from ._tasks import Task
 
 __all__ = [
+    "BuildReport",
     "Cohort",
     "CohortCard",
     "CohortSpec",
     "Pixels",
+    "Planted",
     "Preprocessing",
     "PublishedTask",
     "Task",
     "TaskSpec",
+    "build_cohort",
+    "builders",
     "cohort_cards",
     "cohort_places",
     "describe",
     "film_metadata",
+    "layout_names",
     "load_cohort",
+    "make_layout",
     "make_phantom",
     "open_pixels",
     "places_file",

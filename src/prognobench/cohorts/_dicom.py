@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import struct
 import warnings
 from collections.abc import Collection, Iterable, Mapping
@@ -189,6 +190,40 @@ def parse_date(text: str) -> dt.date | None:
         return dt.date(int(text[:4]), int(text[4:6]), int(text[6:])) if len(text) == 8 and text.isdigit() else None
     except ValueError:
         return None
+
+
+_VIEWS = {"AP": "AP", "PA": "PA", "LL": "LATERAL", "RL": "LATERAL", "LAT": "LATERAL", "LATERAL": "LATERAL"}
+
+
+def projection(header: Header) -> str:
+    """Return `AP`, `PA` or `LATERAL`, or an empty text where the header does not tell.
+
+    The ViewPosition counts; without it the words of the series' description, then of the study's, where they name one
+    projection only.
+    """
+    if header["ViewPosition"]:
+        return _VIEWS.get(header["ViewPosition"].upper(), header["ViewPosition"].upper())
+    for keyword in ("SeriesDescription", "StudyDescription"):
+        words = re.findall(r"[A-Z]+", header[keyword].upper())
+        named = {_VIEWS[word] for word in words if word in _VIEWS and word not in ("LL", "RL")}
+        if len(named) == 1:
+            return named.pop()
+    return ""
+
+
+def age_in_years(text: str) -> str:
+    """Return a DICOM age such as `045Y` or `006M` in years; another text stays as it is.
+
+    Examples
+    --------
+    >>> age_in_years("045Y"), age_in_years("006M"), age_in_years("old")
+    ('45', '0.5', 'old')
+    """
+    match = re.fullmatch(r"(\d{1,4})([YMWD])", text.upper())
+    if match is None:
+        return text
+    years = int(match[1]) / {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}[match[2]]
+    return f"{years:.2f}".rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def make_phantom(
     InputError
         With every argument that is out of range, or when `out` is a file or a folder that is not empty.
     """
-    _refuse_bad_place(out)
+    refuse_bad_place(out)
     _refuse_bad_name(name)
     films = draw_table(
         patients,
@@ -282,7 +282,8 @@ def _choose_views(drawn: Sequence[_Patient], ill: NDArray[np.bool_], confound: f
     return portable
 
 
-def _refuse_bad_place(out: Path) -> None:
+def refuse_bad_place(out: Path) -> None:
+    """Raise InputError where a phantom would overwrite something."""
     problems = Problems()
     if out.is_dir():
         if any(out.iterdir()):

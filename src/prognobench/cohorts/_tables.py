@@ -23,6 +23,7 @@ class Table:
     cells: tuple[tuple[str, ...], ...]
     rows: tuple[int, ...]
     ragged: int  # how many rows were left out because their cells do not fit the header
+    header: int = 1  # the row of the header
 
     def column(self, name: str) -> list[str]:
         """Return the texts of one column, in the order of the rows."""
@@ -68,7 +69,7 @@ def read_table(path: Path, problems: Problems, *, sheet: str | None = None, head
             what = f"the row has {len(cells)} cells, the header has {len(names)}"
             problems.add(path, what, "Give each column one cell and put cells that hold the separator in quotes", line)
     lines, cells_of = tuple(line for line, _ in whole), tuple(cells for _, cells in whole)
-    return Table(path, tuple(names), cells_of, lines, len(body) - len(whole))
+    return Table(path, tuple(names), cells_of, lines, len(body) - len(whole), first_line)
 
 
 def table_suffixes() -> tuple[str, ...]:

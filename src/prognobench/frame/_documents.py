@@ -88,6 +88,15 @@ def parse_document(
         raise _explain(error, where, schema, lines, arguments) from None
 
 
+def parse_options(schema: type[AnyDocument], options: Mapping[str, Any] | Sequence[str]) -> AnyDocument:
+    """Read `key=value` texts, or a mapping, as `schema`; raises InputError with every problem of them."""
+    data = dict(options) if isinstance(options, Mapping) else apply_overrides({}, options)
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        raise _explain(error, "options", schema, {}, {}) from None
+
+
 def document_lines(text: str, where: str) -> dict[Location, int]:
     """Return the row, from 1, of every key and item of YAML text; raises InputError where it is none.
 

@@ -1,5 +1,6 @@
 """From numbers to what people read: tables and listings, and later figures and the report."""
 
+from ._builds import print_build
 from ._listings import (
     print_cohort,
     print_findings,
@@ -25,6 +26,7 @@ __all__ = [
     "StudyTables",
     "film_progress",
     "plain",
+    "print_build",
     "print_cohort",
     "print_findings",
     "print_matrix",

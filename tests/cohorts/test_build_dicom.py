@@ -1,0 +1,338 @@
+"""A team's own DICOM files and table become a cohort; what does not fit is named and takes nothing else with it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pydicom
+import pytest
+from PIL import Image
+
+from prognobench.cohorts import build_cohort, load_cohort, make_layout
+from prognobench.cohorts._dicom import ALLOWED_TAGS
+from prognobench.cohorts._phantom import draw_table, render_film
+from prognobench.cohorts._phantom_layouts._objects import film_object, save_object
+from prognobench.frame import InputError
+
+ICU = {"icu": {"label": "went_icu", "positive": "yes", "negative": "no"}}
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raw") / "raw"
+    return folder, make_layout("dicom", folder, 10, 3, size=96)
+
+
+def build(raw: Path, out: Path, preprocessing="standard", pseudonymize=False, **options):
+    said = {"table": str(raw / "outcomes.xlsx"), "center": "hospital", "tasks": ICU} | options
+    said = {key: value for key, value in said.items() if value is not None}
+    return build_cohort("dicom", raw, out, said, preprocessing=preprocessing, pseudonymize=pseudonymize, workers=1)
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "labels.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def reasons(report) -> dict[str, int]:
+    return {what: count for (_, what), count in report.reasons.items()}
+
+
+def test_the_cohort_holds_exactly_what_was_planted(planted, tmp_path):
+    raw, there = planted
+    report = build(raw, tmp_path / "out")
+    assert {task.task: (task.films, task.patients, task.positive) for task in report.tasks} == there.tasks
+    assert reasons(report) == there.left_out
+    assert len(report.burned_in) == 1
+    cohort = load_cohort(report.path)
+    task = cohort.task("icu")
+    assert (len(task.rows), task.rows["patient"].nunique(), int(task.rows["label"].sum())) == there.tasks["icu"]
+    assert sorted(cohort.films["center"].unique()) == ["east", "north", "south"]
+    about = json.loads((tmp_path / "out" / "build.json").read_text(encoding="utf-8"))
+    assert about["preprocessing"]["name"] == "standard"
+    assert about["libraries"]["pydicom"] == pydicom.__version__
+
+
+def test_the_films_are_those_of_the_phantom(planted, tmp_path):
+    """Whatever the syntax, sign, photometric interpretation and rescale, the picture is the one that was drawn."""
+    raw, _ = planted
+    build(raw, tmp_path / "out")
+    drawn = {(film.patient, str(film.day)): film for film in draw_table(10, 3, size=96)}
+    first = {patient: min(film.day for key, film in drawn.items() if key[0] == patient) for patient, _ in drawn}
+    compared = 0
+    for row in rows(tmp_path / "out"):
+        film = drawn[row["patient"], str(int(row["day"]) + first[row["patient"]])]
+        assert (row["view"], row["sex"], row["age"]) == (film.view, film.sex, str(film.age))
+        levels = render_film(film, 3, size=96).astype(float)
+        kept = np.asarray(Image.open(tmp_path / "out" / "images" / row["image"])) / 65535
+        expected = (levels - levels.min()) / np.ptp(levels)
+        if np.abs(kept - expected).max() < 2e-5:
+            compared += 1
+        else:  # a window shows less of the range
+            inner = (kept > 0) & (kept < 1)
+            assert np.corrcoef(kept[inner], expected[inner])[0, 1] > 0.9999
+    assert compared > len(drawn) / 2
+
+
+def test_only_listed_tags_leave_the_files(planted, tmp_path):
+    raw, _ = planted
+    build(raw, tmp_path / "out")
+    text = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert b"SYNTHETIC^PHANTOM" not in text
+    assert b"XR CHEST" not in text
+    with pytest.raises(InputError, match="'PatientName' may not leave the files"):
+        build(raw, tmp_path / "other", tags=["PatientName"])
+    assert not {tag for tag in ALLOWED_TAGS if "Name" in tag and tag != "ManufacturerModelName"}
+    assert not {tag for tag in ALLOWED_TAGS if "Date" in tag or "UID" in tag or tag.endswith("ID")}
+
+
+def test_pseudonyms_replace_every_identifier(planted, tmp_path):
+    raw, there = planted
+    report = build(raw, tmp_path / "out", pseudonymize=True)
+    assert reasons(report) == there.left_out
+    folder = tmp_path / "out"
+    text = " ".join(path.read_text("utf-8") for path in folder.iterdir() if path.is_file())
+    text += " ".join(path.name for path in folder.rglob("*"))
+    for film in draw_table(10, 3, size=96):
+        assert film.patient not in text
+    for path in raw.glob("*/p0*/*.dcm"):
+        assert path.name not in text
+        assert str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID) not in text
+    assert "severity" not in rows(folder)[0]  # what no option names may say who it is
+    again = build(raw, tmp_path / "again", pseudonymize=True)
+    assert (again.path.parent / "labels.csv").read_bytes() == (folder / "labels.csv").read_bytes()
+
+
+@pytest.mark.parametrize("spelling", ["path", "name", "stem"])
+def test_a_table_joins_by_study_or_by_file(planted, tmp_path, spelling):
+    raw = Path(shutil.copytree(planted[0], tmp_path / "raw"))
+    book = openpyxl.Workbook()
+    book.active.append(["file", "StudyInstanceUID", "went_icu", "hospital", "image"])
+    for place, path in enumerate(sorted(raw.glob("*/p0*/*.dcm"))):
+        path = path.rename(path.with_name(f"Äpfel {place}.dcm"))
+        told = {"path": path.relative_to(raw).as_posix(), "name": path.name, "stem": path.stem}[spelling]
+        study = str(pydicom.dcmread(path, stop_before_pixels=True).StudyInstanceUID)
+        # A Mac writes an accent as a sign of its own.
+        book.active.append([unicodedata.normalize("NFD", told), study, "yes" if place % 2 else "no", "north", "x"])
+    book.save(raw / "outcomes.xlsx")
+    by_file = build(raw, tmp_path / "by_file", match="file", column="file")
+    by_study = build(raw, tmp_path / "by_study", match="study")
+    assert by_study.films == by_file.films == planted[1].tasks["icu"][0]
+    labels = {row["image"]: row["went_icu"] for row in rows(tmp_path / "by_file")}
+    assert labels == {row["image"]: row["went_icu"] for row in rows(tmp_path / "by_study")}
+    assert {row["table_image"] for row in rows(tmp_path / "by_file")} == {"x"}
+
+
+# Each spoils a copy of the raw folder and says what is left out, and with which words of the remedy.
+def truncated(raw: Path) -> None:
+    path = first(raw)
+    path.write_bytes(path.read_bytes()[:-3000])
+
+
+def without_pixels(raw: Path) -> None:
+    dataset = pydicom.dcmread(first(raw))
+    del dataset.PixelData
+    dataset.save_as(first(raw))
+
+
+def unknown_syntax(raw: Path) -> None:
+    dataset = pydicom.dcmread(first(raw))
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
+    dataset.PixelData = pydicom.encaps.encapsulate([b"\0" * 64])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(first(raw))
+
+
+def bomb(raw: Path) -> None:
+    dataset = pydicom.dcmread(first(raw))
+    dataset.Rows = dataset.Columns = 65000
+    dataset.save_as(first(raw))
+
+
+def constant(raw: Path) -> None:
+    dataset = pydicom.dcmread(first(raw))
+    dataset.PixelData = b"\7" * len(dataset.PixelData)
+    dataset.save_as(first(raw))
+
+
+def link_out(raw: Path) -> None:
+    outside = raw.parent / "outside.dcm"
+    shutil.move(first(raw), outside)
+    first(raw).symlink_to(outside)
+
+
+def folder_link_out(raw: Path) -> None:
+    outside = raw.parent / "elsewhere"
+    shutil.move(first(raw).parent, outside)
+    first(raw).parent.symlink_to(outside)
+
+
+def not_dicom(raw: Path) -> None:
+    first(raw).write_bytes(b"no film")
+
+
+def copy(raw: Path) -> None:
+    shutil.copy(first(raw), raw / "again.dcm")
+
+
+def without_patient(raw: Path) -> None:
+    dataset = pydicom.dcmread(first(raw))
+    dataset.PatientID = ""
+    dataset.save_as(first(raw))
+
+
+def dates(raw: Path) -> None:
+    dataset = pydicom.dcmread(first(raw))
+    dataset.StudyDate, dataset.AcquisitionDate = "20210101", "20200101"
+    dataset.save_as(first(raw))
+
+
+def first(raw: Path) -> Path:
+    """A film of a patient who has others; it is written without compression."""
+    return raw / "ward 3" / "p0000" / "film 1.dcm"
+
+
+SPOILED = {
+    "truncated": (truncated, "truncated", "Copy the file again", -1),
+    "missing pixel data": (without_pixels, "no pixel data", "Copy the file again", -1),
+    "unsupported transfer syntax": (unknown_syntax, "transfer syntax is here: MPEG2", "prognobench[dicom]", -1),
+    "decompression bomb": (bomb, "65000 × 65000 pixels", "Export", -1),
+    "constant": (constant, "one gray value", "Export", -1),
+    "link out of the tree": (link_out, "symbolic link leads out of the folder", "Copy", -1),
+    "linked folder out of the tree": (folder_link_out, "symbolic link leads out of the folder", "Copy", None),
+    "no DICOM": (not_dicom, "no whole DICOM file", "Copy", -1),
+    "same file twice": (copy, "same file again", "one is kept", 0),
+    "no patient": (without_patient, "no PatientID", "another key", -1),
+    "dates out of order": (dates, "dates out of order", "keep=[dates_out_of_order]", -1),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_bad_file_is_named_and_takes_no_other_with_it(planted, tmp_path, name):
+    raw = Path(shutil.copytree(planted[0], tmp_path / "raw"))
+    spoil, what, remedy, change = SPOILED[name]
+    assert first(raw).exists()
+    spoil(raw)
+    report = build(raw, tmp_path / "out")
+    (found,) = [one for one in report.left_out if what in one.fault.what]
+    assert remedy in found.fault.remedy
+    if change is not None:
+        assert report.films == planted[1].tasks["icu"][0] + change
+    kept = {path.name for path in (tmp_path / "out" / "images").iterdir()}
+    assert {row["image"] for row in rows(tmp_path / "out")} == kept
+    assert len(load_cohort(report.path).films) == report.films
+
+
+def edit(raw: Path, change) -> None:
+    book = openpyxl.load_workbook(raw / "outcomes.xlsx")
+    change(book)
+    book.save(raw / "outcomes.xlsx")
+
+
+REFUSED = {
+    # options, a change of the workbook, what is said, what to do
+    "missing sheet": ({"sheet": "Outcome"}, None, "no sheet 'Outcome'", "Known: Outcomes"),
+    "renamed column": (
+        {},
+        lambda book: book.active.cell(1, 3, "ICU"),
+        "no column 'went_icu'",
+        "Known: PatientID, hospital, ICU",
+    ),
+    "renamed key": ({}, lambda book: book.active.cell(1, 1, "MRN"), "which column holds the patient", "column=NAME"),
+    "a patient twice": (
+        {},
+        lambda book: book.active.append(["p0000", "south", "maybe", 0]),
+        "same as in row 2, and other cells differ",
+        "one row for each",
+    ),
+    "empty key": ({}, lambda book: book.active.cell(3, 1, "").font, "'PatientID' is empty", "remove the row"),
+    "no row fits": ({"column": "severity"}, None, "no row in the table", "Add the row"),
+    "unknown option": ({"tabel": "x"}, None, "unknown key 'tabel'", "Did you mean 'table'"),
+    "no task": ({"tasks": None}, None, "'tasks' is missing", "Add"),
+    "no table": ({"table": "outcomes.doc"}, None, "only tables that end in", "CSV"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_table_or_option_that_does_not_fit_stops_the_build(planted, tmp_path, name):
+    raw = Path(shutil.copytree(planted[0], tmp_path / "raw"))
+    options, change, what, remedy = REFUSED[name]
+    if change is not None:
+        edit(raw, change)
+    with pytest.raises(InputError) as caught:
+        build(raw, tmp_path / "out", **options)
+    assert any(what in problem.what and remedy in problem.remedy for problem in caught.value.problems), caught.value
+    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_film_without_row_and_a_row_without_film_are_both_named(planted, tmp_path):
+    raw = Path(shutil.copytree(planted[0], tmp_path / "raw"))
+    edit(raw, lambda book: book.active.cell(2, 1, "unknown"))
+    report = build(raw, tmp_path / "out")
+    left_out = Counter((one.kind, one.source, one.fault.what) for one in report.left_out)
+    assert left_out["row", "unknown", "a row without film"] == 1
+    films = [path.relative_to(raw).as_posix() for path in first(raw).parent.glob("*.dcm")]
+    assert all(left_out["film", film, "a film whose patient has no row in the table"] == 1 for film in films)
+
+
+def test_a_dataset_of_secondary_captures_can_be_asked_for(tmp_path):
+    storage = pydicom.uid.SecondaryCaptureImageStorage
+    for number in range(4):
+        levels = np.random.default_rng(number).integers(0, 255, (70, 80), dtype=np.uint8)
+        film = film_object(levels, (f"p{number}", "s", "r", "i"), SOPClassUID=storage, Modality="OT")
+        save_object(film, tmp_path / "raw" / f"{number}.dcm")
+    (tmp_path / "outcomes.csv").write_text("patient,went_icu\np0,yes\np1,no\np2,yes\np3,no\n")
+    said = {"table": str(tmp_path / "outcomes.csv"), "center": None}
+    with pytest.raises(InputError, match="no film is left: 4 × secondary capture"):
+        build(tmp_path / "raw", tmp_path / "out", **said)
+    assert build(tmp_path / "raw", tmp_path / "out", **said, keep="secondary_capture").films == 4
+
+
+def test_a_box_of_the_table_crops_the_films(planted, tmp_path):
+    raw = Path(shutil.copytree(planted[0], tmp_path / "raw"))
+
+    def add_box(book) -> None:
+        for row, cells in enumerate(book.active.iter_rows(), start=1):
+            for place, value in enumerate(["left", "top", "right", "bottom"] if row == 1 else [10, 20, 70, 90]):
+                book.active.cell(row, 5 + place, value)
+            del cells
+
+    edit(raw, add_box)
+    recipe = "name: lungs\nsteps: [{step: crop}, {step: minmax}]\n"
+    (tmp_path / "lungs.yaml").write_text(recipe)
+    report = build(raw, tmp_path / "out", preprocessing=str(tmp_path / "lungs.yaml"))
+    sizes = {Image.open(path).size for path in (report.path.parent / "images").iterdir()}
+    assert sizes == {(60, 70)}
+
+
+def test_the_folder_is_whole_or_not_there(planted, tmp_path):
+    raw, _ = planted
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep")
+    with pytest.raises(InputError, match="the folder is not empty"):
+        build(raw, tmp_path / "full")
+    with pytest.raises(InputError, match="lies in that of the raw files"):
+        build(raw, raw / "out")
+    with pytest.raises(InputError, match="not a folder"):
+        build(tmp_path / "nowhere", tmp_path / "out", table=str(raw / "outcomes.xlsx"))
+    with pytest.raises(InputError, match="Did you mean 'dicom'"):
+        build_cohort("dicoms", raw, tmp_path / "out")
+
+
+def test_several_processes_make_the_same_folder(planted, tmp_path):
+    raw, _ = planted
+    build(raw, tmp_path / "one")
+    said = {"table": str(raw / "outcomes.xlsx"), "center": "hospital", "tasks": ICU}
+    build_cohort("dicom", raw, tmp_path / "two", said, workers=2)
+    one, two = tmp_path / "one", tmp_path / "two"
+    names = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(two) for path in two.rglob("*") if path.is_file())
+    assert all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
