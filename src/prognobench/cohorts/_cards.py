@@ -6,6 +6,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+NOT_YET_RUN = (
+    "The builder follows public descriptions of the raw files. It is tested on synthetic files of that layout and has "
+    "not yet run on the published files themselves."
+)
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -67,6 +71,8 @@ class CohortCard(BaseModel):
         Its tasks with the published counts.
     counts_from
         Where the counts were read.
+    decisions
+        What the publications leave open, and what `cohort build` does about it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +84,7 @@ class CohortCard(BaseModel):
     license: str
     tasks: tuple[PublishedTask, ...]
     counts_from: str
+    decisions: tuple[str, ...] = ()
 
     def task(self, name: str) -> PublishedTask | None:
         """Return a task by its name or alias, or None."""

@@ -62,6 +62,7 @@ _FOR_PROCESSING = ("1.2.840.10008.5.1.4.1.1.1.1.1",)
 # JPEG 2000 has decoders of several makers; this one is always the same.
 _PREFERRED = {"1.2.840.10008.1.2.4.90": "pylibjpeg", "1.2.840.10008.1.2.4.91": "pylibjpeg"}
 _PIXELS = b"\xe0\x7f\x10\x00"  # the tag of the pixel data, little-endian
+_UNDATED = "99999999"
 _COPY = "Copy the file again from its source"
 _WINDOW = "Correct the file, or choose a preprocessing with `contrast: stored`"
 
@@ -91,10 +92,10 @@ class Header:
 
     @property
     def order(self) -> tuple[str, str, int, str]:
-        """What films of one patient are sorted by: day, time, number in the series, name."""
+        """What films of one patient are sorted by: day, time, number in the series, name; undated ones come last."""
         time = self["AcquisitionTime"] if self["AcquisitionDate"] else self["StudyTime"]
         number = self["InstanceNumber"]
-        return self.date, time, int(number) if number.lstrip("+-").isdigit() else 0, self.source
+        return self.date or _UNDATED, time, int(number) if number.lstrip("+-").isdigit() else 0, self.source
 
 
 def require_pydicom() -> Any:

@@ -46,7 +46,7 @@ def make_layout(layout: str, out: Path, patients: int = 120, seed: int = 0, **ar
     out
         Folder to make; it may exist if it is empty. It appears whole or not at all.
     patients, seed, arguments
-        As `make_phantom` takes them.
+        As `make_phantom` takes them; AIforCOVID always has six centers and a film a patient.
 
     Returns
     -------
@@ -63,6 +63,7 @@ def make_layout(layout: str, out: Path, patients: int = 120, seed: int = 0, **ar
         raise InputError([Problem("argument 'layout'", what, nearest(layout, ["table", *layout_names()]))])
     require_pydicom()
     refuse_bad_place(out)
-    films = draw_table(patients, seed, **arguments)
+    kind = _layouts()[layout]
+    films = draw_table(patients, seed, **(arguments | kind.arguments))
     with folder_in_one_step(out) as draft:
-        return _layouts()[layout].write(Drawing(films, seed, arguments.get("size", 320)), draft)
+        return kind.write(Drawing(films, seed, arguments.get("size", 320)), draft)

@@ -19,16 +19,16 @@ def print_build(report: BuildReport, console: Console) -> None:
     counts = {"films": 0, "patients": 1, "positive films": 2}
     published = any(task.published for task in report.tasks)
     table = Table("task", box=None, pad_edge=False, header_style="bold")
-    for count in counts:
-        table.add_column(count, justify="right")
+    for name in counts:
+        table.add_column(name, justify="right")
         if published:
             table.add_column("published", justify="right")
     for task in report.tasks:
         cells = []
-        for count, built in zip(counts.values(), (task.films, task.patients, task.positive), strict=True):
+        for place, built in zip(counts.values(), (task.films, task.patients, task.positive), strict=True):
             cells.append(str(built))
             if published:
-                cells.append("" if task.published is None else str(task.published[count]))
+                cells.append("" if task.published is None else str(task.published[place]))
         table.add_row(plain(task.task), *cells)
     console.print(table)
     for (kind, reason), count in report.reasons.items():

@@ -70,11 +70,19 @@ class Made:
     height: int
 
 
-def film_name(text: str) -> str:
-    """Return a text as the name of a file, or a hash of it where it is none that every system takes."""
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", text):
-        return text
-    return sha256_bytes(os.fsencode(text))[:24]
+def film_name(text: str, used: set[str]) -> str:
+    """Return what a film is called, and note it as used.
+
+    It is `text` where that is a name that every system takes, else a hash of it; a second film of one name gets a
+    number behind it.
+    """
+    name = text if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", text) else sha256_bytes(os.fsencode(text))[:24]
+    number, found = 1, name
+    while found.casefold() in used:
+        number += 1
+        found = f"{name}-{number}"
+    used.add(found.casefold())
+    return found
 
 
 Settle = Callable[[Sequence[Made]], tuple[list[RawFilm], list[LeftOut]]]
@@ -137,32 +145,50 @@ class Raw:
     workers: int = 1
     progress: Progress | None = None
 
-    def find(self, *names: str) -> Path:
-        """Return the one file below the folder that has one of these names, whatever the case of its letters.
+    def find(self, expected: str, matches: Callable[[str], bool]) -> Path:
+        """Return the one file below the folder whose name fits.
+
+        Parameters
+        ----------
+        expected
+            Its usual name, to be told where it is not there.
+        matches
+            Tells of a file's name whether it fits.
 
         Raises
         ------
         InputError
             There is none, or there are several; what was expected and found is told.
         """
-        found = self.find_all(*names)
+        found = self.find_all(matches)
         if len(found) == 1:
             return found[0]
-        expected = " or ".join(f"'{name}'" for name in names)
-        there = ", ".join(sorted(path.name for path in self.folder.iterdir())[:10]) or "nothing"
-        what = (
-            f"expected the file {expected}; the folder holds {there}"
-            if not found
-            else f"{expected} is there {len(found)} times: {', '.join(str(path) for path in found)}"
-        )
-        remedy = "Give the folder as it was published" if not found else "Keep one of them"
-        raise InputError([Problem(str(self.folder), what, remedy)])
+        raise misfit(self.folder, f"one file such as '{expected}'", [path.name for path in found])
 
-    def find_all(self, *names: str) -> list[Path]:
-        """Return every file below the folder that has one of these names, sorted."""
-        wanted = {name.casefold() for name in names}
-        paths = (path for path in self.folder.rglob("*") if path.name.casefold() in wanted)
+    def find_all(self, matches: Callable[[str], bool]) -> list[Path]:
+        """Return every file below the folder whose name fits, sorted; spreadsheet programs' lock files do not."""
+        paths = (path for path in self.folder.rglob("*") if matches(path.name))
         return sorted(path for path in paths if path.is_file() and not path.name.startswith(("~$", "._")))
+
+
+def misfit(folder: Path, expected: str, found: Sequence[str] = ()) -> InputError:
+    """Return the error of a layout that does not fit: what was expected, and what is there."""
+    there = [*found] or sorted(path.name for path in folder.iterdir())
+    listed = ", ".join(f"'{name}'" for name in there[:10]) or "nothing"
+    more = f" and {len(there) - 10} more" if len(there) > 10 else ""
+    what = f"the layout does not fit: expected {expected}; found {listed}{more}"
+    return InputError([Problem(str(folder), what, "Give the folder as it was published; docs/ says how to get it")])
+
+
+def plain_name(text: str) -> str:
+    """Return what two spellings of a name share: letters and digits in lower case, without what is in parentheses.
+
+    Examples
+    --------
+    >>> plain_name("ICU Admit (Y/N)"), plain_name("PositivityAtAdmission") == plain_name("Positivity at admission")
+    ('icuadmit', True)
+    """
+    return re.sub(r"[\W_]+", "", re.sub(r"\(.*?\)", "", text)).casefold()
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from prognobench.frame import Document, Problems, nearest, sha256_file
+from prognobench.frame import Document, Problems, nearest
 
-from .._dicom import ALLOWED_TAGS, Header, Keep, age_in_years, parse_date, passed_over, projection
-from .._dicom_tree import read_tree, walk
+from .._dicom import ALLOWED_TAGS, Header, Keep, age_in_years, parse_date, projection
 from .._films import Fault
 from .._spec import ColumnNames, Name, TaskSpec, Text
 from .._tables import Table, read_table
 from ._builder import Builder, LeftOut, Raw, RawFilm, Selection, film_name
+from ._sources import radiographs
 
 _TAGS = (
     "Modality", "PatientSex", "PatientAge", "PhotometricInterpretation", "BitsStored", "BodyPartExamined",
@@ -81,17 +81,7 @@ def select(raw: Raw, options: DicomOptions) -> Selection:
     rows = _rows_by_key(table, key, problems)
     problems.raise_if_any()
 
-    sources, links = walk(raw.folder)
-    tree = read_tree(raw.folder, sources, raw.workers, raw.progress)
-    left_out = [LeftOut(source, fault) for source, fault in (*links, *tree.faults)]
-    headers = []
-    for header in tree.headers:
-        fault = passed_over(header, options.modalities, options.keep)
-        if fault is None:
-            headers.append(header)
-        else:
-            left_out.append(LeftOut(header.source, fault))
-    headers = list(_without_copies(raw.folder, headers, left_out))
+    headers, left_out = radiographs(raw, options.modalities, options.keep)
     joined, orphans = _join(headers, rows, options, left_out)
     left_out += [
         LeftOut(text, Fault("a row without film", "Check the spelling, such as leading zeros"), "row")
@@ -148,25 +138,6 @@ def _rows_by_key(table: Table, key: str, problems: Problems) -> dict[str, dict[s
             rows[text] = dict(zip(table.columns, cells, strict=True))
             first.setdefault(text, number)
     return rows
-
-
-def _without_copies(root: Path, headers: Sequence[Header], left_out: list[LeftOut]) -> Iterator[Header]:
-    """Leave out what is the same file under two names; other files that share an identifier are told apart by bytes."""
-    by_uid: dict[str, list[Header]] = {}
-    for header in headers:
-        by_uid.setdefault(header["SOPInstanceUID"], []).append(header)
-    copies = set()
-    for uid, same in by_uid.items():
-        if uid and len(same) > 1:
-            seen: set[str] = set()
-            for header in same:
-                content = sha256_file(root / header.source)
-                if content in seen:
-                    copies.add(header.source)
-                    fault = Fault("the same file again under another name", "Nothing is to be done: one is kept")
-                    left_out.append(LeftOut(header.source, fault))
-                seen.add(content)
-    yield from (header for header in headers if header.source not in copies)
 
 
 def _join(
@@ -253,10 +224,7 @@ def _films(
         cells |= {columns[f"table.{column}"]: text for column, text in row.items() if f"table.{column}" in columns}
         # The whole row is at hand for a box, whatever of it is kept.
         cells = {column: text for column, text in row.items() if column not in cells} | cells
-        name = film_name(header["SOPInstanceUID"] or header.source)
-        while name in used:
-            name += "-again"
-        used.add(name)
+        name = film_name(header["SOPInstanceUID"] or header.source, used)
         yield RawFilm(header.source, name, patient, cells, header.order)
 
 

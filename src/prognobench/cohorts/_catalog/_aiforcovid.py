@@ -37,5 +37,10 @@ CARDS = (
         ),
         counts_from="Ruffini et al., arXiv 2506.18434 (authors' README); hospitals: the first author's public code of "
         "MICCAI 2024",
+        decisions=(
+            "All films with a row are used. Ten of them are left out by a public script of the authors, and the "
+            "paper counts 1585 (`rejected`).",
+            "The older spelling LIEVE counts as MILD.",
+        ),
     ),
 )

@@ -20,5 +20,12 @@ CARDS = (
             ),
         ),
         counts_from="Ruffini et al., arXiv 2506.18434 (authors' README): 389 films of 150 patients, 63 % and 37 %",
+        decisions=(
+            "How films are named and stored is not published; here a film is an image whose name begins with the "
+            "ID of a patient, or that lies in a folder of that name.",
+            "Of several rows of a patient the first cell that is not empty counts; a patient with two outcomes is"
+            " left out.",
+            "Death is the positive class.",
+        ),
     ),
 )

@@ -19,5 +19,12 @@ CARDS = (
             ),
         ),
         counts_from="Ruffini et al., arXiv 2506.18434 (authors' README): 99 films, 71 % and 29 %",
+        decisions=(
+            "Which film of a patient the paper took is not published; here it is the earliest frontal radiograph "
+            "(`films`).",
+            "The paper has 99 of the 105 patients, and nothing says which; here every patient with a frontal "
+            "radiograph and an ICU Admit cell counts.",
+            "ICU admission (Y) is the positive class.",
+        ),
     ),
 )

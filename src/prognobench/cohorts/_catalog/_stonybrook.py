@@ -27,5 +27,13 @@ CARDS = (
         ),
         counts_from="Ruffini et al., arXiv 2506.18434 (authors' README): 1365 patients, 87 % and 13 %; 13,639 films, "
         "64 % and 36 %",
+        decisions=(
+            "Which film of a patient NY_small takes is not published; here it is the earliest frontal one that is"
+            " no copy.",
+            "NY_all has all of those; how the paper comes to 13,639 is not published.",
+            "Copies are told by ReferencedImageSequence or SourceImageSequence, and by a series that is described"
+            " as enhanced, contrast or processed (`derived`).",
+            "NY_icu and NY_all_icu, the ICU tasks of the same films, are none of the six tasks of the paper.",
+        ),
     ),
 )

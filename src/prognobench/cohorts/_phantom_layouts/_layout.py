@@ -44,10 +44,15 @@ class Drawing:
     films: Sequence[PhantomFilm]
     seed: int
     size: int
+    _last: dict[PhantomFilm, Any] = field(default_factory=dict, repr=False)
 
     def levels(self, film: PhantomFilm) -> Any:
         """Draw a film: integers of shape (size, width)."""
-        return render_film(film, self.seed, size=self.size)
+        # Copies of a film are written after it, so the last one is all that need be kept.
+        if film not in self._last:
+            self._last.clear()
+            self._last[film] = render_film(film, self.seed, size=self.size)
+        return self._last[film].copy()
 
     def date(self, film: PhantomFilm) -> str:
         """Return the day of a film as DICOM writes it."""
@@ -56,10 +61,11 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Layout:
-    """One layout: its name, and what writes a drawing into an empty folder."""
+    """One layout: its name, what writes a drawing into an empty folder, and how the films must be drawn for it."""
 
     name: str
     write: Callable[[Drawing, Path], Planted]
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 def write_workbook(path: Path, sheets: dict[str, Iterable[Sequence[Any]]]) -> None:

@@ -42,6 +42,20 @@ def _read(path: Path, place: Place, problems: Problems) -> Records | None:
         return None
 
 
+def sheet_names(path: Path) -> list[str]:
+    """Return the names of the sheets of a workbook; none where it is no whole one."""
+    import openpyxl
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True)
+    except Exception:  # whoever reads the table next says what is wrong
+        return []
+    try:
+        return [sheet.title for sheet in book.worksheets]
+    finally:
+        book.close()
+
+
 def _sheet(path: Path, book: Any, place: Place, problems: Problems) -> str | None:
     names = [sheet.title for sheet in book.worksheets]
     if place.sheet is not None and place.sheet not in names:

@@ -1,0 +1,168 @@
+"""What several builders do with tables and DICOM trees."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from prognobench.frame import InputError, Problems, nearest, sha256_file
+
+from .._dicom import Header, Keep, passed_over, projection
+from .._dicom_tree import read_tree, walk
+from .._films import Fault
+from .._table_formats._workbook import sheet_names
+from .._tables import Table, read_table
+from ._builder import LeftOut, Made, Raw, RawFilm, misfit, plain_name
+
+IMAGE_SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+
+def radiographs(
+    raw: Raw, modalities: Collection[str] = ("CR", "DX"), keep: Collection[Keep] = ()
+) -> tuple[list[Header], list[LeftOut]]:
+    """Return the headers of the films of a DICOM tree, and what else it holds, by name."""
+    sources, links = walk(raw.folder)
+    tree = read_tree(raw.folder, sources, raw.workers, raw.progress)
+    left_out = [LeftOut(source, fault) for source, fault in (*links, *tree.faults)]
+    headers = []
+    for header in tree.headers:
+        fault = passed_over(header, modalities, keep)
+        if fault is None:
+            headers.append(header)
+        else:
+            left_out.append(LeftOut(header.source, fault))
+    return list(_without_copies(raw.folder, headers, left_out)), left_out
+
+
+def _without_copies(root: Path, headers: Sequence[Header], left_out: list[LeftOut]) -> Iterator[Header]:
+    """Leave out what is the same file under two names; other files that share an identifier are told apart by bytes."""
+    by_uid: dict[str, list[Header]] = {}
+    for header in headers:
+        by_uid.setdefault(header["SOPInstanceUID"], []).append(header)
+    copies = set()
+    for uid, same in by_uid.items():
+        if uid and len(same) > 1:
+            seen: set[str] = set()
+            for header in same:
+                content = sha256_file(root / header.source)
+                if content in seen:
+                    copies.add(header.source)
+                    fault = Fault("the same file again under another name", "Nothing is to be done: one is kept")
+                    left_out.append(LeftOut(header.source, fault))
+                seen.add(content)
+    yield from (header for header in headers if header.source not in copies)
+
+
+def without_laterals(headers: Sequence[Header], left_out: list[LeftOut]) -> list[Header]:
+    """Return the frontal films; a film that does not tell its projection counts as frontal."""
+    kept = []
+    for header in headers:
+        if projection(header) == "LATERAL":
+            left_out.append(LeftOut(header.source, Fault("a lateral film", "Say laterals=keep to have it")))
+        else:
+            kept.append(header)
+    return kept
+
+
+def image_files(raw: Raw, left_out: list[LeftOut]) -> list[str]:
+    """Return the files whose ending says that they are images, and note the links that are not followed."""
+    sources, links = walk(raw.folder)
+    left_out += [LeftOut(source, fault) for source, fault in links]
+    return [source for source in sources if PurePosixPath(source).suffix.lower() in IMAGE_SUFFIXES]
+
+
+def named_table(path: Path, names: Mapping[str, str], needed: Collection[str], **place: str | int | None) -> Table:
+    """Read a table whose columns are spelled in several ways, under the names that they have here.
+
+    Parameters
+    ----------
+    path
+        The file.
+    names
+        The name of a column by `plain_name` of its spellings; a column that is not listed keeps its own.
+    needed
+        Names that must be there.
+    place
+        `sheet` and `header`, as `read_table` takes them.
+
+    Raises
+    ------
+    InputError
+        With every fault of the table; a column that is missing is named with the nearest one.
+    """
+    problems = Problems()
+    table = read_table(path, problems, **place)  # type: ignore[arg-type]
+    if table is not None:
+        table = replace(table, columns=tuple(names.get(plain_name(column), column) for column in table.columns))
+        for column in needed:
+            if column not in table.columns:
+                what = f"the layout does not fit: expected the column '{column}'"
+                problems.add(path, what, nearest(column, table.columns), table.header)
+    problems.raise_if_any()
+    assert table is not None
+    return table
+
+
+def sheet_with(path: Path, names: Mapping[str, str], needed: Collection[str], header: int | None = None) -> str:
+    """Return the sheet of a workbook that has the columns that are needed.
+
+    Raises
+    ------
+    InputError
+        No sheet has them, or several do; the sheets are named with their columns.
+    """
+    fitting, found = [], []
+    sheets = sheet_names(path)
+    for sheet in sheets:
+        table = read_table(path, Problems(), sheet=sheet, header=header)
+        columns = () if table is None else tuple(names.get(plain_name(column), column) for column in table.columns)
+        if set(needed) <= set(columns):
+            fitting.append(sheet)
+        found.append(f"sheet {sheet}: {', '.join(columns[:12]) or 'no table'}")
+    if len(fitting) == 1:
+        return fitting[0]
+    if len(sheets) == 1:
+        return sheets[0]  # its missing columns are told when it is read
+    row = "" if header is None else f" in row {header}"
+    raise misfit(path, f"one sheet with the columns {', '.join(needed)}{row}", found)
+
+
+def rows_by_id(table: Table, column: str, left_out: list[LeftOut]) -> dict[str, dict[str, str]]:
+    """Return the rows of a table by an id; rows that contradict one another are left out, all of them."""
+    rows: dict[str, dict[str, str]] = {}
+    torn = set()
+    problems = Problems()
+    for number, cells in zip(table.rows, table.cells, strict=True):
+        row = dict(zip(table.columns, cells, strict=True))
+        name = row[column].strip()
+        if not name:
+            problems.add(table.path, f"the cell of '{column}' is empty", "Fill it in, or remove the row", number)
+        elif rows.setdefault(name, row) != row:
+            torn.add(name)
+    if len(problems) == len(table.rows):
+        raise InputError(problems)
+    left_out += [LeftOut(f"row {one.row}", Fault(one.what, one.remedy), "row") for one in problems]
+    for name in sorted(torn):
+        fault = Fault("two rows of one id that contradict one another", "Correct the table")
+        left_out.append(LeftOut(name, fault, "row"))
+        del rows[name]
+    return rows
+
+
+def first_of_each_patient(made: Sequence[Made]) -> tuple[list[RawFilm], list[LeftOut]]:
+    """Keep the earliest of each patient's films that could be made."""
+    first = earliest(made)
+    kept = [one.film for one in made if first[one.film.patient] is one]
+    fault = Fault("a later film of a patient of whom the first is used", "Say films=all to have it")
+    return kept, [LeftOut(one.film.source, fault) for one in made if first[one.film.patient] is not one]
+
+
+def earliest(made: Sequence[Made]) -> dict[str, Made]:
+    """Return the earliest film of each patient."""
+    first: dict[str, Made] = {}
+    for one in made:
+        other = first.setdefault(one.film.patient, one)
+        if one.film.order < other.film.order:
+            first[one.film.patient] = one
+    return first

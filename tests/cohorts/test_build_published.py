@@ -1,0 +1,307 @@
+"""The raw files of the four published cohorts, as the phantom writes them, become cohorts with exactly those films."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import openpyxl
+import pydicom
+import pytest
+
+from prognobench.cohorts import build_cohort, builders, cohort_cards, load_cohort, make_layout, task_names
+from prognobench.frame import InputError
+
+PUBLISHED = ["aiforcovid", "cocross", "covid19ar", "stonybrook"]
+
+
+@pytest.fixture(scope="module")
+def raws(tmp_path_factory):
+    """A raw folder of each, with what was planted."""
+    folder = tmp_path_factory.mktemp("published")
+    return {
+        name: (folder / name, make_layout(name, folder / name, 12 if name == "aiforcovid" else 7, 5, size=96))
+        for name in PUBLISHED
+    }
+
+
+def copied(raws, name: str, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(raws[name][0], tmp_path / "raw"))
+
+
+def build(name: str, raw: Path, out: Path, **options):
+    return build_cohort(name, raw, out, options, workers=1)
+
+
+def found(report) -> dict[str, tuple[int, int, int]]:
+    return {task.task: (task.films, task.patients, task.positive) for task in report.tasks}
+
+
+def reasons(report) -> dict[str, int]:
+    return {what: count for (_, what), count in report.reasons.items()}
+
+
+def rows(report) -> list[dict[str, str]]:
+    with (report.path.parent / "labels.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_counts_are_exactly_those_planted(raws, tmp_path, name):
+    raw, planted = raws[name]
+    report = build(name, raw, tmp_path / "out")
+    assert found(report) == planted.tasks
+    assert reasons(report) == planted.left_out
+    cohort = load_cohort(report.path)
+    for task, (films, patients, positive) in planted.tasks.items():
+        table = cohort.task(task).rows
+        assert (len(table), table["patient"].nunique(), int(table["label"].sum())) == (films, patients, positive), task
+        assert 0 < positive < films
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_tasks_have_their_names_and_stand_beside_the_published_counts(raws, tmp_path, name):
+    report = build(name, raws[name][0], tmp_path / "out")
+    card = cohort_cards()[name]
+    built = [task.task for task in report.tasks]
+    assert [task.name for task in card.tasks] == [task for task in built if not task.endswith("icu")]
+    assert task_names(name, [task.name for task in card.tasks]) == [task.name for task in card.tasks]
+    for task in report.tasks:
+        published = card.task(task.task)
+        if published is not None:
+            assert task.published[0] == sum(count.films for count in (*published.negative, *published.positive))
+    assert any("has not yet run on the published files" in note for note in report.notes)
+    assert set(card.decisions) <= set(report.notes)
+
+
+def test_every_published_cohort_has_a_builder_and_no_other_is_there():
+    assert set(builders()) == {"dicom", *cohort_cards()}
+
+
+def test_aiforcovid_has_six_centers_and_a_film_a_patient(raws, tmp_path):
+    report = build("aiforcovid", raws["aiforcovid"][0], tmp_path / "out")
+    table = rows(report)
+    assert sorted({row["Hospital"] for row in table}) == list("ABCDEF")
+    assert len({row["patient"] for row in table}) == len(table)
+    assert {row["Prognosis"] for row in table} == {"MILD", "LIEVE", "SEVERE"}
+    assert {row["patient"].rsplit("_", 1)[0] for row in table} == {"P", "P_1", "P_3"}
+    assert all(row["PositivityAtAdmission"] for row in table)
+
+
+def test_aiforcovid_leaves_out_the_ten_films_when_asked(raws, tmp_path):
+    raw = copied(raws, "aiforcovid", tmp_path)
+    book = openpyxl.load_workbook(raw / "AIforCOVID_r2.xlsx")
+    book.active.cell(2, 2, "P_1_16")
+    book.save(raw / "AIforCOVID_r2.xlsx")
+    (raw / "imgs_r2" / "P_1_1.dcm").rename(raw / "imgs_r2" / "P_1_16.dcm")
+    total = raws["aiforcovid"][1].tasks["AFC"][0]
+    assert build("aiforcovid", raw, tmp_path / "all").films == total
+    report = build("aiforcovid", raw, tmp_path / "fewer", rejected="leave_out")
+    assert report.films == total - 1
+    assert reasons(report)["one of ten films that the paper's authors left out"] == 1
+
+
+def test_the_challenge_s_form_of_aiforcovid_is_read_too(raws, tmp_path):
+    raw = tmp_path / "raw"
+    images = build("aiforcovid", raws["aiforcovid"][0], tmp_path / "png").path.parent / "images"
+    shutil.copytree(images, raw / "TrainSet")
+    header = ["ImageFile", "Hospital", "Positivity at admission", "Prognosis", "Death", "Sex", "Age"]
+    names = sorted(path.name for path in images.iterdir())
+    for file, part in (
+        ("trainClinData", names[:8]),
+        ("testClinData", names[8:]),
+        ("completeTestClinData", names[8:]),
+    ):
+        book = openpyxl.Workbook()
+        book.active.append(header)
+        for place, name in enumerate(part):
+            book.active.append([name, "F", 1, ["LIEVE", "SEVERE"][place % 2], place % 2, 0, 60])
+        book.save(raw / f"{file}.xlsx")
+    report = build("aiforcovid", raw, tmp_path / "out")
+    assert found(report)["AFC"] == (12, 12, 6)
+
+
+def test_covid19ar_takes_the_earliest_frontal_film_by_its_date(raws, tmp_path):
+    """Not by the order of the files: the earliest one gets the latest name, and a later one turns out bad."""
+    raw = copied(raws, "covid19ar", tmp_path)
+    paths = sorted(raw.rglob("*CHEST [AP][AP]-*/1-1.dcm"))
+    by_patient: dict[str, list[tuple[str, Path]]] = {}
+    for path in paths:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        by_patient.setdefault(header.PatientID, []).append((header.StudyDate, path))
+    several = next(films for films in by_patient.values() if len(films) > 1)
+    dates = sorted(several)
+    uid = str(pydicom.dcmread(dates[0][1]).SOPInstanceUID)
+    second = str(pydicom.dcmread(dates[1][1]).SOPInstanceUID)
+    folder = dates[0][1].parents[1]
+    folder.rename(folder.with_name("zz"))
+    kept = {row["image"] for row in rows(build("covid19ar", raw, tmp_path / "out"))}
+    assert f"{uid}.png" in kept
+    moved = next((folder.with_name("zz")).rglob("*CHEST [AP][AP]-*/1-1.dcm"))
+    moved.write_bytes(moved.read_bytes()[:-500])
+    kept = {row["image"] for row in rows(build("covid19ar", raw, tmp_path / "again"))}
+    assert f"{uid}.png" not in kept
+    assert f"{second}.png" in kept
+
+
+def test_the_selection_rules_of_covid19ar_are_options(raws, tmp_path):
+    raw, planted = raws["covid19ar"]
+    later = planted.left_out["a later film of a patient of whom the first is used"]
+    every = build("covid19ar", raw, tmp_path / "all", films="all")
+    assert every.films == planted.tasks["CAR"][0] + later
+    laterals = build("covid19ar", raw, tmp_path / "laterals", films="all", laterals="keep")
+    assert laterals.films == every.films + planted.left_out["a lateral film"]
+    listed = build("covid19ar", raw, tmp_path / "listed", films="all", descriptions="listed")
+    assert listed.films == every.films
+    bright = build("covid19ar", raw, tmp_path / "bright", films="all", darkest=1000)
+    dark = reasons(bright)["its largest stored value is below 1000"]
+    assert bright.films == every.films - dark
+    assert 0 < dark < every.films  # films of 8 bits
+    assert "ZIP" not in rows(every)[0]
+
+
+def test_stonybrook_marks_the_first_film_and_tells_copies_apart(raws, tmp_path):
+    raw, planted = raws["stonybrook"]
+    report = build("stonybrook", raw, tmp_path / "out")
+    table = rows(report)
+    first = [row for row in table if row["first_film"] == "yes"]
+    assert len({row["patient"] for row in first}) == len(first) == planted.tasks["NY_small"][0]
+    assert all(row["day"] == "0" for row in first)
+    assert all(int(row["day"]) > 0 for row in table if row["first_film"] == "no")
+    copies = build("stonybrook", raw, tmp_path / "copies", derived="keep")
+    derived = sum(count for reason, count in planted.left_out.items() if "derived" in reason or "copy" in reason)
+    assert copies.films == report.films + derived
+    laterals = build("stonybrook", raw, tmp_path / "laterals", laterals="keep")
+    assert laterals.films == report.films + planted.left_out["a lateral film"]
+
+
+def test_when_the_first_film_is_bad_the_next_one_is_the_first(raws, tmp_path):
+    raw = copied(raws, "stonybrook", tmp_path)
+    several = next(p for p in (raw / "manifest-1628608914773/COVID-19-NY-SBU").iterdir() if len(list(p.iterdir())) > 1)
+    films = sorted(several.glob("*/1.000000-*/1-1.dcm"), key=lambda path: pydicom.dcmread(path).StudyDate)
+    films[0].write_bytes(films[0].read_bytes()[:-500])
+    report = build("stonybrook", raw, tmp_path / "out")
+    planted = raws["stonybrook"][1]
+    assert found(report)["NY_small"] == planted.tasks["NY_small"]
+    assert found(report)["NY_all"][0] == planted.tasks["NY_all"][0] - 1
+
+
+def test_cocross_reads_the_first_cell_that_is_not_empty(raws, tmp_path):
+    report = build("cocross", raws["cocross"][0], tmp_path / "out")
+    assert {row["ICU Outcome"] for row in rows(report)} == {"Death", "Discharged"}
+    assert all(row["Age"] for row in rows(report))
+    assert any("counts as alive: Discharged" in note for note in report.notes)
+
+
+def test_a_cocross_patient_with_two_outcomes_is_left_out(raws, tmp_path):
+    raw = copied(raws, "cocross", tmp_path)
+    book = openpyxl.load_workbook(raw / "CoCross.xlsx")
+    book["Data"].append(["001", 9, None, None, None, None, "Death"])
+    book["Data"].append(["001", 9, None, None, None, None, "Discharged"])
+    book.save(raw / "CoCross.xlsx")
+    report = build("cocross", raw, tmp_path / "out")
+    assert reasons(report)["a patient whose rows have different outcomes"] == 1
+    assert found(report)["CC"][1] == raws["cocross"][1].tasks["CC"][1] - 1
+
+
+def without(pattern: str):
+    def spoil(raw: Path) -> None:
+        for path in sorted(raw.rglob(pattern), reverse=True):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return spoil
+
+
+def rename_column(pattern: str, old: str, new: str):
+    def spoil(raw: Path) -> None:
+        for path in raw.glob(pattern):
+            book = openpyxl.load_workbook(path)
+            for sheet in book.worksheets:
+                for row in sheet.iter_rows(max_row=2):
+                    for cell in row:
+                        cell.value = new if cell.value == old else cell.value
+            book.save(path)
+
+    return spoil
+
+
+def rename_sheet(pattern: str, old: str, new: str):
+    def spoil(raw: Path) -> None:
+        (path,) = raw.glob(pattern)
+        book = openpyxl.load_workbook(path)
+        book[old].title = new
+        book.save(path)
+
+    return spoil
+
+
+def without_title(raw: Path) -> None:
+    (path,) = raw.glob("*.xlsx")
+    book = openpyxl.load_workbook(path)
+    book["Clinical"].delete_rows(1)
+    book.save(path)
+
+
+def in_csv(old: str, new: str):
+    def spoil(raw: Path) -> None:
+        path = next(path for path in raw.glob("*.csv") if "template" not in path.name)
+        path.write_text(path.read_text().replace(old, new, 1))
+
+    return spoil
+
+
+def as_xls(raw: Path) -> None:
+    for path in raw.glob("*.xlsx"):
+        path.rename(path.with_suffix(".xls"))
+
+
+MISFITS = {
+    "aiforcovid without workbook": ("aiforcovid", without("*.xlsx"), "expected the workbooks 'AIforCOVID.xlsx'"),
+    "aiforcovid in the old format": ("aiforcovid", as_xls, "saved as .xlsx, which are there as .xls"),
+    "aiforcovid without films": ("aiforcovid", without("imgs*"), "expected films named after ImageFile"),
+    "aiforcovid, another column": (
+        "aiforcovid",
+        rename_column("*_r2.xlsx", "Prognosis", "Outcome"),
+        "expected the column 'Prognosis'",
+    ),
+    "covid19ar without workbook": ("covid19ar", without("*.xlsx"), "expected one file such as 'COVID-19 AR Clinical"),
+    "covid19ar without title row": (
+        "covid19ar",
+        without_title,
+        "PATIENT_ID, ICU Admit in row 2; found 'sheet Clinical",
+    ),
+    "covid19ar, another column": (
+        "covid19ar",
+        rename_column("*.xlsx", "ICU Admit (Y/N)", "Intensive"),
+        "expected one sheet with the columns PATIENT_ID, ICU Admit",
+    ),
+    "covid19ar without films": ("covid19ar", without("*.dcm"), "expected DICOM files"),
+    "cocross, another sheet": (
+        "cocross",
+        rename_sheet("*.xlsx", "Data", "Daten"),
+        "with a sheet 'Data'; found 'CoCross",
+    ),
+    "cocross, another column": (
+        "cocross",
+        rename_column("*.xlsx", "ICU Outcome", "Outcome"),
+        "expected the column 'ICU Outcome'",
+    ),
+    "cocross without films": ("cocross", without("CXR"), "expected image files"),
+    "stonybrook without table": ("stonybrook", without("*20210806.csv"), "expected one file such as 'deidentified"),
+    "stonybrook, another column": ("stonybrook", in_csv("last.status", "status"), "expected the column 'last.status'"),
+    "stonybrook without films": ("stonybrook", without("*.dcm"), "expected DICOM files"),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_a_layout_that_does_not_fit_stops_with_what_was_expected_and_found(raws, tmp_path, misfit):
+    name, spoil, what = MISFITS[misfit]
+    raw = copied(raws, name, tmp_path)
+    spoil(raw)
+    with pytest.raises(InputError) as caught:
+        build(name, raw, tmp_path / "out")
+    assert any("the layout does not fit" in p.what and what in p.what and p.remedy for p in caught.value.problems), str(
+        caught.value
+    )
+    assert not (tmp_path / "out").exists()
