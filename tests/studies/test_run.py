@@ -8,8 +8,17 @@ import pytest
 
 from prognobench.evaluation import fold_metrics
 from prognobench.frame import InputError
-from prognobench.studies import Store, plan_study, read_results, read_study, run_plan, study_status
-from prognobench.studies._store import write_plan
+from prognobench.studies import (
+    Store,
+    plan_study,
+    read_cohorts,
+    read_films,
+    read_results,
+    read_study,
+    run_plan,
+    study_status,
+)
+from prognobench.studies._store import read_plan, write_plan
 
 pytestmark = pytest.mark.torch
 
@@ -71,6 +80,19 @@ def test_two_studies_in_one_folder_share_records_and_are_reported_apart(study_fi
         read_results(results)
     with pytest.raises(InputError, match="there is no study 'c'"):
         read_results(results, "c")
+
+
+def test_a_study_from_before_its_films_were_kept_gets_them_when_it_runs_again(study_file, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "results")
+    store = Store(tmp_path / "results")
+    assert len(read_films(store.root)) > 24
+    older = read_plan(store, "tiny")
+    del older["cohorts"]
+    write_plan(store, "tiny", older)
+    assert read_films(store.root).empty
+    assert run(study_file, store.root).found == 9
+    pd.testing.assert_frame_equal(read_films(store.root), read_films(finished))
+    pd.testing.assert_frame_equal(read_cohorts(store.root), read_cohorts(finished))
 
 
 def test_another_study_under_the_same_name_is_refused(study_file, finished, tmp_path):

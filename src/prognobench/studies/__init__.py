@@ -1,6 +1,7 @@
 """The grid: plan, execute, resume, record."""
 
 from ._adapters import export_adapter
+from ._cohort_files import read_cohorts, read_films
 from ._doctor import Finding, examine
 from ._estimate import Estimate, estimate
 from ._features import export_features
@@ -41,6 +42,8 @@ __all__ = [
     "preset_names",
     "preset_text",
     "preset_titles",
+    "read_cohorts",
+    "read_films",
     "read_provenance",
     "read_results",
     "read_study",

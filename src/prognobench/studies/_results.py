@@ -59,7 +59,7 @@ def read_results(results: Path, study: str | None = None) -> tuple[pd.DataFrame,
         several schema versions; all of them are named.
     """
     store = Store(results)
-    jobs = _planned(store, study)
+    jobs = [ListedJob.from_json(content) for content in chosen_plan(store, study)["jobs"]]
     once = {job.key: job for job in jobs}
     problems, gathered = Problems(), _Predictions()
     found: dict[str, _Found] = {}
@@ -245,11 +245,18 @@ def study_status(results: Path) -> list[StudyStatus]:
     return found
 
 
-def _planned(store: Store, study: str | None) -> list[ListedJob]:
+def chosen_plan(store: Store, study: str | None) -> dict[str, Any]:
+    """Return the plan of a study, which may be left unnamed where there is one.
+
+    Raises
+    ------
+    InputError
+        There is no such study, or there are several and none is named.
+    """
     plans = read_plans(store)
     if study is None and len(plans) == 1:
         (study,) = plans
-    if study not in plans:
+    if study is None or study not in plans:
         what = "the folder holds several studies" if study is None else f"there is no study '{study}'"
         raise InputError([Problem(str(store.root), what, nearest(study or "", list(plans)))])
-    return [ListedJob.from_json(content) for content in plans[study]["jobs"]]
+    return plans[study]

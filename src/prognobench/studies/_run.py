@@ -16,6 +16,7 @@ from typing import Protocol
 from prognobench.frame import InputError, Problem, Problems
 
 from ._changes import basis, told_changes
+from ._cohort_files import keep_cohorts
 from ._job import Job
 from ._plan import Plan
 from ._store import Store, read_plan, write_plan
@@ -155,7 +156,8 @@ def _prepare(store: Store, plan: Plan) -> list[Job]:
     except InputError as error:
         problems.extend(error)
     problems.raise_if_any()
-    write_plan(store, plan.study.name, plan.to_json() | {"basis": basis(plan)})
+    kept = {"basis": basis(plan), "cohorts": keep_cohorts(store, plan.cohorts.values())}
+    write_plan(store, plan.study.name, plan.to_json() | kept)
     return pending
 
 

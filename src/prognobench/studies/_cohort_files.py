@@ -1,0 +1,147 @@
+"""What a study leaves of its cohorts: counts, and what subgroups are made of, sealed by the plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prognobench.cohorts import Cohort, describe
+from prognobench.frame import InputError, Problem, Problems, canonical_json, sha256_bytes, write_in_one_step
+
+from ._results import chosen_plan
+from ._store import Store
+
+_KNOWN = ("view", "sex", "age")  # columns that `cohort.yaml` may name
+_FILM = ("image", "view", "center", "sex", "age")
+_COUNTS = ["cohort", "task", "class", "center", "left_out", "films", "patients", "groups"]
+
+
+def keep_cohorts(store: Store, cohorts: Iterable[Cohort]) -> dict[str, str]:
+    """Write each cohort's films and counts into `cohorts/<sha256>.json`, and return the SHA-256 by the cohort's name.
+
+    Of the table only image, view, center, sex and age are kept, as they are spelled.
+    """
+    kept = {}
+    for cohort in cohorts:
+        content = canonical_json({"description": _description(cohort), "films": _films(cohort)}).encode("ascii")
+        kept[cohort.name] = sha256_bytes(content)
+        path = _path(store, kept[cohort.name])
+        if not path.exists() or sha256_bytes(path.read_bytes()) != kept[cohort.name]:
+            write_in_one_step(path, content)
+    return kept
+
+
+def read_films(results: Path, study: str | None = None) -> pd.DataFrame:
+    """Read what is known about the films of a study's cohorts.
+
+    Parameters
+    ----------
+    results
+        The folder that `run` filled.
+    study
+        The study's name; may be left out where the folder holds one study.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a film: `cohort, image, view, center, sex, age`, as the cohort's table spells them; an empty text is
+        not known. No row where the study ran before these were kept; to run it again adds them.
+
+    Raises
+    ------
+    InputError
+        There is no such study, or a file is missing or was altered; all of them are named.
+    """
+    tables = [pd.DataFrame(content["films"]).assign(cohort=name) for name, content in _contents(results, study)]
+    rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["cohort", *_FILM])
+    return rows[["cohort", *_FILM]].astype("string")
+
+
+def read_cohorts(results: Path, study: str | None = None) -> pd.DataFrame:
+    """Read how much a study's cohorts hold; counts alone.
+
+    Parameters
+    ----------
+    results, study
+        As `read_films` takes them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `cohort, task, class, center, left_out, films, patients, groups`. What is missing in a row is not told apart:
+        a row with a cohort alone counts all of it, one with a task that task, one with `class` and `center` the films
+        of that class there. `left_out` says why films are not in the cohort (`excluded`) or not in the task.
+
+    Raises
+    ------
+    InputError
+        As `read_films`.
+    """
+    rows = [row for name, content in _contents(results, study) for row in _counts(name, content["description"])]
+    table = pd.DataFrame(rows, columns=_COUNTS)
+    return table.astype({name: "Int64" if name in _COUNTS[-3:] else "string" for name in _COUNTS})
+
+
+def _films(cohort: Cohort) -> dict[str, list[str]]:
+    blank = [""] * len(cohort.films)
+    named = {name: getattr(cohort.spec.columns, name) for name in _KNOWN}
+    known = {name: blank if column is None else cohort.table[column].tolist() for name, column in named.items()}
+    own = {name: cohort.films[name].tolist() for name in ("image", "center")}
+    return {name: {**known, **own}[name] for name in _FILM}
+
+
+def _description(cohort: Cohort) -> dict[str, Any]:
+    described = describe(cohort)
+    # Which rows were left out is for the eyes of whoever checks the cohort.
+    return described | {"excluded": {"films": described["excluded"]["films"]}}
+
+
+def _counts(name: str, described: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def sizes(counted: dict[str, Any]) -> dict[str, Any]:
+        return {size: counted[size] for size in _COUNTS[-3:]}
+
+    yield {"cohort": name, **sizes(described)}
+    if described["excluded"]["films"]:
+        yield {"cohort": name, "left_out": "excluded", "films": described["excluded"]["films"]}
+    for task, told in described["tasks"].items():
+        row = {"cohort": name, "task": task}
+        yield {**row, **sizes(told)}
+        for label, counted in told["classes"].items():
+            yield {**row, "class": label, **sizes(counted)}
+        for center, classes in told["centers"].items():
+            if center:
+                yield from ({**row, "class": label, "center": center, "films": n} for label, n in classes.items())
+        for reason, films in told["left_out"].items():
+            yield {**row, "left_out": reason, "films": films}
+
+
+def _contents(results: Path, study: str | None) -> list[tuple[str, dict[str, Any]]]:
+    store = Store(results)
+    found, problems = [], Problems()
+    for name, sha256 in chosen_plan(store, study).get("cohorts", {}).items():
+        try:
+            found.append((name, _content(_path(store, sha256), sha256)))
+        except InputError as error:
+            problems.extend(error)
+    problems.raise_if_any()
+    return found
+
+
+def _content(path: Path, sha256: str) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        content = None
+    if content is None or sha256_bytes(content) != sha256:
+        what = "it is missing" if content is None else "it was altered: its SHA-256 is not its name"
+        raise InputError([Problem(str(path), what, "Put it back as it was, or run the study again, which writes it")])
+    loaded: dict[str, Any] = json.loads(content)
+    return loaded
+
+
+def _path(store: Store, sha256: str) -> Path:
+    return store.root / "cohorts" / f"{sha256}.json"
