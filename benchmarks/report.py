@@ -109,10 +109,14 @@ def measure(root: Path) -> None:
     from prognobench import evaluation
     from prognobench.studies import read_results
 
-    began = time.perf_counter()
+    began = (time.perf_counter(), time.process_time())
 
-    def told(what: str, since: float) -> None:
-        print(f"{what:20} {time.perf_counter() - since:6.1f} s", flush=True)
+    def told(what: str, since: tuple[float, float]) -> None:
+        wall, cpu = (now - then for now, then in zip(clocks(), since, strict=True))
+        print(f"{what:20} {wall:6.1f} s {cpu:6.1f} s of a core", flush=True)
+
+    def clocks() -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
 
     predictions, jobs = read_results(root)
     told("read", began)
@@ -127,7 +131,7 @@ def measure(root: Path) -> None:
         steps["subgroups"] = lambda: evaluation.subgroups(predictions, jobs, films)
     made: dict[str, pd.DataFrame] = {}
     for name, step in steps.items():
-        since = time.perf_counter()
+        since = clocks()
         made[name] = step()
         told(name, since)
     told("in all", began)

@@ -7,6 +7,7 @@ from ._folds import fold_metrics
 from ._reliability import reliability
 from ._resampling import CONTROLS, Block, Cell, Fold, PatientBootstrap
 from ._sizes import task_sizes
+from ._subgroups import subgroups
 from ._summary import METRIC_COLUMNS, metric_column, summarize
 from ._tables import BLOCK_KEYS
 from ._threshold import best_threshold
@@ -31,6 +32,7 @@ __all__ = [
     "fold_metrics",
     "metric_column",
     "reliability",
+    "subgroups",
     "summarize",
     "task_sizes",
 ]
