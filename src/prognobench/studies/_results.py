@@ -97,7 +97,7 @@ def _read(store: Store, job: ListedJob) -> _Found | InputError:
         facts["state"] = "missing" if status is None else status.state
         if facts["state"] != "done":
             return _Found(facts)
-        contents = store.contents(key)
+        contents = store.contents(key, status)
     except InputError as error:
         return error
     try:

@@ -139,9 +139,17 @@ class Store:
             contents.get(_TENSORS),
         )
 
-    def contents(self, key: str) -> Mapping[str, bytes]:
-        """Return the files of a finished record by name, as they are on disk, checked and raised as by `read`."""
-        contents = self._verified(key)
+    def contents(self, key: str, status: Status | None = None) -> Mapping[str, bytes]:
+        """Return the files of a finished record by name, as they are on disk, checked and raised as by `read`.
+
+        Parameters
+        ----------
+        key
+            The job's key.
+        status
+            What `status` has just said of it, so that it need not be read again.
+        """
+        contents = self._verified(key, status)
         self._check_key(key, contents["job.json"])
         return contents
 
@@ -230,9 +238,9 @@ class Store:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
-    def _verified(self, key: str) -> dict[str, bytes]:
+    def _verified(self, key: str, status: Status | None = None) -> dict[str, bytes]:
         folder = self.runs / key
-        status = self.status(key)
+        status = status or self.status(key)
         if status is None or status.state != "done":
             raise _damaged(folder, "it is not a finished record")
         missing = [name for name in _SEALED if name not in status.files]
