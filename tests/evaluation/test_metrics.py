@@ -58,7 +58,7 @@ def test_the_metrics_are_those_of_the_tables_in_their_order():
 
 
 @pytest.mark.parametrize("metric", [BY_NAME[name] for name in SCIKIT_LEARN], ids=lambda metric: metric.name)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases=TWO_CLASSES, threshold=st.sampled_from([0.5, 0.3, 1.0]))
 @example(cases=[(True, 0.5), (False, 0.5)], threshold=0.5)
 @example(cases=[(True, 0.1), (False, 0.1), (False, 0.1)], threshold=0.5)
@@ -91,7 +91,7 @@ def logits(score: np.ndarray) -> np.ndarray:
     return np.log(cut) - np.log1p(-cut)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases=TWO_CLASSES)
 @example(cases=[(True, 0.0), (False, 1.0), (True, 1.0), (False, 0.0), (True, 0.5)])
 def test_slope_and_intercept_equal_statsmodels(cases):
