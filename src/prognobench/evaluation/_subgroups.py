@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from ._folds import Films, gather_films, patient_samples
 from ._resampling import Bools, Cell, Floats, Fold, Ints, Level, draw_patients
@@ -96,10 +97,12 @@ def subgroups(
     film = film[gathered.rows]
     rows: list[dict[str, Any]] = []
     several = _several_films(done, gathered)
-    for _, block in planned.groupby(BLOCK_KEYS, dropna=False, sort=False):
-        at = ("patient" if block["test_cohort"].iloc[0] in several else "film") if level == "auto" else level
-        cells, folds = _block(block, gathered, film)
-        rows += _rows(block, cells, folds, known, str(at), resamples, confidence)
+    # One thread: the products are small, and several would mostly wait for one another.
+    with threadpool_limits(1, "blas"):
+        for _, block in planned.groupby(BLOCK_KEYS, dropna=False, sort=False):
+            at = ("patient" if block["test_cohort"].iloc[0] in several else "film") if level == "auto" else level
+            cells, folds = _block(block, gathered, film)
+            rows += _rows(block, cells, folds, known, str(at), resamples, confidence)
     return _typed(pd.DataFrame(rows, columns=_COLUMNS), planned)
 
 
@@ -186,6 +189,7 @@ def _block(block: pd.DataFrame, gathered: Films, film: Ints) -> tuple[list[Cell]
     everyone = np.unique(np.concatenate(people)) if people else np.empty(0, np.int64)
     folds = []
     for (name, films, same), patient in zip(found, people, strict=True):
+        same = sorted(same, key=lambda job: job[2])
         who, of_case = np.unique(patient, return_inverse=True)
         score = np.stack([gathered.score[a:b] for a, b, _ in same], axis=1)
         positive = gathered.positive[same[0][0] : same[0][1]]
@@ -268,8 +272,7 @@ def _group(
             n_folds[np.unique(one.cell)] += 1
     if enough and n_folds.any():
         estimate = _means(inside, count, np.ones((1, int(people.max()) + 1), np.uint16))
-        resampled = _means(inside, count, drawn)
-        low, high = _quantiles(resampled, confidence)
+        low, high = _quantiles(_means(inside, count, drawn), confidence)
         for place, metric in enumerate(_METRICS):
             numbers[metric] = estimate[place, 0]
             numbers[f"{metric}_ci_low"], numbers[f"{metric}_ci_high"] = low[place], high[place]
@@ -307,13 +310,15 @@ def _means(inside: list[_Cases], cells: int, drawn: npt.NDArray[np.uint16]) -> F
     """Return each metric of each cell averaged within and over folds; shape (metrics, resamples, cells)."""
     total, defined = np.zeros((len(_METRICS), len(drawn), cells)), np.zeros((len(drawn), cells))
     for one in inside:
-        if not one.positive.any() or one.positive.all():
+        if not one.positive.any() or one.positive.all() or not len(one.cell):
             continue
         values, both = _weighted(one, drawn)
-        order = np.argsort(one.cell, kind="stable")
-        places, starts, counts = np.unique(one.cell[order], return_index=True, return_counts=True)
-        within = np.add.reduceat(values[:, :, order], starts, axis=2) / counts
-        total[:, :, places] += np.where(both[None, :, None], within, 0)
+        values[:, ~both] = 0
+        # In the order of their cells (see `_block`), so that seeds and draws of a cell lie side by side.
+        places, starts, counts = np.unique(one.cell, return_index=True, return_counts=True)
+        if len(places) < len(one.cell):
+            values = np.add.reduceat(values, starts, axis=2) / counts
+        total[:, :, places] += values
         defined[:, places] += both[:, None]
     return np.divide(total, defined[None], out=np.full_like(total, np.nan), where=defined[None] > 0)
 
@@ -341,15 +346,12 @@ def _weighted(one: _Cases, drawn: npt.NDArray[np.uint16]) -> tuple[Floats, Bools
         wins = (high > low).astype(weights.dtype) + (high == low) * weights.dtype.type(0.5)
         beaten = (ill @ wins.reshape(len(high), -1)).reshape(len(drawn), healthy.shape[1], -1)
         above[:, start : start + at_once] = np.matmul(healthy[:, None], beaten)[:, 0]
+    values = np.empty((len(_METRICS), *true.shape))
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = np.stack(
-            [
-                mcc_of_counts(true, false, positives, negatives),
-                above / (positives * negatives),
-                true / positives,
-                1 - false / negatives,
-            ]
-        )
+        values[0] = mcc_of_counts(true, false, positives, negatives)
+        values[1] = above / (positives * negatives)
+        values[2] = true / positives
+        values[3] = 1 - false / negatives
     return values, both[:, 0]
 
 
