@@ -4,12 +4,17 @@ from ._conclusions import conclusions
 from ._controls import compare_with_controls
 from ._decision import Budget, decision_map
 from ._folds import fold_metrics
+from ._intervals import intervals
+from ._pairwise import pairwise_tests
+from ._ranking import ranking
 from ._reliability import reliability
 from ._resampling import CONTROLS, Block, Cell, Fold, PatientBootstrap
+from ._selection import selection
 from ._sizes import task_sizes
 from ._subgroups import subgroups
 from ._summary import METRIC_COLUMNS, metric_column, summarize
 from ._tables import BLOCK_KEYS
+from ._task_tests import task_tests
 from ._threshold import best_threshold
 from .metrics import METRICS, Metric, Sample
 
@@ -30,9 +35,14 @@ __all__ = [
     "conclusions",
     "decision_map",
     "fold_metrics",
+    "intervals",
     "metric_column",
+    "pairwise_tests",
+    "ranking",
     "reliability",
+    "selection",
     "subgroups",
     "summarize",
     "task_sizes",
+    "task_tests",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ._resampling import Block, Cell, Level, PatientBootstrap
-from ._tables import CELL_KEYS
+from ._tables import CELL_KEYS, finished
 
 # Differences of equal predictions may differ from 0 in the last bits.
 _TIE = 1e-12
@@ -76,16 +76,15 @@ def compare_with_controls(
         for cell in block.cells
         if not cell.is_control
     ]
-    return _typed(pd.DataFrame(rows, columns=_COLUMNS), bootstrap.planned)
-
-
-def _typed(rows: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
-    keys = [*CELL_KEYS, "protocol"]
-    types: dict[Any, Any] = planned[keys].dtypes.to_dict()
-    types |= dict.fromkeys(["mcc", "control_mcc", "difference", "ci_low", "ci_high"], "float64")
-    types |= dict.fromkeys(["level", "control", "undefined"], "string")
-    types |= {"n_folds": "int64", "n_resamples": "int64", "above_controls": "boolean"}
-    return rows.astype(types).sort_values(keys, kind="stable", na_position="first", ignore_index=True)
+    return finished(
+        [pd.DataFrame(rows, columns=_COLUMNS)],
+        _COLUMNS,
+        [*CELL_KEYS, "protocol"],
+        bootstrap.planned,
+        string="level control undefined",
+        int64="n_folds n_resamples",
+        boolean="above_controls",
+    )
 
 
 def _compare(cell: Cell, block: Block, confidence: float) -> dict[str, Any]:

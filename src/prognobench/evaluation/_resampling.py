@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import stdtrit
 
 from prognobench.frame import sha256_json
 
@@ -25,6 +26,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 _CHUNK = 1 << 22  # multiplicities of patients that are held at once as floats
 _THRESHOLD = 0.5
+_END = 1e-12
 _CELL = ["model", "strategy", "protocol"]
 
 
@@ -76,11 +78,41 @@ class PatientBootstrap:
         several = {cohort for (_, cohort), (_, _, patient) in tested.items() if len(np.unique(patient)) < len(patient)}
         self.planned = planned
         self.resamples = resamples
+        self._tested = tested
         self.blocks: list[Block] = []
         for _, block in planned.groupby(BLOCK_KEYS, dropna=False, sort=False):
             cohort = str(block["test_cohort"].iloc[0])
             at = ("patient" if cohort in several else "film") if level == "auto" else level
             self.blocks.append(_block(block, tested, at, resamples))
+
+    def filled(self, block: Block) -> Block:
+        """Return a block with its holes filled by jobs that call everyone negative, whose MCC is 0.
+
+        A hole stays where no job of its test fold is done, since nobody knows its films.
+        """
+        rows = self.planned
+        for key, value in block.keys.items():
+            rows = rows[rows[key].isna() if pd.isna(value) else (rows[key] == value).fillna(False)]
+        rows, tested = rows.copy(), dict(self._tested)
+        missing = np.flatnonzero(rows["state"] != "done")
+        done = rows[rows["state"] == "done"]
+        known = {_words(row): job for job, *row in done[["job", *FOLD_KEYS]].itertuples(index=False, name=None)}
+        filled = [False] * len(rows)
+        for place in missing:
+            job, cohort, *fold = rows.iloc[place][["job", "test_cohort", *FOLD_KEYS]]
+            if _words(fold) in known:
+                positive, score, patient = tested[known[_words(fold)], cohort]
+                tested[job, cohort] = positive, np.zeros_like(score), patient
+                filled[place] = True
+        rows["state"] = rows["state"].mask(np.array(filled, dtype=bool), "done")
+        result = _block(rows, tested, block.level, block.resamples)
+        for cell, before in zip(result.cells, block.cells, strict=True):
+            cell.imputed = cell.done - before.done
+        return result
+
+
+def _words(fold: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(str(name) for name in fold)
 
 
 def _architectures(planned: pd.DataFrame, jobs: pd.DataFrame) -> pd.Series[Any]:
@@ -95,7 +127,7 @@ class Cell:
     """One model and strategy of a block, under one protocol.
 
     `planned` and `done` count jobs; `folds` are places of test folds in the block's `folds`; `place` is the cell's
-    column among those that are computed, −1 where jobs are missing.
+    column among those that are computed, −1 where jobs are missing; `imputed` counts jobs that were filled in.
     """
 
     model: str
@@ -106,6 +138,7 @@ class Cell:
     done: int = 0
     folds: set[int] = field(default_factory=set)
     place: int = -1
+    imputed: int = 0
 
     @property
     def key(self) -> dict[str, Any]:
@@ -156,8 +189,8 @@ class Fold:
         The place of the cell that each job belongs to; shape (jobs,).
     n_train
         Mean number of films that the jobs trained on; NaN where it is not told.
-    films_per_patient
-        Mean number of test films of a patient, 1 or more, whatever the level.
+    test_films
+        How many films are tested, whatever the level.
     """
 
     name: tuple[Any, ...]
@@ -167,7 +200,7 @@ class Fold:
     score: Floats
     cell: Ints
     n_train: float = np.nan
-    films_per_patient: float = 1.0
+    test_films: int = 0
 
     @cached_property
     def positives(self) -> Floats:
@@ -223,6 +256,7 @@ class Block:
     cells: list[Cell]
     folds: list[Fold]
     resamples: int
+    _drawn_errors: dict[frozenset[int], DrawnError] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def complete(self) -> list[Cell]:
@@ -257,9 +291,78 @@ class Block:
         """`mcc` in each resample, NaN where no fold holds both classes; shape (resamples, cells)."""
         return mean_mcc(self.folds, len(self.complete), self.chunks())
 
+    def drawn_error(self, cell: Cell) -> DrawnError:
+        """How standard errors of the cell are made of the spread of resamples."""
+        folds = frozenset(cell.folds)
+        if folds not in self._drawn_errors:
+            self._drawn_errors[folds] = drawn_error([self.folds[place] for place in sorted(folds)])
+        return self._drawn_errors[folds]
+
     def n_folds(self, cell: Cell) -> int:
         """Count the test folds with both classes, on which everything about the cell rests."""
         return sum(self.folds[place].has_both_classes for place in cell.folds)
+
+
+@dataclass(frozen=True)
+class DrawnError:
+    """How the spread of resamples becomes a standard error and an interval.
+
+    Parameters
+    ----------
+    factor
+        √(n / (n − 1)), the variance ratio averaged over folds of n patients: a resample of n patients is that much
+        less spread than n patients are.
+    freedom
+        Degrees of freedom of Student's t: the patients of the rarer class less the folds, at least 1. With few
+        positive patients the spread itself is badly known.
+    """
+
+    factor: float
+    freedom: float
+
+    def standard_error(self, drawn: Floats) -> Floats:
+        """Return the standard error of each column of (resamples, columns); NaN where fewer than two are defined."""
+        there = ~np.isnan(drawn)
+        n = there.sum(axis=0)
+        mean = np.where(there, drawn, 0).sum(axis=0) / np.maximum(n, 1)
+        squares = np.einsum("ij,ij->j", *[np.where(there, drawn - mean, 0)] * 2)
+        spread = np.sqrt(np.divide(squares, n - 1, out=np.full(len(n), np.nan), where=n > 1))
+        error: Floats = self.factor * spread
+        return error
+
+    def interval(
+        self, estimate: Floats, error: Floats, confidence: float, lowest: float = -1.0
+    ) -> tuple[Floats, Floats]:
+        """Return the bounds of a metric between `lowest` and 1, made on Fisher's z scale, so that they stay in between.
+
+        Fisher 1921; the standard error is carried over by the slope of the scale. On 0 to 1 this is the logit.
+        """
+        middle, half = (1 + lowest) / 2, (1 - lowest) / 2
+        r = (estimate - middle) / half
+        # At the very end of its range a metric has no spread over resamples, and the interval is that point.
+        inside = np.clip(r, -1 + _END, 1 - _END)
+        margin = self.margin(error / half, confidence) / (1 - inside**2)
+        low, high = (middle + half * np.tanh(np.arctanh(inside) + side * margin) for side in (-1, 1))
+        return low, high
+
+    def margin(self, error: Floats, confidence: float) -> Floats:
+        """Return how far the interval of a difference reaches to either side."""
+        margin: Floats = stdtrit(self.freedom, (1 + confidence) / 2) * error
+        return margin
+
+
+def drawn_error(folds: Sequence[Fold]) -> DrawnError:
+    """Count the folds' patients, each once, and the positive ones; folds of one class tell nothing."""
+    folds = [fold for fold in folds if fold.has_both_classes]
+    if not folds:
+        return DrawnError(1.0, 1.0)
+    positive = np.unique(np.concatenate([fold.patients[fold.positives > 0] for fold in folds]))
+    everyone = np.unique(np.concatenate([fold.patients for fold in folds]))
+    rarer = min(len(positive), len(everyone) - len(positive))
+    # A fold with both classes may be one patient's films.
+    sizes = np.maximum(2, [len(fold.patients) for fold in folds])
+    repeats = len({str(fold.name[0]) for fold in folds})
+    return DrawnError(float(np.sqrt(np.mean(sizes / (sizes - 1)))), max(1.0, rarer - len(folds) / repeats))
 
 
 def _block(block: pd.DataFrame, tested: Mapping[tuple[str, str], TestedFilms], level: str, resamples: int) -> Block:
@@ -310,7 +413,6 @@ def _folds(
 def _fold(name: tuple[Any, ...], jobs: list[tuple[int, TestedFilms, Any]], names: Ints, level: str) -> Fold:
     positive, _, patient = jobs[0][1]
     patients, of_case = np.unique(patient, return_inverse=True)
-    films_per_patient = len(patient) / len(patients)
     if level == "patient":
         samples = [by_patient(*films) for _, films, _ in jobs]
         positive, of_case = samples[0].positive, np.arange(len(patients))
@@ -319,7 +421,7 @@ def _fold(name: tuple[Any, ...], jobs: list[tuple[int, TestedFilms, Any]], names
         score = np.stack([films[1] for _, films, _ in jobs], axis=1)
     n_train = float(np.mean([np.nan if pd.isna(number) else number for _, _, number in jobs]))
     places = np.array([place for place, _, _ in jobs])
-    return Fold(name, np.searchsorted(names, patients), of_case, positive, score, places, n_train, films_per_patient)
+    return Fold(name, np.searchsorted(names, patients), of_case, positive, score, places, n_train, len(patient))
 
 
 def draw_patients(words: Sequence[str], folds: Sequence[Fold], patients: int, resamples: int) -> npt.NDArray[np.uint16]:
@@ -364,7 +466,7 @@ def draw_patients(words: Sequence[str], folds: Sequence[Fold], patients: int, re
     return drawn
 
 
-def mean_mcc(folds: Sequence[Fold], cells: int, chunks: Iterator[Floats] | Sequence[Floats]) -> Floats:
+def mean_mcc(folds: Sequence[Fold], cells: int, chunks: Iterable[Floats]) -> Floats:
     """Return each cell's MCC averaged within and over folds, NaN where no fold has both classes.
 
     Parameters
@@ -388,10 +490,22 @@ def mean_mcc(folds: Sequence[Fold], cells: int, chunks: Iterator[Floats] | Seque
             weights = drawn[:, fold.patients]
             positives, negatives = (weights @ fold.positives)[:, None], (weights @ fold.negatives)[:, None]
             mcc = mcc_of_counts(weights @ fold.true, weights @ fold.false, positives, negatives)
-            both = ((positives > 0) & (negatives > 0))[:, 0]
-            for cell in np.unique(fold.cell):
-                # Cell by cell, so that the last bits do not depend on which other cells there are.
-                total[:, cell] += np.where(both, mcc[:, fold.cell == cell].mean(axis=1), 0)
-                defined[:, cell] += both
+            both = (positives > 0) & (negatives > 0)
+            of_cells = by_cell(np.where(both, mcc, np.nan), fold.cell, cells)
+            there = ~np.isnan(of_cells)
+            total += np.where(there, of_cells, 0)
+            defined += there
         found.append(np.divide(total, defined, out=np.full_like(total, np.nan), where=defined > 0))
     return np.concatenate(found)
+
+
+def by_cell(values: Floats, cell: Ints, cells: int) -> Floats:
+    """Average the jobs of each cell: (resamples, jobs) to (resamples, cells), NaN for cells without a job."""
+    result = np.full((len(values), cells), np.nan)
+    jobs_of = np.bincount(cell, minlength=cells)
+    alone = jobs_of[cell] == 1
+    result[:, cell[alone]] = values[:, alone]
+    for several in np.flatnonzero(jobs_of > 1):
+        # Cell by cell, so that the last bits do not depend on which other cells there are.
+        result[:, several] = values[:, cell == several].mean(axis=1)
+    return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,32 @@ def group_rows(table: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, npt.
     groups = table[keys].drop_duplicates().sort_values(keys, kind="stable", na_position="first", ignore_index=True)
     place = table[keys].merge(groups.assign(_place=range(len(groups))), "left", keys)["_place"]
     return groups, place.to_numpy(np.int64)
+
+
+def finished(
+    tables: Sequence[pd.DataFrame], columns: Sequence[str], keys: Sequence[str], planned: pd.DataFrame, **kinds: str
+) -> pd.DataFrame:
+    """Return one table of several, with its types, sorted by its keys.
+
+    Parameters
+    ----------
+    tables
+        The parts; rows with the same keys keep their order.
+    columns
+        All columns, in their order.
+    keys
+        The columns of `planned` to sort by, missing values first.
+    planned
+        The planned jobs, whose types the keys have.
+    kinds
+        The columns of each type that is not `float64`, separated by blanks.
+    """
+    types: dict[Any, Any] = dict.fromkeys(columns, "float64")
+    types |= {name: kind for kind, names in kinds.items() for name in names.split()}
+    types |= planned[list(keys)].dtypes.to_dict()
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(columns))
+    table = table[list(columns)].astype(types)
+    return table.sort_values(list(keys), kind="stable", na_position="first", ignore_index=True)
 
 
 def check_predictions(predictions: pd.DataFrame, done: pd.DataFrame) -> None:
