@@ -109,7 +109,7 @@ def _table(block: Block, cells: list[Cell], confidence: float) -> pd.DataFrame:
     mcc, drawn = block.mcc[places], block.drawn_mcc[:, places]
     drawn = drawn[~np.isnan(drawn[:, 0])]
     ranks = falling_ranks(drawn)
-    tail = (1 - confidence) / 2
+    tail = round((1 - confidence) / 2, 12)  # 1 - 0.95 is a little more than 0.05
     # A bound lies on a rank that was taken.
     low = np.quantile(ranks, tail, axis=0, method="inverted_cdf")
     high = np.quantile(ranks, 1 - tail, axis=0, method="inverted_cdf")
