@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -q --disable-socket --allow-unix-socket
 IN_PARALLEL := -n 2 --dist loadfile
 DEMO := examples/phantom
 
-.PHONY: help demo test test-slow lint format prove docs clean
+.PHONY: help demo test test-slow lint format prove simulate docs clean
 
 help:
 	@echo "make demo       the main job on synthetic films: weights, cohort, study, table"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-slow  full-size models, real films, kills"
 	@echo "make format     format the code"
 	@echo "make prove      prove every strategy on every model at full size and record it"
+	@echo "make simulate   try intervals and tests on studies whose truth is known and record it"
 	@echo "make docs       write the generated pages of docs/ anew"
 
 $(VENV)/bin/python:
@@ -56,6 +57,10 @@ format: $(VENV)/.developer
 
 prove: $(VENV)/.developer
 	$(BIN)/python docs/prove.py
+
+simulate: $(VENV)/.developer
+	OMP_NUM_THREADS=1 $(BIN)/python docs/simulate.py
+	$(BIN)/python docs/generate.py
 
 docs: $(VENV)/.developer
 	$(BIN)/python docs/generate.py

@@ -16,6 +16,15 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from prognobench.cohorts import CohortSpec
+from prognobench.evaluation._simulated import (
+    ERROR_HOLDS,
+    PREFERENCE,
+    TRUTHS,
+    default_interval,
+    holds,
+    simulated,
+)
+from prognobench.evaluation._weighted import WEIGHTED
 from prognobench.models import model_cards
 from prognobench.protocols import REGIMES, VALIDATIONS, Protocol, protocol_names, resolve_protocol
 from prognobench.strategies import matrix_lines, matrix_rows, parse_strategies, strategy_cards
@@ -101,6 +110,62 @@ def matrix() -> str:
         numbers = f"{line['trained']} | {line['proved']} | {line['reason']}"
         lines.append(f"| `{line['model']}` | `{line['strategy']}` | {line['variant']} | {numbers} |")
     return "\n".join(lines)
+
+
+def simulated_intervals() -> str:
+    """Return the coverage of the intervals, in % of the simulated studies, with what is off in brackets."""
+    lines = ["| studies | metric | " + " | ".join(f"`{method}`" for method in PREFERENCE) + " | default |"]
+    lines.append("|---" * 6 + "|")
+    for design in simulated()["designs"]:
+        for metric in WEIGHTED:
+            shares = [design["coverage"][metric].get(method, {}).get(TRUTHS[method]) for method in PREFERENCE]
+            cells = ["" if share is None else _percent(share, holds(share)) for share in shares]
+            default = default_interval(design["validation"], metric)
+            told = "extreme" if design["extreme"] else f"`{default}`" if default else "none"
+            lines.append(f"| {design['name']} | `{metric}` | {' | '.join(cells)} | {told} |")
+    return "\n".join(lines)
+
+
+def simulated_means() -> str:
+    """Return what the simulated studies found on average, and the truth about all patients."""
+    lines = ["| studies | " + " | ".join(f"`{metric}`" for metric in WEIGHTED) + " |", "|---" * 7 + "|"]
+    for design in simulated()["designs"]:
+        found = [design["estimates"][metric] for metric in WEIGHTED]
+        cells = [f"{one['made_again']:.3f} ({one['all_patients']:.3f})" for one in found]
+        lines.append(f"| {design['name']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def simulated_tests() -> str:
+    """Return the errors of the tests, in % of the simulated studies."""
+    tests = ("p_bootstrap", "p_permutation", "p_corrected_t")
+    lines = ["| studies | no difference between | " + " | ".join(f"`{test}`" for test in tests) + " |"]
+    lines.append("|---" * 5 + "|")
+    for row in simulated()["tests"]:
+        errors = [row["error"].get(test) for test in tests]
+        cells = ["" if error is None else _percent(error, error <= ERROR_HOLDS) for error in errors]
+        lines.append(f"| {row['name']} | {row['null']} | {' | '.join(cells)} |")
+    lines += ["", "| Wilcoxon over | blocks | `p_wilcoxon` |", "|---|---|---|"]
+    for row in simulated()["tasks"]:
+        lines.append(f"| {row['name']} | {row['blocks']} | {_percent(row['error'], row['error'] <= ERROR_HOLDS)} |")
+    return "\n".join(lines)
+
+
+def simulated_choices() -> str:
+    """Return how far the winner's scores are off, and how often their intervals hold the truth."""
+    lines = [
+        "| studies | the winner's MCC in truth | naive is off by | corrected is off by | naive holds | corrected holds |"
+    ]
+    lines.append("|---" * 6 + "|")
+    for row in simulated()["choices"]:
+        held = [_percent(row["coverage"][which], holds(row["coverage"][which])) for which in ("naive", "corrected")]
+        off = [f"{row['bias'][which]:+.3f}" for which in ("naive", "corrected")]
+        lines.append(f"| {row['name']} | {row['truth']:.3f} | {' | '.join(off)} | {' | '.join(held)} |")
+    return "\n".join(lines)
+
+
+def _percent(share: float, held: bool) -> str:
+    return f"{100 * share:.1f}" if held else f"({100 * share:.1f})"
 
 
 def _kind(key: str, kind: type[BaseModel], written: Any) -> str:
@@ -196,6 +261,10 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "strategies": strategies,
     "matrix": matrix,
     "example-plugin": example_plugin,
+    "simulated-intervals": simulated_intervals,
+    "simulated-means": simulated_means,
+    "simulated-tests": simulated_tests,
+    "simulated-choices": simulated_choices,
 }
 
 if __name__ == "__main__":
