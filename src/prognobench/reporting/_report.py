@@ -206,10 +206,10 @@ def _clear(out: Path) -> None:
     folder = out / "figures"
     if folder.is_dir():
         from .figures import FIGURES
-        from .figures._write import _remove
 
         for figure in FIGURES:
-            _remove(folder, figure.name)
+            for old in [*folder.glob(f"{figure.name}.*"), *folder.glob(f"{figure.name}_[0-9]*.png")]:
+                old.unlink()
         if not any(folder.iterdir()):
             folder.rmdir()
 

@@ -50,8 +50,8 @@ def cohort_section(tables: StudyTables) -> Section:
 
 
 def is_synthetic(cohort: Any) -> bool:
-    """Tell whether a cohort is one that `prognobench cohort phantom` draws."""
-    return str(cohort).startswith("phantom")
+    """Tell by its name whether a cohort was drawn by `prognobench cohort phantom`; nothing else in a record does."""
+    return any(word in str(cohort).casefold() for word in ("phantom", "synthetic"))
 
 
 def protocol_section(made: Provenance) -> Section:
