@@ -171,7 +171,7 @@ def _chosen(results: Path, studies: list[str], study: str | None) -> str:
 def _make(
     results: Path, out: Path, study: str, budget: Budget | None, figures: bool, progress: ReportProgress
 ) -> Report:
-    from prognobench.studies import read_provenance, read_results
+    from prognobench.studies import read_cohorts, read_films, read_provenance, read_results
 
     from ._families import families
     from .page import study_page
@@ -183,9 +183,11 @@ def _make(
     if "peak_memory_bytes" not in jobs:
         jobs = jobs.merge(made.costs[["job", "peak_memory_bytes"]], "left", "job")
     kinds = {model: str(kind) for model, kind in families(jobs["model"].dropna().unique()).items()}
+    films = read_films(results, study)
     tables = study_tables(
-        predictions, jobs, study=study, families=kinds, methods=made.methods, budget=budget, progress=progress
-    )
+        predictions, jobs, films, study=study, cohorts=read_cohorts(results, study), families=kinds,
+        methods=made.methods, budget=budget, progress=progress,
+    )  # fmt: skip
     shown = result_table(tables.summary, tables.controls)
     files = _write(tables.files(), out)
     drawn: list[WrittenFigure] = []
@@ -195,7 +197,7 @@ def _make(
         progress("figures")
         drawn = write_figures(tables, out)
     progress("the page")
-    html, answer = study_page(tables, shown, predictions, made, drawn)
+    html, answer = study_page(tables, shown, predictions, made, drawn, has_films=len(films) > 0)
     write_in_one_step(out / _PAGE, html)
     return Report(files, shown, tables, out / _PAGE, answer)
 

@@ -21,7 +21,7 @@ _PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:[\\/]|[\\/]{1,2})[^\s'\"<>|:;,]+|~[\\
 _FILM = re.compile(r"[^\s'\"]+\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|gif|webp)\b", re.IGNORECASE)
 
 
-def cohort_section(tables: StudyTables) -> Section:
+def cohort_section(tables: StudyTables, names: Collection[str]) -> Section:
     """Count what the study's tasks hold, without a name."""
     columns = [
         Column("cohort", text("cohort")),
@@ -39,8 +39,13 @@ def cohort_section(tables: StudyTables) -> Section:
         notes.append(f"{plural(films, 'more film')} trained and were never tested.")
     parts: list[Part] = [table("Counts; no interval", columns, records(tables.sizes), notes=notes)]
     if len(tables.cohorts):
-        shown = [Column(str(name), text(name)) for name in tables.cohorts.columns]
-        parts.append(table("What the cohorts hold", shown, records(tables.cohorts)))
+        shown = [Column(name, text(name)) for name in ("cohort", "task", "class", "center")]
+        shown += [Column(name, number(name, 0, 1)) for name in ("films", "patients", "groups")]
+        shown.append(Column("not used because", lambda row: Cell(redacted(row["left_out"], names), None, "wrap")))
+        notes = [
+            "Groups are films that stay together in a split: those of one patient, or of patients who share a film."
+        ]
+        parts.append(table("All that the cohorts hold; no interval", shown, records(tables.cohorts), notes=notes))
     synthetic = sorted({words(name) for name in tables.sizes["cohort"] if is_synthetic(name)})
     if synthetic:
         parts.insert(

@@ -101,7 +101,7 @@ def study_page(
         calibration_section(tables),
         *_figures(figures),
         decision_section(tables),
-        cohort_section(tables),
+        cohort_section(tables, names),
         protocol_section(made),
         cost_section(tables, made.costs),
         environment_section(made),
