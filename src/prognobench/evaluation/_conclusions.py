@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
-from ._resampling import CONTROLS, Block, Cell, PatientBootstrap
+from ._resampling import CONTROLS, Block, Cell, DrawnError, PatientBootstrap
 from ._tables import BLOCK_KEYS
 from .metrics import mcc_of_counts
 
@@ -73,9 +73,9 @@ def conclusions(
     Notes
     -----
     The claims are qualitative; how they are tested here is this project's choice (docs/report.md). Conclusions 1, 2
-    and 3 compare the mean MCC of groups of models, by the 95 % percentile interval of the paired patient bootstrap; 4
-    compares spreads over folds and draws by the Pitman–Morgan test with Holm's correction; 5 reads the top groups of
-    the ranking.
+    and 3 compare the mean MCC of groups of models by the 95 % interval of the paired patient bootstrap, made as that of
+    `pairwise_tests`; 4 compares spreads over folds and draws by the Pitman–Morgan test with Holm's correction; 5 reads
+    the top groups of the ranking.
     """
     study = _Study(bootstrap, sizes, controls, families, methods or {})
     found = [_cnns(study), _growth(study), _imbalance(study), _few_shot(study), _everywhere(study, ranking)]
@@ -167,6 +167,7 @@ class _Gap:
     a: float
     b: float
     drawn: Floats
+    error: DrawnError
 
     @property
     def value(self) -> float:
@@ -174,15 +175,14 @@ class _Gap:
 
     @property
     def interval(self) -> tuple[float, float]:
-        return _interval(self.drawn)
+        return _interval(self.value, self.drawn, [self.error])
 
 
-def _interval(drawn: Floats) -> tuple[float, float]:
-    drawn = drawn[~np.isnan(drawn)]
-    if not len(drawn):
-        return float("nan"), float("nan")
-    low, high = np.quantile(drawn, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
-    return float(low), float(high)
+def _interval(value: float, drawn: Floats, errors: Sequence[DrawnError]) -> tuple[float, float]:
+    """Return the value ± Student's t times its standard error, of several errors the more careful."""
+    error = DrawnError(max(one.factor for one in errors), min(one.freedom for one in errors))
+    margin = float(stdtrit(error.freedom, (1 + _CONFIDENCE) / 2) * error.standard_error(drawn[:, None])[0])
+    return value - margin, value + margin
 
 
 def _gap(block: Block, a: Sequence[Cell], b: Sequence[Cell]) -> _Gap | str:
@@ -198,7 +198,7 @@ def _gap(block: Block, a: Sequence[Cell], b: Sequence[Cell]) -> _Gap | str:
     if any(np.isnan(means)):
         return "no test fold holds both classes"
     drawn = block.drawn_mcc[:, places[0]].mean(axis=1) - block.drawn_mcc[:, places[1]].mean(axis=1)
-    return _Gap(means[0], means[1], drawn)
+    return _Gap(means[0], means[1], drawn, block.drawn_error(a[0]))
 
 
 def _cnns(study: _Study) -> _Findings:
@@ -262,7 +262,7 @@ def _grow(study: _Study, few: Block, many: Block, protocol: str) -> _Finding:
     if not np.array_equal(few.drawn, many.drawn):
         return _Finding("open", f"{about}: the two sizes were tested on different films")
     before, after = gaps
-    low, high = _interval(after.drawn - before.drawn)
+    low, high = _interval(after.value - before.value, after.drawn - before.drawn, [before.error, after.error])
     behind = after.interval[1] < 0
     side: Literal["for", "against", "open"] = "open"
     if low > 0 and not behind:
@@ -298,7 +298,7 @@ def _imbalance(study: _Study) -> _Findings:
         if not (severe and even):
             continue
         means, drawn = zip(*(_mean_gap(group) for group in (severe, even)), strict=True)
-        low, high = _interval(drawn[0] - drawn[1])
+        low, high = _interval(means[0] - means[1], drawn[0] - drawn[1], [gap.error for gap in (*severe, *even)])
         side: Literal["for", "against", "open"] = "for" if high < 0 else "against" if low > -_LOSS else "open"
         told = (
             f"{protocol}: PEFT minus FFT on the same foundation models is {100 * means[0]:+.1f} in {len(severe)} "

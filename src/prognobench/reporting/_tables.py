@@ -15,28 +15,18 @@ from prognobench.evaluation import (
     conclusions,
     decision_map,
     fold_metrics,
+    intervals,
+    pairwise_tests,
+    ranking,
     reliability,
+    selection,
     summarize,
     task_sizes,
+    task_tests,
 )
 
 _CELL_KEYS = [*BLOCK_KEYS[:3], "model", "strategy", *BLOCK_KEYS[3:]]
-_TESTS = [
-    f"p_{test}{corrected}" for test in ("bootstrap", "permutation", "corrected_t") for corrected in ("", "_holm", "_bh")
-]
 _COLUMNS = {
-    "intervals": [*_CELL_KEYS, "protocol", "level", "metric", "method", "estimate", "ci_low", "ci_high", "n_folds",
-                  "n_resamples", "estimand", "default", "undefined"],
-    "pairwise_tests": [*BLOCK_KEYS, "protocol", "level", "metric", "model_a", "strategy_a", "model_b", "strategy_b",
-                       "n_folds", "a", "b", "difference", "ci_low", "ci_high", "n_resamples", *_TESTS,
-                       "smallest_difference", "warning", "undefined"],
-    "task_tests": ["scope", "regime", "shots", "validation", "protocol", "model_a", "strategy_a", "model_b",
-                   "strategy_b", "n_tasks", "n_blocks", "median_difference", "p_wilcoxon", "p_wilcoxon_holm",
-                   "p_wilcoxon_bh", "smallest_p", "warning", "undefined"],
-    "ranking": [*BLOCK_KEYS, "protocol", "level", "model", "strategy", "mcc", "rank", "rank_low", "rank_high",
-                "p_best", "top_group", "group", "imputed", "undefined"],
-    "selection": [*BLOCK_KEYS, "protocol", "level", "n_candidates", "model", "strategy", "naive", "naive_ci_low",
-                  "naive_ci_high", "corrected", "corrected_ci_low", "corrected_ci_high", "n_resamples", "undefined"],
     "subgroups": [*_CELL_KEYS, "protocol", "level", "attribute", "value", "n_films", "n_patients", "n_positive",
                   "n_folds", "mcc", "mcc_ci_low", "mcc_ci_high", "roc_auc", "roc_auc_ci_low", "roc_auc_ci_high",
                   "sensitivity", "sensitivity_ci_low", "sensitivity_ci_high", "specificity", "specificity_ci_low",
@@ -136,6 +126,14 @@ def study_tables(
     progress("patients drawn anew, controls")
     bootstrap = PatientBootstrap(predictions, jobs)
     made["controls"] = compare_with_controls(predictions, jobs, bootstrap=bootstrap)
+    progress("intervals")
+    made["intervals"] = intervals(predictions, jobs, bootstrap=bootstrap)
+    progress("comparisons")
+    made["pairwise_tests"] = pairwise_tests(predictions, jobs, bootstrap=bootstrap)
+    made["task_tests"] = task_tests(predictions, jobs, bootstrap=bootstrap)
+    progress("ranking")
+    made["ranking"] = ranking(predictions, jobs, bootstrap=bootstrap)
+    made["selection"] = selection(predictions, jobs, bootstrap=bootstrap)
     progress("reliability")
     made["reliability"] = reliability(predictions, jobs)
     progress("decision map and conclusions")
