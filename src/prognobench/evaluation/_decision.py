@@ -239,7 +239,7 @@ class _Facts:
     def _width(self, row: Mapping[Any, Any]) -> list[str]:
         width = row["ci_high"] - row["ci_low"]
         if pd.isna(width):
-            return ["No interval is defined"] if not np.isnan(row["mcc"]) else []
+            return ["No interval is known to hold here"] if not np.isnan(row["mcc"]) else []
         return [f"The interval is {100 * width:.0f} points of MCC wide"] if width > WIDE_INTERVAL else []
 
     def _holes(self, row: Mapping[Any, Any]) -> list[str]:

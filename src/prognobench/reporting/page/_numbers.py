@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -42,7 +43,9 @@ def _model(row: Row) -> Cell:
     return Cell(name, name.casefold())
 
 
+CELL = [*BLOCK, "model", "strategy"]
 MODEL, STRATEGY = Column("model", _model), Column("strategy", text("strategy"))
+_MOST_OPEN = 2  # tables of one kind that stand open; more are folded away
 _PATIENT_BOOTSTRAP = "95 % interval of the paired bootstrap over patients"
 
 
@@ -64,23 +67,23 @@ def winners_table(tables: StudyTables, shown: pd.DataFrame) -> PageTable:
     columns = [
         Column("where", lambda row: Cell(block_title(row), None, "wrap")),
         Column("best", lambda row: Cell(f"{words(row['model'])} {words(row['strategy'])}", row["model"])),
-        Column("MCC × 100", number("mcc_mean"), "mean over folds"),
-        Column("corrected", with_interval("corrected", "corrected_ci_low", "corrected_ci_high"),
-               "for having been chosen as the best; 95 % bootstrap over patients"),
-        Column("among", number("n_candidates", 0, 1), "candidates"),
-        *(Column(name, number(name), "control") for name in CONTROLS),
-        Column("over best control", with_interval("difference", "ci_low", "ci_high", sign=True),
-               "95 % paired bootstrap over patients"),
+        Column("naive", number("mcc_mean")),
+        Column("corrected", with_interval("corrected", "corrected_ci_low", "corrected_ci_high")),
+        Column("best of", number("n_candidates", 0, 1)),
+        *(Column(name, number(name)) for name in CONTROLS),
+        Column("over best control", with_interval("difference", "ci_low", "ci_high", sign=True)),
         Column("", _marks),
-    ]  # fmt: skip
-    caption = "The best of each comparison, naive and corrected, beside its controls; MCC × 100"
+    ]
+    caption = (
+        "The best of each comparison, naive and corrected for having been chosen, beside its controls; MCC × 100, 95 % "
+        "intervals of the (paired) bootstrap over patients"
+    )
     return table(caption, columns, rows, csv="selection", look=_row_look)
 
 
 def results_section(tables: StudyTables, shown: pd.DataFrame) -> Section:
     """Show every model and strategy beside its controls."""
     rows = _with_more_metrics(shown, tables.summary)
-    method = _interval_method(tables)
     columns = [
         MODEL,
         STRATEGY,
@@ -96,8 +99,8 @@ def results_section(tables: StudyTables, shown: pd.DataFrame) -> Section:
     ]
     parts: list[Part] = []
     for title, block in _blocks(rows):
-        block = block.sort_values("mcc_mean", ascending=False, kind="stable")
-        block = block.sort_values("control", kind="stable")
+        block, method = _with_interval(block, tables)
+        block = block.sort_values("mcc_mean", ascending=False, kind="stable").sort_values("control", kind="stable")
         level = block["level"].iloc[0]
         unit = "a patient's mean score" if level == "patient" else "each film"
         notes = [f"Means over test folds; everything of {unit} at a threshold of 0.5. Controls stand last."]
@@ -113,27 +116,39 @@ def results_section(tables: StudyTables, shown: pd.DataFrame) -> Section:
 
 
 def _with_more_metrics(shown: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    keys = [*BLOCK, "model", "strategy"]
     patient = (summary["headline"] == "patient").to_numpy(bool)
-    more = summary[keys].copy()
+    more = summary[CELL].copy()
     for name in ("roc_auc", "sensitivity", "specificity"):
         more[name] = summary[f"{name}_patient_mean"].where(patient, summary[f"{name}_mean"])
-    more["mcc_ci_low"] = summary["mcc_patient_ci_low"].where(patient, summary["mcc_ci_low"])
-    more["mcc_ci_high"] = summary["mcc_patient_ci_high"].where(patient, summary["mcc_ci_high"])
-    return shown.merge(more.astype(shown[keys].dtypes.to_dict()), "left", keys)
+    return shown.merge(more.astype(shown[CELL].dtypes.to_dict()), "left", CELL)
 
 
-def _interval_method(tables: StudyTables) -> str:
-    if "ci_method" not in tables.summary:
-        return "t over folds"
-    methods = sorted({words(one) for one in tables.summary["ci_method"] if not is_missing(one) and one != ""})
-    return method_name(" or ".join(methods)) if methods else "none defined"
+def _with_interval(block: pd.DataFrame, tables: StudyTables) -> tuple[pd.DataFrame, str]:
+    """Add the interval of the mean MCC that holds for the block, or the first one that is defined, and name it."""
+    found = tables.intervals
+    found = found[(found["metric"] == "mcc") & found["ci_low"].notna()]
+    found = found.merge(block[BLOCK].drop_duplicates().astype(found[BLOCK].dtypes.to_dict()), on=BLOCK)
+    defaults = found[found["default"].fillna(False).astype(bool)]
+    there = set((defaults if len(defaults) else found)["method"])
+    method = next((name for name in METHODS if name in there), "")
+    rows = found.loc[found["method"] == method, [*CELL, "ci_low", "ci_high"]]
+    rows = rows.rename(columns={"ci_low": "mcc_ci_low", "ci_high": "mcc_ci_high"})
+    named = method_name(method) if method else "none is defined"
+    if method and not len(defaults):
+        named += ", not known to hold here"
+    return block.merge(rows.astype(block[CELL].dtypes.to_dict()), "left", CELL), named
+
+
+METHODS = {
+    "nadeau_bengio": "corrected t over folds (Nadeau–Bengio)",
+    "bootstrap": "bootstrap over patients",
+    "t": "t over folds",
+}
 
 
 def method_name(word: str) -> str:
     """Say the name of an interval as people do."""
-    named = {"nadeau_bengio": "corrected t over folds (Nadeau–Bengio)", "t": "t over folds"}
-    return named.get(word, {"bootstrap": "bootstrap over patients"}.get(word, word))
+    return METHODS.get(word, word)
 
 
 def _interval(row: Row) -> Cell:
@@ -168,21 +183,19 @@ def comparisons_section(tables: StudyTables) -> Section:
     against = [
         Column("model", text("model_b")),
         Column("strategy", text("strategy_b")),
-        Column("MCC × 100", number("b")),
-        Column("behind the best by", with_interval("difference", "ci_low", "ci_high", sign=True), _PATIENT_BOOTSTRAP),
-        Column("p bootstrap", p_value("p_bootstrap_holm"), "corrected for the number of comparisons (Holm)"),
-        Column("p permutation", p_value("p_permutation_holm"), "corrected for the number of comparisons (Holm)"),
-        Column("p corrected t", p_value("p_corrected_t_holm"), "Nadeau–Bengio, corrected by Holm"),
-        Column("smallest difference", number("smallest_difference"), "that these data could have shown, in points"),
-        Column("note", lambda row: Cell(_joined(row, "warning", "undefined"), None, "wrap")),
+        Column("MCC", number("b")),
+        Column("behind the best by", with_interval("difference", "ci_low", "ci_high", sign=True)),
+        Column("p bootstrap", p_value("p_bootstrap_holm")),
+        Column("p permutation", p_value("p_permutation_holm")),
+        Column("p corrected t", p_value("p_corrected_t_holm")),
+        Column("could have shown", number("smallest_difference"), "the smallest true difference, in points"),
     ]
+    blocks = _n_blocks(tables.pairwise_tests)
     for title, block in _blocks(tables.pairwise_tests):
         best, rows = _against_best(block)
-        parts += [
-            Heading(title),
-            table(f"{best} against the others, MCC × 100; {_PATIENT_BOOTSTRAP}; p after Holm", against, rows,
-                  csv="pairwise_tests"),
-        ]  # fmt: skip
+        columns, notes = _with_notes(against, rows)
+        caption = f"{best} against the others, MCC × 100; {_PATIENT_BOOTSTRAP}; p after Holm's correction"
+        parts += _titled(title, table(caption, columns, rows, csv="pairwise_tests", notes=notes), blocks)
     tasks = records(tables.task_tests[tables.task_tests["scope"] == "strategy"])
     if tasks:
         over = [
@@ -194,16 +207,24 @@ def comparisons_section(tables: StudyTables) -> Section:
             Column("p Wilcoxon", p_value("p_wilcoxon")),
             Column("p after Holm", p_value("p_wilcoxon_holm")),
             Column("smallest p", p_value("smallest_p"), "that this number of blocks can reach"),
-            Column("note", lambda row: Cell(_joined(row, "warning", "undefined"), None, "wrap")),
         ]
+        columns, notes = _with_notes(over, tasks)
+        caption = "Wilcoxon signed-rank test over (task × fold) blocks, as Ruffini et al.; no interval"
         parts += [
             Heading("Strategies over all tasks and folds"),
-            table("Wilcoxon signed-rank test over (task × fold) blocks, as Ruffini et al.; no interval", over, tasks,
-                  csv="task_tests"),
-        ]  # fmt: skip
+            table(caption, columns, tasks, csv="task_tests", notes=notes),
+        ]
     return Section(
         "comparisons", "Comparisons", tuple(parts or [_nothing("No two models or strategies were compared")])
     )
+
+
+def _with_notes(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[list[Column], list[str]]:
+    """Say what is noted of every row once below the table, and else in a column."""
+    told = {_joined(row, "warning", "undefined") for row in rows}
+    if len(told) > 1:
+        return [*columns, Column("note", lambda row: Cell(_joined(row, "warning", "undefined"), None, "wrap"))], []
+    return list(columns), [f"{note}." for note in told if note]
 
 
 def _against_best(block: pd.DataFrame) -> tuple[str, Sequence[Row]]:
@@ -243,23 +264,28 @@ def ranking_section(tables: StudyTables) -> Section:
         ]  # fmt: skip
     columns = [
         Column("rank", number("rank", 0, 1)),
-        Column("95 % interval", _ranks, "of the rank, by the bootstrap over patients"),
+        Column("95 % interval", _ranks),
         MODEL,
         STRATEGY,
-        Column("MCC × 100", number("mcc")),
-        Column("chance to be best", number("p_best", 0), "% of the resamples in which it is"),
-        Column("group", number("group", 0, 1), "cells of one number cannot be told apart"),
+        Column("MCC", number("mcc")),
+        Column("best in", number("p_best", 0), "% of the resamples"),
+        Column("group", number("group", 0, 1), "not told apart from its first"),
         Column("top group", yes_or_no("top_group"), "not told apart from the best"),
-        Column("note", lambda row: Cell(_joined(row, "undefined"), None, "wrap")),
     ]
+    blocks = _n_blocks(tables.ranking)
     for title, block in _blocks(tables.ranking):
-        parts += [
-            Heading(title),
-            table("Ranks by mean MCC, with the 95 % interval of the bootstrap over patients", columns,
-                  records(block.sort_values("rank", kind="stable")), csv="ranking",
-                  look=lambda row: "best" if not is_missing(row["top_group"]) and row["top_group"] else ""),
-        ]  # fmt: skip
+        rows = records(block.sort_values("rank", kind="stable"))
+        shown, notes = _with_notes(columns, rows)
+        caption = "Ranks by mean MCC × 100, controls among them; 95 % interval of the bootstrap over patients"
+        made = table(caption, shown, rows, csv="ranking", notes=notes, look=_rank_look)
+        parts += _titled(title, made, blocks)
     return Section("ranking", "Ranking", tuple(parts or [_nothing("Nothing was ranked")]))
+
+
+def _rank_look(row: Row) -> str:
+    if row["strategy"] in CONTROLS:
+        return "control"
+    return "best" if not is_missing(row["top_group"]) and row["top_group"] else ""
 
 
 def _ranks(row: Row) -> Cell:
@@ -275,16 +301,19 @@ def intervals_section(tables: StudyTables) -> Section:
         MODEL,
         STRATEGY,
         Column("interval", lambda row: Cell(method_name(words(row["method"])), words(row["method"]))),
-        Column("MCC × 100", with_interval("estimate", "ci_low", "ci_high"), "with the 95 % interval named before it"),
-        Column("default", yes_or_no("default", no=""), "shown in the other tables"),
+        Column("MCC", with_interval("estimate", "ci_low", "ci_high")),
+        Column("default", yes_or_no("default", no=""), "found to hold in simulations"),
         Column("folds", number("n_folds", 0, 1)),
-        Column("of what", text("estimand", "wrap"), "what the interval covers in 95 of 100 studies"),
-        Column("note", text("undefined", "wrap")),
     ]
     parts: list[Part] = []
     for title, block in _blocks(rows):
         caption = "95 % intervals of the mean MCC × 100, each named in its row"
-        parts += [Heading(title), table(caption, columns, records(block), csv="intervals")]
+        every = records(block)
+        shown, notes = _with_notes(columns, every)
+        estimands = {words(row["method"]): words(row["estimand"]) for row in every}
+        notes += [f"{method_name(name)}: {told}." for name, told in estimands.items()]
+        made = table(caption, shown, every, csv="intervals", notes=notes)
+        parts += _titled(title, made, _n_blocks(rows))
     return Section("intervals", "Intervals", tuple(parts or [_nothing("No interval was computed")]))
 
 
@@ -306,16 +335,18 @@ def subgroups_section(tables: StudyTables, has_films: bool) -> Section:
     parts: list[Part] = []
     for title, block in _blocks(tables.subgroups):
         rows, name = _best_of(tables, block)
-        parts += [
-            Heading(title),
-            table(f"{name} within groups, × 100; 95 % interval of the bootstrap over patients", columns, records(rows),
-                  csv="subgroups", look=lambda row: "doubtful" if row["worst"] is True else ""),
-        ]  # fmt: skip
+        caption = f"{name} within groups, × 100; 95 % interval of the bootstrap over patients"
+        made = table(caption, columns, records(rows), csv="subgroups", look=_worst_look)
+        parts += _titled(title, made, _n_blocks(tables.subgroups))
     why = "No view, center, sex or age of the films is known" if has_films else (
         "The results folder does not hold what is known of the films (an older one); run the study again to add it"
     )  # fmt: skip
     note = Prose(("Shown for the highest mean MCC of each block; all models are in subgroups.csv.",), look="quiet")
     return Section("subgroups", "Subgroups", (note, *parts) if parts else (_nothing(why),))
+
+
+def _worst_look(row: Row) -> str:
+    return "doubtful" if not is_missing(row["worst"]) and row["worst"] else ""
 
 
 def _best_of(tables: StudyTables, block: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -336,7 +367,7 @@ def calibration_section(tables: StudyTables) -> Section:
         level = words(block["headline"].iloc[0])
         columns = [MODEL, STRATEGY, *_calibration_columns(block, level)]
         caption = f"Calibration at {level} level, means over folds; no interval is shown (summary.csv has them)"
-        parts += [Heading(title), table(caption, columns, records(block), csv="summary")]
+        parts += _titled(title, table(caption, columns, records(block), csv="summary"), _n_blocks(tables.summary))
     if not parts:
         return Section("calibration", "Calibration", (_nothing("Nothing was calibrated"),))
     return Section("calibration", "Calibration", (Terms(_CALIBRATION, "What these numbers mean", True), *parts))
@@ -438,8 +469,34 @@ def _blocks(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             yield block_title(block.iloc[0]), block
 
 
+def _titled(title: str, part: PageTable, blocks: int) -> list[Part]:
+    """Put a title above a table; where there are many, fold it away under the title."""
+    return [replace(part, folded=title)] if blocks > _MOST_OPEN else [Heading(title), part]
+
+
+def _n_blocks(rows: pd.DataFrame) -> int:
+    return len(rows[BLOCK].drop_duplicates())
+
+
 def _joined(row: Row, *names: str) -> str:
-    return "; ".join(words(row[name]) for name in names if not is_missing(row[name]) and row[name] != "")
+    told = (words(row[name]) for name in names if name in row and not is_missing(row[name]) and row[name] != "")
+    shown = "; ".join(told)
+    for name, plain in _COLUMN_WORDS.items():
+        shown = shown.replace(name, plain)
+    return shown
+
+
+# Tables speak of their columns; people read headings.
+_COLUMN_WORDS = {
+    f"p_{test}{after}": f"p {named}{' after ' + corrected if after else ''}"
+    for after, corrected in (("_holm", "Holm"), ("_bh", "Benjamini–Hochberg"), ("", ""))
+    for test, named in (
+        ("bootstrap", "bootstrap"),
+        ("permutation", "permutation"),
+        ("corrected_t", "corrected t"),
+        ("wilcoxon", "Wilcoxon"),
+    )
+}
 
 
 def _nothing(why: str) -> Prose:

@@ -44,6 +44,7 @@ class PageTable:
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]  # look of the row, cells
     notes: tuple[str, ...] = ()
     csv: str = ""
+    folded: str = ""  # the title under which it is folded away, if it is
     kind: str = field(default="table", init=False)
 
 
