@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 from prognobench.evaluation import BLOCK_KEYS, CONTROLS
 
 from .._tables import StudyTables
-from ._parts import is_missing, plural, words
+from ._parts import is_missing, plural, sentences, words
 
 BLOCK = [*BLOCK_KEYS, "protocol"]
 
@@ -82,12 +81,12 @@ def _answer(tables: StudyTables, block: pd.DataFrame) -> Answer:
     ranking = ranking[~ranking["strategy"].isin(CONTROLS)]
     top = ranking[ranking["top_group"].astype("boolean").fillna(False)] if len(ranking) else ranking
     above = None if pd.isna(best["above_controls"]) else bool(best["above_controls"])
-    sentences = (
+    told = (
         f"{name} has the highest mean MCC × 100, {100 * best['mcc_mean']:.1f}{_corrected(tables, best, len(learned))}.",
         f"{_standing(best, above)}{_ties(top, learned)}",
     )
     doubts = _doubts(tables, best)
-    return Answer(title, sentences, doubts, above, frozenset(words(one) for one in top["strategy"]))
+    return Answer(title, told, doubts, above, frozenset(words(one) for one in top["strategy"]))
 
 
 def _corrected(tables: StudyTables, best: pd.Series[Any], candidates: int) -> str:
@@ -123,8 +122,7 @@ def _doubts(tables: StudyTables, best: pd.Series[Any]) -> tuple[str, ...]:
     rows = rows[(rows["model"] == best["model"]) & (rows["strategy"] == best["strategy"])]
     if rows.empty:
         return ()
-    # One sentence a point; a sentence begins with a capital letter.
-    return tuple(part for part in re.split(r"(?<=\.) (?=[A-Z])", words(rows["doubts"].iloc[0])) if part)
+    return sentences(words(rows["doubts"].iloc[0]))
 
 
 def _of(table: pd.DataFrame, row: pd.Series[Any]) -> pd.DataFrame:

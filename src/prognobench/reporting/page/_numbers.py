@@ -12,6 +12,7 @@ from prognobench.evaluation import CONTROLS
 from .._tables import StudyTables
 from ._answer import BLOCK, block_title
 from ._parts import (
+    Card,
     Cell,
     Column,
     Heading,
@@ -29,6 +30,7 @@ from ._parts import (
     p_value,
     plural,
     records,
+    sentences,
     table,
     text,
     with_interval,
@@ -423,18 +425,17 @@ def decision_section(tables: StudyTables) -> Section:
                   records(block), csv="decision",
                   look=lambda row: "best" if not is_missing(row["in_top_group"]) and row["in_top_group"] else ""),
         ]  # fmt: skip
-    claims = [
-        Column("", number("number", 0, 1)),
-        Column("conclusion of Ruffini et al.", text("claim", "wrap")),
-        Column("here", text("verdict", "mark")),
-        Column("evidence", text("evidence", "wrap")),
-    ]
+    how = "arXiv:2506.18434. docs/report.md says how each is tested; intervals: 95 %, paired bootstrap over patients."
+    parts += [Heading("Five published conclusions, held against this study"), Prose((how,), look="quiet")]
     parts += [
-        Heading("Five published conclusions, held against this study"),
-        table("arXiv:2506.18434; how each is tested stands in docs/report.md; intervals: 95 %, bootstrap over patients",
-              claims, records(tables.conclusions), csv="conclusions"),
+        Card(f"{row['number']}. {words(row['claim'])}", (), sentences(words(row["evidence"])), words(row["verdict"]),
+             _VERDICT_LOOKS.get(row["verdict"], ""))
+        for row in records(tables.conclusions)
     ]  # fmt: skip
     return Section("decision", "Decision map and conclusions", tuple(parts))
+
+
+_VERDICT_LOOKS = {"upheld": "good", "contradicted": "bad"}
 
 
 def cost_section(tables: StudyTables, costs: pd.DataFrame) -> Section:

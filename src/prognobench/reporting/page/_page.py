@@ -38,7 +38,7 @@ from ._numbers import (
     subgroups_section,
     winners_table,
 )
-from ._parts import Cell, Column, Part, Picture, Prose, Section, Terms, data_uri, plural, table, words
+from ._parts import Card, Part, Picture, Prose, Section, Terms, data_uri, plural, words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -128,14 +128,7 @@ def _summary(tables: StudyTables, shown: pd.DataFrame, found: Sequence[Answer], 
         parts.append(Prose(tuple(doubts), points=True, look="doubt"))
     parts.append(winners_table(tables, shown))
     if len(found) > 1:
-        columns = [
-            Column("where", lambda row: Cell(row["title"], row["title"], "wrap")),
-            Column("answer", lambda row: Cell(" ".join(row["sentences"]), None, "wrap")),
-            Column("doubts", lambda row: Cell(" ".join(row["doubts"]), None, "wrap")),
-        ]
-        rows = [{"title": one.title, "sentences": one.sentences, "doubts": one.doubts} for one in found]
-        caption = "Each comparison in words, with its doubts; intervals: 95 %, paired bootstrap over patients"
-        parts.append(table(caption, columns, rows))
+        parts += [Card(one.title, one.sentences, one.doubts) for one in found]
     return Section("summary", "Answer", tuple(parts))
 
 

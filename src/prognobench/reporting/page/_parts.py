@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,18 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Card:
+    """A title with a verdict, sentences, and points below them; `look` is that of the verdict."""
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    verdict: str = ""
+    look: str = ""
+    kind: str = field(default="card", init=False)
+
+
+@dataclass(frozen=True)
 class Heading:
     """A heading within a section."""
 
@@ -87,7 +100,7 @@ class Heading:
     kind: str = field(default="heading", init=False)
 
 
-Part = PageTable | Prose | Terms | Picture | Heading
+Part = PageTable | Prose | Terms | Picture | Card | Heading
 
 
 @dataclass(frozen=True)
@@ -204,6 +217,17 @@ def words(value: Any) -> str:
 def is_missing(value: Any) -> bool:
     """Tell whether a value of a table is missing."""
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def sentences(told: str) -> tuple[str, ...]:
+    """Cut a text into its sentences, each of which begins with a capital letter.
+
+    Examples
+    --------
+    >>> sentences("Few to go by: 3.0 films. No interval is known to hold here.")
+    ('Few to go by: 3.0 films.', 'No interval is known to hold here.')
+    """
+    return tuple(part for part in re.split(r"(?<=\.) (?=[A-Z])", told) if part)
 
 
 def records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
