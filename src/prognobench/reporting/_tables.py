@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 
 import pandas as pd
 
 from prognobench.evaluation import (
-    BLOCK_KEYS,
     Budget,
     PatientBootstrap,
     compare_with_controls,
@@ -20,18 +19,11 @@ from prognobench.evaluation import (
     ranking,
     reliability,
     selection,
+    subgroups,
     summarize,
     task_sizes,
     task_tests,
 )
-
-_CELL_KEYS = [*BLOCK_KEYS[:3], "model", "strategy", *BLOCK_KEYS[3:]]
-_COLUMNS = {
-    "subgroups": [*_CELL_KEYS, "protocol", "level", "attribute", "value", "n_films", "n_patients", "n_positive",
-                  "n_folds", "mcc", "mcc_ci_low", "mcc_ci_high", "roc_auc", "roc_auc_ci_low", "roc_auc_ci_high",
-                  "sensitivity", "sensitivity_ci_low", "sensitivity_ci_high", "specificity", "specificity_ci_low",
-                  "specificity_ci_high", "worst", "undefined"],
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +113,7 @@ def study_tables(
     """
     progress("metrics of every job")
     folds = fold_metrics(predictions, jobs)
-    made = {name: _empty(columns) for name, columns in _COLUMNS.items()}
-    made |= {"sizes": task_sizes(predictions, jobs), "fold_metrics": folds, "summary": summarize(folds, jobs)}
+    made = {"sizes": task_sizes(predictions, jobs), "fold_metrics": folds, "summary": summarize(folds, jobs)}
     progress("patients drawn anew, controls")
     bootstrap = PatientBootstrap(predictions, jobs)
     made["controls"] = compare_with_controls(predictions, jobs, bootstrap=bootstrap)
@@ -134,6 +125,9 @@ def study_tables(
     progress("ranking")
     made["ranking"] = ranking(predictions, jobs, bootstrap=bootstrap)
     made["selection"] = selection(predictions, jobs, bootstrap=bootstrap)
+    progress("subgroups")
+    known = pd.DataFrame(columns=["cohort", "image"], dtype="string") if films is None else films
+    made["subgroups"] = subgroups(predictions, jobs, known)
     progress("reliability")
     made["reliability"] = reliability(predictions, jobs)
     progress("decision map and conclusions")
@@ -145,7 +139,3 @@ def study_tables(
         bootstrap, made["sizes"], made["controls"], made["ranking"], families or {}, methods
     )
     return StudyTables(study=study, jobs=jobs, cohorts=pd.DataFrame() if cohorts is None else cohorts, **made)
-
-
-def _empty(columns: Sequence[str]) -> pd.DataFrame:
-    return pd.DataFrame(columns=list(columns))

@@ -34,6 +34,20 @@ def block_title(row: Any) -> str:
     return f"{words(row['cohort'])} · {words(row['task'])}{tested} · {how}"
 
 
+def blocks_of(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Cut a table into its blocks, of each task all training films before few of them."""
+
+    def place(block: pd.DataFrame) -> tuple[Any, ...]:
+        one = block.iloc[0]
+        few = (one["regime"] != "full", words(one["regime"]), -1 if is_missing(one["shots"]) else one["shots"])
+        where = (words(one[key]) for key in ("cohort", "task", "test_cohort"))
+        return (*where, *few, words(one["validation"]), words(one["protocol"]))
+
+    if rows.empty:
+        return []
+    return sorted((block for _, block in rows.groupby(BLOCK, dropna=False, sort=False)), key=place)
+
+
 def answers(tables: StudyTables, shown: pd.DataFrame) -> list[Answer]:
     """Answer each block of the study.
 
@@ -44,7 +58,7 @@ def answers(tables: StudyTables, shown: pd.DataFrame) -> list[Answer]:
     shown
         The rows of `result_table`.
     """
-    return [_answer(tables, block) for _, block in shown.groupby(BLOCK, dropna=False, sort=False)]
+    return [_answer(tables, block) for block in blocks_of(shown)]
 
 
 def overall(found: list[Answer]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pandas as pd
 from prognobench.evaluation import CONTROLS
 
 from .._tables import StudyTables
-from ._answer import BLOCK, block_title
+from ._answer import BLOCK, block_title, blocks_of
 from ._parts import (
     Card,
     Cell,
@@ -54,7 +54,7 @@ _PATIENT_BOOTSTRAP = "95 % interval of the paired bootstrap over patients"
 def winners_table(tables: StudyTables, shown: pd.DataFrame) -> PageTable:
     """Show the best of each block, naive and corrected, beside its controls."""
     rows = []
-    for _, block in shown.groupby(BLOCK, dropna=False, sort=False):
+    for block in blocks_of(shown):
         learned = block[~block["control"] & block["mcc_mean"].notna()]
         if learned.empty:
             continue
@@ -465,9 +465,8 @@ def cost_section(tables: StudyTables, costs: pd.DataFrame) -> Section:
 
 
 def _blocks(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    if len(rows):
-        for _, block in rows.groupby(BLOCK, dropna=False, sort=False):
-            yield block_title(block.iloc[0]), block
+    for block in blocks_of(rows):
+        yield block_title(block.iloc[0]), block
 
 
 def _titled(title: str, part: PageTable, blocks: int) -> list[Part]:
