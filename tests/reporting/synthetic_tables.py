@@ -113,7 +113,7 @@ def _intervals(summary) -> pd.DataFrame:
     for method, default in (("t", False), ("nadeau_bengio", True)):
         part = "mcc_patient" if (summary["headline"] == "patient").all() else "mcc"
         wider = 1.5 if default else 1.0
-        half = (summary[f"{part}_ci_high"] - summary[f"{part}_mean"]) * wider
+        half = wider * 2.1 * summary[f"{part}_std"] / summary[f"{part}_n"].clip(lower=1) ** 0.5
         own = summary[CELL].assign(
             level=summary["headline"], metric="mcc", method=method, estimate=summary[f"{part}_mean"],
             ci_low=summary[f"{part}_mean"] - half, ci_high=summary[f"{part}_mean"] + half, n_folds=summary["n_folds"],

@@ -68,7 +68,7 @@ def forest_pages(
         titles,
         [height(panel, close) for panel in panels],
         columns=2 if close and len(panels) > 1 else 1,
-        left=label_room(groups if close else [*groups, *rows]),
+        left=max(label_room(groups) * (1 if close else 1.1), label_room([] if close else rows)),
         right=0.15 if close else 1.2,
         top=legend_room(list(entries)) if close else 0.05,
     ):
