@@ -482,6 +482,23 @@ def report(
         report_studies(results, out or results / "report", console, study, budget=budget, figures=figures)
 
 
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A results folder that `run` filled.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one, or `paper` for the published numbers.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="CSV", help="A file for the table.")] = None,
+    studies: Annotated[
+        list[str] | None, typer.Option("--study", metavar="NAME", help="That of A, then that of B, of several.")
+    ] = None,
+) -> None:
+    """Set a study beside another one, cell by cell, or beside the numbers of the paper."""
+    from prognobench.reporting import compare as compare_results
+
+    with _plain_errors() as console:
+        names = [*(studies or []), None, None]
+        compare_results(first, second, out, console, studies=(names[0], names[1]))
+
+
 def _planned(
     study: Path, overrides: list[str] | None, cohorts: list[str] | None, console: Console, outline: bool = False
 ) -> Plan:

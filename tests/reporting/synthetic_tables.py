@@ -66,7 +66,7 @@ def study_tables(
     for name in ("draw", "shots"):
         jobs[name] = jobs[name].astype("Int64")
     if memory:
-        jobs["peak_memory"] = 1e9 + 20 * jobs["total_params"].astype(float)
+        jobs["peak_memory_bytes"] = 1e9 + 20 * jobs["total_params"].astype(float)
     done = jobs[jobs["state"] == "done"].reset_index(drop=True)
     skill = {key: random.normal(0.45, 0.12) for key in product(models, strategies)}
     skill |= {(model, "random"): 0.25 + random.normal(0, 0.05) for model in models}

@@ -1,6 +1,15 @@
 """From numbers to what people read: tables and listings, and later figures and the report."""
 
 from ._builds import print_build
+from ._compare import (
+    PAPER_CAVEAT,
+    PAPER_SOURCE,
+    compare,
+    compare_studies,
+    compare_with_paper,
+    paper_results,
+    print_comparison,
+)
 from ._listings import (
     print_cohort,
     print_findings,
@@ -13,6 +22,7 @@ from ._listings import (
     print_weights,
     status_rows,
 )
+from ._paper_tables import PaperTable, paper_tables
 from ._progress import RunProgress, film_progress
 from ._report import Report, report, report_studies, write_tables
 from ._results import print_table, result_table
@@ -21,13 +31,22 @@ from ._splits import print_splits, split_rows
 from ._tables import StudyTables, study_tables
 
 __all__ = [
+    "PAPER_CAVEAT",
+    "PAPER_SOURCE",
+    "PaperTable",
     "Report",
     "RunProgress",
     "StudyTables",
+    "compare",
+    "compare_studies",
+    "compare_with_paper",
     "film_progress",
+    "paper_results",
+    "paper_tables",
     "plain",
     "print_build",
     "print_cohort",
+    "print_comparison",
     "print_findings",
     "print_matrix",
     "print_models",

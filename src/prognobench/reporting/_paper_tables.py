@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -160,7 +160,9 @@ def _table(part: pd.DataFrame, metric: str, regime: str, validation: str, protoc
     # The weakest control first, as in the other tables; they come in that order.
     learned = order.loc[~order["control"], ["model", "strategy"]].drop_duplicates()
     controls = part.loc[part["control"], ["model", "strategy"]].drop_duplicates()
-    places = {pair: place for place, pair in enumerate(pd.concat([learned, controls]).itertuples(index=False, name=None))}
+    places = {
+        pair: place for place, pair in enumerate(pd.concat([learned, controls]).itertuples(index=False, name=None))
+    }
     cells = part.assign(
         row=[places[pair] for pair in part[["model", "strategy"]].itertuples(index=False, name=None)],
         column=part["_column"].map({name: place for place, name in enumerate(columns)}).astype(int),
@@ -216,9 +218,9 @@ def _latex(text: str) -> str:
     return "".join(_TEX.get(sign, sign) for sign in printable(text))
 
 
-def texts(tables: dict[str, PaperTable]) -> Sequence[tuple[str, str]]:
+def paper_texts(tables: dict[str, PaperTable]) -> dict[str, str]:
     """Return file names and contents of tables: CSV, Markdown and LaTeX of each."""
-    made = []
+    made = {}
     for name, table in tables.items():
-        made += [(f"{name}.csv", table.csv()), (f"{name}.md", table.markdown()), (f"{name}.tex", table.latex())]
+        made |= {f"{name}.csv": table.csv(), f"{name}.md": table.markdown(), f"{name}.tex": table.latex()}
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from prognobench.evaluation import Budget
 from prognobench.frame import InputError, Problem, nearest, write_in_one_step
 
 from ._csv import csv_text
+from ._paper_tables import paper_tables, paper_texts
 from ._progress import ReportProgress, report_progress
 from ._results import print_table, result_table
 from ._tables import StudyTables, study_tables
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from .figures import WrittenFigure
 
 _PAGE = "index.html"
+_TABLES = "tables"  # folder of the tables in a paper's form
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +193,8 @@ def _make(
     )  # fmt: skip
     shown = result_table(tables.summary, tables.controls)
     files = _write(tables.files(), out)
+    for name, text in paper_texts(paper_tables(tables.summary, tables.controls, tables.ranking)).items():
+        write_in_one_step(out / _TABLES / name, text)
     drawn: list[WrittenFigure] = []
     if figures:
         from .figures import write_figures
@@ -205,6 +210,7 @@ def _make(
 def _clear(out: Path) -> None:
     for name in StudyTables.csv_names():
         (out / f"{name}.csv").unlink(missing_ok=True)
+    shutil.rmtree(out / _TABLES, ignore_errors=True)
     folder = out / "figures"
     if folder.is_dir():
         from .figures import FIGURES

@@ -204,9 +204,9 @@ def _costs(tables: Tables) -> pd.DataFrame:
     for name in _COSTS:
         columns[name] = columns[name].astype("Float64").astype("float64")
     costs = [*_COSTS]
-    if "peak_memory" in tables.jobs:
-        memory = tables.jobs[["job", "peak_memory"]].drop_duplicates("job").astype({"job": "string"})
+    if "peak_memory_bytes" in tables.jobs:
+        memory = tables.jobs[["job", "peak_memory_bytes"]].drop_duplicates("job").astype({"job": "string"})
         columns = columns.astype({"job": "string"}).merge(memory, "left", "job")
-        columns["peak_memory"] = columns["peak_memory"].astype("Float64").astype("float64")
+        columns["peak_memory"] = columns["peak_memory_bytes"].astype("Float64").astype("float64")
         costs.append("peak_memory")
     return columns.groupby(CELL, dropna=False, sort=False)[costs].mean().reset_index()

@@ -87,9 +87,7 @@ def cores() -> int:
 
 def write_figure(figure: Figure, shown: Shown, folder: Path) -> WrittenFigure:
     """Draw one figure and write its files, or say why the tables cannot fill it."""
-    for pattern in (f"{figure.name}.*", f"{figure.name}_[0-9]*.png"):
-        for old in folder.glob(pattern):
-            old.unlink()
+    _remove(folder, figure.name)
     with house_style(), warnings.catch_warnings():
         # A name in letters that the font lacks is drawn with boxes; its table and CSV have it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -98,6 +96,12 @@ def write_figure(figure: Figure, shown: Shown, folder: Path) -> WrittenFigure:
         except NothingToShow as reason:
             return WrittenFigure(figure.name, figure.title, "", left_out=str(reason))
         return _write(figure, figure.caption(shown), drawings, folder)
+
+
+def _remove(folder: Path, name: str) -> None:
+    for pattern in (f"{name}.*", f"{name}_[0-9]*.png"):
+        for old in folder.glob(pattern):
+            old.unlink()
 
 
 def _write(figure: Figure, caption: str, drawings: Sequence[Drawing], folder: Path) -> WrittenFigure:
