@@ -50,6 +50,13 @@ def test_no_patient_or_film_is_named_in_the_tables(done):
         assert not any(image in text or patient in text for image, patient, *_ in rows)
 
 
+def test_a_study_is_compared_with_itself_and_with_the_paper(done):
+    output = call("compare", done / "results", done / "results", "--out", done / "both.csv")
+    assert "the same keys" in output and "not a test" in output
+    assert len((done / "both.csv").read_text().splitlines()) == 3
+    assert "2506.18434" in call("compare", done / "results", "paper")
+
+
 def test_status_counts_for_people_and_programs(done):
     assert "mine" in call("status", done / "results")
     (state,) = json.loads(call("status", done / "results", "--json"))

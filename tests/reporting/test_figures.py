@@ -18,6 +18,7 @@ from prognobench.reporting._csv import csv_text
 from prognobench.reporting._families import families
 from prognobench.reporting.figures import FIGURES, Shown, house_style, write_figures
 from prognobench.reporting.figures._pareto import _fronts
+from prognobench.reporting.figures._second import write_by_two
 from prognobench.reporting.figures._shown import natural, short, signed
 
 NAMES = [figure.name for figure in FIGURES]
@@ -112,16 +113,17 @@ class TestEveryFigure:
                 assert "\n=cmd" not in one.csv.read_text() and ",=cmd" not in one.csv.read_text()
                 assert all((np.asarray(Image.open(page))[:, -1, :3] > 250).all() for page in one.pages)
 
-    def test_many_cells_are_drawn_by_two_processes_and_alike(self, tables, tmp_path, monkeypatch):
-        from prognobench.reporting.figures import _write
+    def test_many_cells_are_drawn_by_two_processes_and_alike(self, tables, written, tmp_path):
+        both = write_by_two(FIGURES[:3], tables, tmp_path)
+        assert [one.name for one in both] == NAMES[:3]
+        for one in both:
+            assert one.caption == written[one.name].caption
+            for file in (*one.pages, one.pdf, one.csv):
+                assert file.read_bytes() == (written[one.name].csv.parent / file.name).read_bytes()
 
-        monkeypatch.setattr(_write, "_MANY", 1)
-        monkeypatch.setattr(_write, "cores", lambda: 2)
-        both = write_figures(tables, tmp_path / "two")
-        assert [one.name for one in both] == NAMES
-        alone = write_figures(tables, tmp_path / "one", FIGURES[:2])
-        for one in alone:
-            assert (tmp_path / "two" / "figures" / one.pdf.name).read_bytes() == one.pdf.read_bytes()
+    def test_without_a_second_process_one_draws_all(self, tables, tmp_path, monkeypatch):
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+        assert [one.name for one in write_by_two(FIGURES[:2], tables, tmp_path)] == NAMES[:2]
 
     def test_the_user_s_own_settings_do_not_show(self, tables, written, tmp_path):
         import matplotlib as mpl

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -123,8 +123,8 @@ def paper_tables(
     how = ["regime", "shots", "validation", "protocol"]
     rows = rows.assign(_few=rows["shots"].notna()).sort_values(["_few", *how], kind="stable", na_position="first")
     tables = {}
-    for keys, part in rows.groupby(how, dropna=False, sort=False):
-        words = [str(word) for word in keys if not pd.isna(word)]
+    for _, part in rows.groupby(how, dropna=False, sort=False):
+        words = [str(word) for word in part[how].iloc[0] if not pd.isna(word)]
         stem = re.sub(r"[^A-Za-z0-9]+", "_", "_".join([metric, *words])).strip("_")
         name, number = stem, 2
         while name in tables:
@@ -133,7 +133,7 @@ def paper_tables(
     return tables
 
 
-def _top_group(rows: pd.DataFrame, ranking: pd.DataFrame | None) -> pd.Series:  # type: ignore[type-arg]
+def _top_group(rows: pd.DataFrame, ranking: pd.DataFrame | None) -> pd.Series[Any]:
     if ranking is None or not len(ranking):
         return pd.Series(False, index=rows.index)
     top = ranking.loc[ranking["top_group"].fillna(False).astype(bool), [*_CELL, "level"]].drop_duplicates()
@@ -145,7 +145,7 @@ def _top_group(rows: pd.DataFrame, ranking: pd.DataFrame | None) -> pd.Series:  
     return found & whole & several & ~rows["control"]
 
 
-def _best(rows: pd.DataFrame) -> pd.Series:  # type: ignore[type-arg]
+def _best(rows: pd.DataFrame) -> pd.Series[Any]:
     learned = rows["mean"].where(~rows["control"])
     blocks = [rows[key].astype("string").fillna("") for key in _BLOCK]
     highest, count = (learned.groupby(blocks).transform(what) for what in ("max", "count"))
@@ -220,7 +220,7 @@ def _latex(text: str) -> str:
 
 def paper_texts(tables: dict[str, PaperTable]) -> dict[str, str]:
     """Return file names and contents of tables: CSV, Markdown and LaTeX of each."""
-    made = {}
+    made: dict[str, str] = {}
     for name, table in tables.items():
         made |= {f"{name}.csv": table.csv(), f"{name}.md": table.markdown(), f"{name}.tex": table.latex()}
     return made

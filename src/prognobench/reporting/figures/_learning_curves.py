@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -69,52 +70,63 @@ def _curves(cells: pd.DataFrame, first: tuple[object, ...]) -> pd.DataFrame:
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """What one strategy has at each size; NaN where nothing."""
+
+    look: Mark
+    mcc: Floats
+    low: Floats
+    high: Floats
+    hollow: npt.NDArray[np.bool_]
+
+
 def _panel(axes: Axes, part: pd.DataFrame, looks: Mapping[str, Mark]) -> None:
     sizes = sorted({int(shots) for shots in part["shots"].dropna()})
-    whole = [None] if part["shots"].isna().any() else []
-    places = {size: place for place, size in enumerate([*sizes, *whole])}
-    place = np.array([places[None if pd.isna(shots) else int(shots)] for shots in part["shots"]])
+    has_all = bool(part["shots"].isna().any())
+    # All data is no number of shots; it stands one doubling behind the last.
+    x = np.array([*np.log2(sizes), *([np.log2(sizes[-1]) + 1] if has_all else [])])
+    curves = _read_curves(part, sizes, len(x), looks)
+    bands = [(curve, run) for curve in curves for run in _runs(np.isfinite(curve.low) & np.isfinite(curve.high))]
+    corners = [
+        [*zip(x[run], curve.low[run], strict=True), *zip(x[run[::-1]], curve.high[run[::-1]], strict=True)]
+        for curve, run in bands
+    ]
+    colors = [curve.look.color for curve, _ in bands]
+    axes.add_collection(PolyCollection(corners, facecolors=colors, alpha=0.09, linewidths=0))
+    shots = np.arange(len(x)) < len(sizes)
+    runs = [(curve, run) for curve in curves for run in _runs(np.isfinite(curve.mcc) & shots)]
+    _lines(axes, [(curve.look, list(zip(x[run], curve.mcc[run], strict=True))) for curve, run in runs], 1.0)
+    ends = [(curve.look, list(zip(x[-2:], curve.mcc[-2:], strict=True))) for curve in curves if has_all]
+    _lines(axes, ends, 0.5)
+    for curve in curves:
+        dots(axes, x, curve.mcc, curve.look, ~curve.hollow, 3.2)
+    axes.axhline(0, color=GRAY, linewidth=0.6, zorder=1)
+    names = [*map(str, sizes), *(["all"] if has_all else [])]
+    axis_x(axes, (x[0] - 0.3, x[-1] + 0.3), dict(zip(x.tolist(), names, strict=True)), "training films of each class")
+
+
+def _read_curves(part: pd.DataFrame, sizes: list[int], length: int, looks: Mapping[str, Mark]) -> list[_Curve]:
+    place = np.array([len(sizes) if pd.isna(shots) else sizes.index(int(shots)) for shots in part["shots"]])
     control, strategy = part["control"].to_numpy(bool), part["strategy"].to_numpy()
     numbers = 100 * part[["mcc", "ci_low", "ci_high"]].to_numpy(np.float64)
-    short_of = (part["folds"] != part["n_folds"]).to_numpy(bool)
-    curves, bands = [], []
+    less = (part["folds"] != part["n_folds"]).to_numpy(bool)
+    curves = []
     for name in dict.fromkeys(strategy[~control]):
         own = (strategy == name) & ~control
-        mcc, low, high = (_along(place[own], numbers[own, column], len(places)) for column in range(3))
-        curves.append((looks[name], mcc, _along(place[own], short_of[own], len(places)) > 0))
-        bands += [(looks[name].color, run, low, high) for run in _runs(np.isfinite(low) & np.isfinite(high))]
+        mcc, low, high = (_along(place[own], numbers[own, column], length) for column in range(3))
+        curves.append(_Curve(looks[name], mcc, low, high, _along(place[own], less[own], length) > 0))
     if control.any():
         best = pd.Series(numbers[control, 0]).groupby(place[control]).max()
-        mcc = _along(best.index.to_numpy(int), best.to_numpy(float), len(places))
-        curves.append((_CONTROL, mcc, np.zeros(len(places), dtype=bool)))
-    corners = [
-        [*zip(run, low[run], strict=True), *zip(run[::-1], high[run][::-1], strict=True)] for _, run, low, high in bands
-    ]
-    colors = [color for color, *_ in bands]
-    axes.add_collection(PolyCollection(corners, facecolors=colors, alpha=0.09, linewidths=0))
-    last = len(sizes)
-    solid = [
-        (look, list(zip(run, mcc[run], strict=True))) for look, mcc, _ in curves for run in _runs(_known(mcc, last))
-    ]
-    _draw_lines(axes, solid, 1.0)
-    # All data is no number of shots: the last stretch is thin for every curve.
-    ends = [(look, [(last - 1, mcc[last - 1]), (last, mcc[last])]) for look, mcc, _ in curves if whole and last]
-    _draw_lines(axes, ends, 0.5)
-    for look, mcc, hollow in curves:
-        dots(axes, np.arange(len(places)), mcc, look, ~hollow, 3.2)
-    axes.axhline(0, color=GRAY, linewidth=0.6, zorder=1)
-    ticks = {float(x): "all" if size is None else str(size) for size, x in places.items()}
-    axis_x(axes, (-0.3, len(places) - 0.7), ticks, "training films of each class")
+        mcc, unknown = _along(best.index.to_numpy(int), best.to_numpy(float), length), np.full(length, np.nan)
+        curves.append(_Curve(_CONTROL, mcc, unknown, unknown, np.zeros(length, dtype=bool)))
+    return curves
 
 
 def _along(place: Ints, values: npt.NDArray[Any], length: int) -> Floats:
     result = np.full(length, np.nan)
     result[place] = values
     return result
-
-
-def _known(values: Floats, length: int) -> npt.NDArray[np.bool_]:
-    return np.isfinite(values) & (np.arange(len(values)) < length)
 
 
 def _runs(known: npt.NDArray[np.bool_]) -> list[Ints]:
@@ -124,7 +136,7 @@ def _runs(known: npt.NDArray[np.bool_]) -> list[Ints]:
     return [run for run in runs if len(run) > 1]
 
 
-def _draw_lines(axes: Axes, lines: Sequence[tuple[Mark, Any]], width: float) -> None:
+def _lines(axes: Axes, lines: Sequence[tuple[Mark, Any]], width: float) -> None:
     colors, dashes = [look.color for look, _ in lines], [look.dashes for look, _ in lines]
     axes.add_collection(LineCollection([line for _, line in lines], colors=colors, linestyles=dashes, linewidths=width))
 

@@ -9,7 +9,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ._figure import Drawing, Figure, NothingToShow
-from ._page import GRAY, TEXT, Floats, Mark, dots, legend, legend_room, limits, log_axis, marks, mcc_axis_y, pages
+from ._page import (
+    GRAY,
+    TEXT,
+    Floats,
+    Mark,
+    dots,
+    fitted,
+    legend,
+    legend_room,
+    limits,
+    log_axis,
+    marks,
+    mcc_axis_y,
+    pages,
+)
 from ._shown import CELL, Shown, short
 
 _HEIGHT = 1.6  # inches
@@ -114,7 +128,10 @@ def _panel(
 
 def _key(axes: Axes, names: dict[tuple[str, str], str], columns: int) -> None:
     """Name the letters below a row of panels, in two columns."""
-    entries = [f"{letter}  {short(model, 18)} {short(strategy, 14)}" for (model, strategy), letter in names.items()]
+    entries = [
+        fitted(f"{letter}  {short(model, 18)} {short(strategy, 14)}", 1.95)
+        for (model, strategy), letter in names.items()
+    ]
     half = -(-len(entries) // 2)
     for column, part in enumerate((entries[:half], entries[half:])):
         axes.annotate(

@@ -24,7 +24,7 @@ from ._shown import Shown, Tables
 _PDF = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
 _PNG = {"Software": None}
 # From this many cells on a second process is worth its start.
-_MANY = 400
+_MANY = 100
 
 
 @dataclass(frozen=True)
