@@ -295,7 +295,7 @@ def log_axis(axes: Axes, low: float, high: float, name: str) -> None:
     decades = np.log10(high / low)
     parts = (1, 2, 5) if decades < 2 else (1,)
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    ticks = [part * 10.0**power for power in powers for part in parts if low <= part * 10.0**power <= high]
+    ticks = [part * 10.0**power for power in powers for part in parts if 1.05 * low < part * 10.0**power < high / 1.1]
     ticks = ticks[:: max(1, -(-len(ticks) // max(2, int(2.4 * _inches(axes)[0]))))]
     axis_x(axes, (low, high), {tick: f"{tick:,g}" for tick in ticks}, name, log=True)
 
