@@ -53,7 +53,7 @@ def _draw(shown: Shown) -> list[Drawing]:
         legend(canvas, entries, line=True)
         for place, axes in drawn:
             _panel(axes, panels[place][1], looks)
-            mcc_axis_y(axes, bounds)
+            mcc_axis_y(axes, bounds, first=place % 2 == 0)
         data = pd.concat([panels[place][1] for place, _ in drawn], ignore_index=True)
         drawings.append(Drawing(canvas, data[_COLUMNS]))
     return drawings

@@ -23,9 +23,9 @@ def _caption(shown: Shown) -> str:
     return (
         f"Mean MCC × 100 over test folds, of {shown.unit} at 0.5, with its 95 % interval: {shown.interval}; no line "
         "where it is not defined. Hollow: it rests on fewer folds than planned. A cross at the left edge: no value. "
-        "Gray: the controls; `random` is the same architecture with random weights. Dashed: the best control. Intervals "
-        "that overlap do not show that two cells are alike; the pairwise tests compare them. Intervals end at the edge "
-        "of the axis where they are wider."
+        "Gray: the controls; `random` is the same architecture with random weights. Dashed: the best control. "
+        "Intervals that overlap do not show that two cells are alike; the pairwise tests compare them. "
+        "Intervals end at the edge of the axis where they are wider."
     )
 
 

@@ -47,7 +47,7 @@ def _draw(shown: Shown) -> list[Drawing]:
             _panel(axes, part, looks, shown)
             axes.axhline(0, color="#6b6b6b", linewidth=0.7, zorder=1)
             axes.axhline(100 * whole.loc[whole["control"], "mcc"].max(), color="#333333", linewidth=0.7, linestyle="--")
-            mcc_axis_y(axes, bounds)
+            mcc_axis_y(axes, bounds, first=place % 2 == 0)
             log_axis(axes, *width, "parameters trained (%)")
         drawings.append(
             Drawing(canvas, pd.concat([parts[place][1] for place, _ in panels], ignore_index=True)[_COLUMNS])

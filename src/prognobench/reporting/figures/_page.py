@@ -251,7 +251,7 @@ def axis_y(axes: Axes, bounds: tuple[float, float], ticks: Mapping[float, str], 
     places = _fractions(list(ticks), bounds)
     lines = [[(0.0, 0.0), (0.0, 1.0)], *([(0.0, y), (-0.035 / width, y)] for y in places)]
     _lines(axes, lines)
-    for y, text in zip(places, ticks.values(), strict=True):
+    for y, text in zip(places, ticks.values(), strict=True) if any(ticks.values()) else ():
         _text(axes, -0.06 / width, y, text, ha="right", va="center_baseline", fontsize=TEXT - 0.5)
     if name:
         _text(axes, -0.33 / width, 0.5, name, ha="right", va="center", rotation=90)
@@ -285,9 +285,10 @@ def mcc_axis(axes: Axes, bounds: tuple[float, float], name: str = "MCC × 100") 
     axis_x(axes, bounds, _steps(bounds, step), name)
 
 
-def mcc_axis_y(axes: Axes, bounds: tuple[float, float], name: str = "MCC × 100") -> None:
-    """Make the y axis one of MCC × 100."""
-    axis_y(axes, bounds, _steps(bounds, 20), name)
+def mcc_axis_y(axes: Axes, bounds: tuple[float, float], first: bool = True) -> None:
+    """Make the y axis one of MCC × 100; only the first of a row of panels is labeled, since all have the same."""
+    ticks = _steps(bounds, 20)
+    axis_y(axes, bounds, ticks if first else dict.fromkeys(ticks, ""), "MCC × 100" if first else "")
 
 
 def log_axis(axes: Axes, low: float, high: float, name: str) -> None:

@@ -73,7 +73,7 @@ def _draw(shown: Shown) -> list[Drawing]:
             _panel(axes, parts[which], costs[cost], looks, names[which])
             control = shown.of(blocks[which])
             axes.axhline(100 * control.loc[control["control"], "mcc"].max(), color="#333333", linewidth=0.7, ls="--")
-            mcc_axis_y(axes, bounds, "" if cost else "MCC × 100")
+            mcc_axis_y(axes, bounds, first=not cost)
             if not cost:
                 _key(axes, names[which], len(costs))
         chosen = dict.fromkeys(place // len(costs) for place, _ in panels)
