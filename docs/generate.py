@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -15,7 +16,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from prognobench.cohorts import CohortSpec
+from prognobench.cohorts import CohortSpec, FilmRecipe, builders, cohort_cards, film_recipe
+from prognobench.cohorts._cards import NOT_YET_RUN
+from prognobench.cohorts._dicom import ALLOWED_TAGS
+from prognobench.cohorts._recipes import recipe_names, step_kinds
 from prognobench.evaluation._simulated import (
     ERROR_HOLDS,
     PREFERENCE,
@@ -48,6 +52,51 @@ def renewed(page: str) -> str:
 def reference(schema: type[BaseModel]) -> str:
     """Return one table of keys for a document, and one for each document inside it."""
     return "\n".join("\n".join(_table(name, inner)) + "\n" for name, inner in _documents(schema, ""))
+
+
+def options(name: str) -> str:
+    """Return the options of a builder."""
+    return "\n".join(_table("", builders()[name].options))
+
+
+def card(name: str) -> str:
+    """Return what is published of a cohort, and what its builder decides."""
+    told = cohort_cards()[name]
+    lines = [f"**{NOT_YET_RUN}**", "", f"{told.title}: {told.citation}. Files: <{told.source}>, {told.license}."]
+    if not told.source.startswith("http"):
+        lines[-1] = lines[-1].replace(f"<{told.source}>", told.source)
+    lines += ["", "| task | what is predicted | films | patients | positive films | assumed |", "|---" * 6 + "|"]
+    for task in told.tasks:
+        both = (*task.negative, *task.positive)
+        counts = [sum(one.films for one in both), sum(one.patients for one in both)]
+        counts.append(sum(one.films for one in task.positive))
+        told_counts = " | ".join(f"{count:,}" for count in counts)
+        lines.append(f"| `{task.name}` | {task.outcome} | {told_counts} | {task.assumed} |")
+    lines += ["", f"Counts from {told.counts_from}.", "", "What the publications leave open is decided so:", ""]
+    return "\n".join([*lines, *(f"- {decision}" for decision in told.decisions)])
+
+
+def recipes() -> str:
+    """Return the presets of the films' preprocessing, its keys and its steps."""
+    lines = ["| preset | contrast | steps | bits |", "|---|---|---|---|"]
+    for name in recipe_names():
+        recipe = film_recipe(name)
+        steps = ", ".join(f"`{step.step}`" for step in recipe.steps)
+        lines.append(f"| `{name}` | `{recipe.contrast}` | {steps} | {recipe.bits} |")
+    lines += ["", *_table("", FilmRecipe), "", "| step | what it does | keys |", "|---|---|---|"]
+    for kind in step_kinds():
+        keys = {key: field for key, field in kind.model_fields.items() if key != "step"}
+        told = ", ".join(f"`{key}` ({_default(field)})" for key, field in keys.items())
+        (name,) = get_args(kind.model_fields["step"].annotation)
+        lines.append(f"| `{name}` | {_one_line(kind.__doc__)} | {told} |")
+    return "\n".join(lines)
+
+
+def tags() -> str:
+    """Return the allow-list of DICOM tags."""
+    return "\n".join(
+        ["| tag | column |", "|---|---|", *(f"| `{tag}` | `{column}` |" for tag, column in ALLOWED_TAGS.items())]
+    )
 
 
 def protocols() -> str:
@@ -238,7 +287,7 @@ def _type(annotation: Any) -> str:
     if origin is Literal:
         return " or ".join(f"`{part}`" for part in parts)
     if origin in (Union, UnionType):
-        return " or ".join(_type(part) for part in parts if part is not NoneType)
+        return " or ".join(dict.fromkeys(_type(part) for part in parts if part is not NoneType))
     if origin in (list, tuple):
         return f"list of {_type(parts[0])}"
     if origin is dict:
@@ -265,6 +314,10 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "simulated-means": simulated_means,
     "simulated-tests": simulated_tests,
     "simulated-choices": simulated_choices,
+    "film-recipes": recipes,
+    "dicom-tags": tags,
+    **{f"build-{name}": partial(options, name) for name in builders()},
+    **{f"card-{name}": partial(card, name) for name in cohort_cards()},
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From the raw files of each published cohort to a finished study: synthetic films, random weights, the fewest folds there can be."""
+"""From the raw files of each published cohort to a finished study of synthetic films and random weights."""
 
 from __future__ import annotations
 

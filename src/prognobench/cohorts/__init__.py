@@ -10,6 +10,7 @@ from ._packs import Pixels
 from ._phantom import make_phantom
 from ._preprocessing import Preprocessing
 from ._published import cohort_cards, cohort_places, places_file, published_cohort, published_notes, task_names
+from ._recipes import FilmRecipe, film_recipe
 from ._spec import CohortSpec, TaskSpec
 from ._tasks import Task
 
@@ -18,6 +19,7 @@ __all__ = [
     "Cohort",
     "CohortCard",
     "CohortSpec",
+    "FilmRecipe",
     "Pixels",
     "Planted",
     "Preprocessing",
@@ -30,6 +32,7 @@ __all__ = [
     "cohort_places",
     "describe",
     "film_metadata",
+    "film_recipe",
     "layout_names",
     "load_cohort",
     "make_layout",

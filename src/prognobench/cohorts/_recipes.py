@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from pydantic import Field, model_validator
 from prognobench.frame import Document, InputError, Problem, nearest, read_document
 
 from ._films import BadFilm, Gray
-from ._preprocessing import scale_to_unit
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.-]+$")]
 
@@ -72,7 +71,8 @@ class Resize(Document):
     """The longer side in pixels."""
 
 
-Step = Annotated[Crop | MinMax | ClipPercentiles | Equalize | PadSquare | Resize, Field(discriminator="step")]
+_Steps = Crop | MinMax | ClipPercentiles | Equalize | PadSquare | Resize
+Step = Annotated[_Steps, Field(discriminator="step")]
 
 
 class FilmRecipe(Document):
@@ -144,6 +144,11 @@ def recipe_names() -> tuple[str, ...]:
     return tuple(_PRESETS)
 
 
+def step_kinds() -> tuple[type[Document], ...]:
+    """Return the documents of all steps."""
+    return get_args(_Steps)
+
+
 def apply_recipe(
     recipe: FilmRecipe, gray: Gray, spacing: tuple[float, float], cells: Mapping[str, str]
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -171,6 +176,7 @@ def apply_recipe(
     gray = _square_pixels(gray, spacing)
     for step in steps:
         gray = _apply(step, gray)
+    gray = gray.clip(0, 1)  # resizing may lead out by a last bit
     kept: NDArray[np.uint8] | NDArray[np.uint16]
     if recipe.bits == "8":
         kept = np.rint(gray * np.float32(255)).astype(np.uint8)
@@ -181,10 +187,10 @@ def apply_recipe(
 
 def _apply(step: Any, gray: Gray) -> Gray:
     if isinstance(step, MinMax):
-        return scale_to_unit(_with_contrast(gray))
+        return _scaled(gray)
     if isinstance(step, ClipPercentiles):
         low, high = np.percentile(gray, [step.low, step.high])
-        return scale_to_unit(_with_contrast(gray.clip(np.float32(low), np.float32(high))))
+        return _scaled(gray.clip(np.float32(low), np.float32(high)))
     if isinstance(step, Equalize):
         return _equalize(gray)
     if isinstance(step, PadSquare):
@@ -195,10 +201,13 @@ def _apply(step: Any, gray: Gray) -> Gray:
     return _resize(gray, *((2 * side * step.long_side + longest) // (2 * longest) for side in gray.shape))
 
 
-def _with_contrast(gray: Gray) -> Gray:
-    if gray.min() == gray.max():
+def _scaled(gray: Gray) -> Gray:
+    low, high = gray.min(), gray.max()
+    if low == high:
         raise BadFilm("the film has one gray value only", "Export it again from its source, or remove the row")
-    return gray
+    scaled: Gray = gray - low
+    scaled /= high - low
+    return scaled
 
 
 def _crop(gray: Gray, step: Crop, cells: Mapping[str, str]) -> Gray:
@@ -228,7 +237,7 @@ def _square_pixels(gray: Gray, spacing: tuple[float, float]) -> Gray:
 def _resize(gray: Gray, height: int, width: int) -> Gray:
     image = Image.fromarray(np.ascontiguousarray(gray))
     resized: Gray = np.asarray(image.resize((max(1, width), max(1, height)), Image.Resampling.BILINEAR))
-    return resized.clip(gray.min(), gray.max())  # rounding may lead out by a last bit
+    return resized
 
 
 def _equalize(gray: Gray) -> Gray:
