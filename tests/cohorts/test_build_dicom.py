@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import sys
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -281,6 +283,16 @@ def test_a_film_without_row_and_a_row_without_film_are_both_named(planted, tmp_p
     assert left_out["row", "unknown", "a row without film"] == 1
     films = [path.relative_to(raw).as_posix() for path in first(raw).parent.glob("*.dcm")]
     assert all(left_out["film", film, "a film whose patient has no row in the table"] == 1 for film in films)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not text")
+def test_a_name_that_is_no_text_does_not_stop_the_build(planted, tmp_path):
+    raw = Path(shutil.copytree(planted[0], tmp_path / "raw"))
+    first(raw).rename(os.fsdecode(os.fsencode(raw) + b"/\xff.dcm"))
+    os.rename(raw / "other" / "slice.dcm", os.fsencode(raw) + b"/\xfe.dcm")
+    report = build(raw, tmp_path / "out")
+    assert report.films == planted[1].tasks["icu"][0]
+    assert "\\xfe.dcm" in (tmp_path / "out" / "left_out.csv").read_text(encoding="utf-8")
 
 
 def test_a_dataset_of_secondary_captures_can_be_asked_for(tmp_path):
