@@ -17,7 +17,6 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from prognobench.cohorts import CohortSpec, FilmRecipe, builders, cohort_cards, film_recipe
-from prognobench.cohorts._cards import NOT_YET_RUN
 from prognobench.cohorts._dicom import ALLOWED_TAGS
 from prognobench.cohorts._recipes import recipe_names, step_kinds
 from prognobench.evaluation._simulated import (
@@ -62,7 +61,7 @@ def options(name: str) -> str:
 def card(name: str) -> str:
     """Return what is published of a cohort, and what its builder decides."""
     told = cohort_cards()[name]
-    lines = [f"**{NOT_YET_RUN}**", "", f"{told.title}: {told.citation}. Files: <{told.source}>, {told.license}."]
+    lines = [f"**{told.proved}**", "", f"{told.title}: {told.citation}. Files: <{told.source}>, {told.license}."]
     if not told.source.startswith("http"):
         lines[-1] = lines[-1].replace(f"<{told.source}>", told.source)
     lines += ["", "| task | what is predicted | films | patients | positive films | assumed |", "|---" * 6 + "|"]

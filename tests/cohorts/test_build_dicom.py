@@ -289,7 +289,7 @@ def test_a_film_without_row_and_a_row_without_film_are_both_named(planted, tmp_p
 def test_a_name_that_is_no_text_does_not_stop_the_build(planted, tmp_path):
     raw = Path(shutil.copytree(planted[0], tmp_path / "raw"))
     first(raw).rename(os.fsdecode(os.fsencode(raw) + b"/\xff.dcm"))
-    os.rename(raw / "other" / "slice.dcm", os.fsencode(raw) + b"/\xfe.dcm")
+    (raw / "other" / "slice.dcm").rename(os.fsdecode(os.fsencode(raw) + b"/\xfe.dcm"))
     report = build(raw, tmp_path / "out")
     assert report.films == planted[1].tasks["icu"][0]
     assert "\\xfe.dcm" in (tmp_path / "out" / "left_out.csv").read_text(encoding="utf-8")

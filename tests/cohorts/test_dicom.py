@@ -221,6 +221,20 @@ def test_no_beginning_of_a_file_is_a_film(data: bytes) -> None:
             decode_dicom(data[:length], "displayed")
 
 
+def test_damaged_headers_are_never_more_than_a_bad_film() -> None:
+    """Wherever a byte of the header is wrong, the film is read or refused, and nothing else happens."""
+    refused, rng = 0, np.random.default_rng(1)
+    start = RAW.index(b"\xe0\x7f\x10\x00")
+    for _ in range(300):
+        damaged = bytearray(RAW)
+        damaged[128 + int(rng.integers(start - 128))] ^= 1 << int(rng.integers(8))
+        try:
+            assert decode_dicom(bytes(damaged), "displayed").gray.ndim == 2
+        except BadFilm:
+            refused += 1
+    assert 20 < refused < 280
+
+
 def header(tmp_path, dataset: Dataset):
     save_object(dataset, tmp_path / "film.dcm")
     return read_header(tmp_path, "film.dcm")

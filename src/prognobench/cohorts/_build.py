@@ -32,7 +32,7 @@ from prognobench.frame import (
 
 from . import _builders
 from ._builders._builder import Builder, LeftOut, Made, Raw, RawFilm, Selection
-from ._cards import NOT_YET_RUN, PublishedTask
+from ._cards import PublishedTask
 from ._dicom import decode_dicom
 from ._films import BadFilm, Fault, decode
 from ._processes import in_processes, processors
@@ -306,7 +306,7 @@ def _report(
         told = card.task(task) if card is not None else None
         published = None if told is None else _published(told)
         counts.append(TaskCount(task, len(rows), len({film.patient for film in rows}), positive, published))
-    notes = [*selection.notes, *([*card.decisions, NOT_YET_RUN] if card is not None else [])]
+    notes = [*selection.notes, *([*card.decisions, card.proved] if card is not None else [])]
     patients = len({film.patient for film in films})
     burned = tuple(selection.burned_in)
     return BuildReport(out / "cohort.yaml", len(films), patients, tuple(counts), tuple(left_out), burned, tuple(notes))

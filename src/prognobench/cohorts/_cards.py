@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-NOT_YET_RUN = (
+_NOT_YET_RUN = (
     "The builder follows public descriptions of the raw files. It is tested on synthetic files of that layout and has "
     "not yet run on the published files themselves."
 )
@@ -73,6 +73,8 @@ class CohortCard(BaseModel):
         Where the counts were read.
     decisions
         What the publications leave open, and what `cohort build` does about it.
+    proved
+        How far its builder is proved.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,6 +87,7 @@ class CohortCard(BaseModel):
     tasks: tuple[PublishedTask, ...]
     counts_from: str
     decisions: tuple[str, ...] = ()
+    proved: str = _NOT_YET_RUN
 
     def task(self, name: str) -> PublishedTask | None:
         """Return a task by its name or alias, or None."""

@@ -6,6 +6,7 @@ The decoders come with `pip install prognobench[dicom]`; none of them is under t
 from __future__ import annotations
 
 import datetime as dt
+import io
 import os
 import re
 import struct
@@ -265,31 +266,33 @@ def decode_dicom(content: bytes, contrast: Contrast) -> DicomPixels:
     InputError
         pydicom is not installed.
     """
-    import io
-
     pydicom = require_pydicom()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            dataset = pydicom.dcmread(io.BytesIO(content))
-        except Exception as error:
-            raise BadFilm(f"this is no whole DICOM file ({_words(error)})", _COPY) from error
-        if not dataset.get("PixelData"):
-            # pydicom drops the header with the pixels where these have no end.
-            told = "the file is truncated: its pixel data have no end" if _PIXELS in content else None
-            raise BadFilm(told or "the file has no pixel data", _COPY)
-        _refuse_shape(dataset)
-        _refuse_payload(pydicom, dataset)
-        try:
-            patterns = _patterns(pydicom, dataset)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise BadFilm(f"the pixels are truncated or damaged ({_words(error)})", _COPY) from error
-        table, values = _shown(pydicom, dataset, contrast)
-        _blacken_padding(dataset, table, values, patterns)
-        largest = values[patterns].max() if _signed(dataset) else patterns.max()
-        return DicomPixels(table[patterns], _spacing(dataset), int(largest))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _decode(pydicom, content, contrast)
+    except (BadFilm, MemoryError):
+        raise
+    except Exception as error:  # damaged bytes make nearly anything of a parser or a decoder
+        raise BadFilm(f"the file is truncated or damaged ({_words(error)})", _COPY) from error
+
+
+def _decode(pydicom: Any, content: bytes, contrast: Contrast) -> DicomPixels:
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(content))
+    except Exception as error:
+        raise BadFilm(f"this is no whole DICOM file ({_words(error)})", _COPY) from error
+    if not dataset.get("PixelData"):
+        # pydicom drops the header with the pixels where these have no end.
+        told = "the file is truncated: its pixel data have no end" if _PIXELS in content else None
+        raise BadFilm(told or "the file has no pixel data", _COPY)
+    _refuse_shape(dataset)
+    _refuse_payload(pydicom, dataset)
+    patterns = _patterns(pydicom, dataset)
+    table, values = _shown(pydicom, dataset, contrast)
+    _blacken_padding(dataset, table, values, patterns)
+    largest = values[patterns].max() if _signed(dataset) else patterns.max()
+    return DicomPixels(table[patterns], _spacing(dataset), int(largest))
 
 
 def _transfer_syntax(pydicom: Any, path: Path) -> str:

@@ -99,12 +99,6 @@ class FilmRecipe(Document):
             raise ValueError("crop counts pixels of the raw film. Put it first, and once")
         return self
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns of the table that the steps read."""
-        first = self.steps[0]
-        return (first.left, first.top, first.right, first.bottom) if isinstance(first, Crop) else ()
-
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "standard": {"contrast": "displayed", "steps": [{"step": "minmax"}, {"step": "resize"}], "bits": "16"},

@@ -166,8 +166,11 @@ class Raw:
         raise misfit(self.folder, f"one file such as '{expected}'", [path.name for path in found])
 
     def find_all(self, matches: Callable[[str], bool]) -> list[Path]:
-        """Return every file below the folder whose name fits, sorted; spreadsheet programs' lock files do not."""
-        paths = (path for path in self.folder.rglob("*") if matches(path.name))
+        """Return every file below the folder whose name fits, sorted.
+
+        Links are not followed, and the lock files of spreadsheet programs do not count.
+        """
+        paths = (path for path in self.folder.rglob("*") if matches(path.name) and not path.is_symlink())
         return sorted(path for path in paths if path.is_file() and not path.name.startswith(("~$", "._")))
 
 
