@@ -10,6 +10,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from prognobench.frame import InputError, Problem
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -34,6 +36,11 @@ def in_processes(
         How many processes; with 1 the work is done in this one.
     crashed
         What to yield for an item that ends its process, as a decoder may that is fed with damaged bytes.
+
+    Raises
+    ------
+    InputError
+        No process can be started, as from a script that does not guard what it does.
     """
     if workers == 1:
         yield from map(function, items)
@@ -41,6 +48,7 @@ def in_processes(
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     pool = _pool(workers)
     try:
+        _refuse_still_born(pool)
         for item in items:
             waiting.append((item, _submit(pool, function, item)))
             if len(waiting) > 2 * workers:
@@ -55,6 +63,16 @@ def in_processes(
             yield waiting.popleft()[1].result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _refuse_still_born(pool: ProcessPoolExecutor) -> None:
+    """Tell processes that cannot start from items that end them."""
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenProcessPool:
+        what = "the worker processes end before they begin"
+        remedy = "In a script of your own put the call below `if __name__ == '__main__':`, or say workers=1"
+        raise InputError([Problem("processes", what, remedy)]) from None
 
 
 def _broken(future: Future[Result]) -> bool:
