@@ -48,4 +48,4 @@ def test_groups_do_not_depend_on_the_order_of_the_rows(films: list[tuple[str, st
 @given(films)
 def test_without_contents_a_group_is_a_patient(films: list[tuple[str, str]]) -> None:
     patients = [patient for patient, _ in films]
-    assert group_films(patients, None) == patients
+    assert group_films(patients, [None] * len(patients)) == patients

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -24,6 +24,12 @@ from prognobench.frame import (
 from ._facts import FilmFacts
 from ._films import Fault, locate
 from ._groups import group_films
+from ._near_duplicates import (
+    SAME_FILM_OF_A_PATIENT,
+    THUMBNAILS,
+    NearDuplicate,
+    near_duplicates,
+)
 from ._packs import Pixels, open_pack
 from ._preprocessing import Preprocessing
 from ._spec import CohortSpec, Role, contradictions, referenced_columns
@@ -58,6 +64,9 @@ class Cohort:
         Every task by its name.
     stand_in
         Whether it holds no film but only published counts, to plan with.
+    near_duplicates
+        Films that are one although their bytes differ: `film` and `other` (positions in `films`), `likeness` (the
+        correlation of their detail); the first film of each content stands for all of the same bytes.
     """
 
     path: Path
@@ -68,6 +77,7 @@ class Cohort:
     excluded: pd.DataFrame
     tasks: Mapping[str, Task]
     stand_in: bool = False
+    near_duplicates: pd.DataFrame = field(default_factory=lambda: _pairs_of([], []))
 
     def task(self, name: str) -> Task:
         """Return a task by its name.
@@ -129,7 +139,8 @@ def load_cohort(
     _check_cells(table, films, problems)
     excluded: list[tuple[int, str, str]] = []
     films = _add_content(spec, table, films, root, problems, excluded, preprocessings, progress)
-    films = _handle_duplicates(spec, table, films, problems, excluded)
+    twins = [] if len(problems) else _near_duplicates(films)
+    films = _handle_duplicates(spec, table, films, twins, problems, excluded)
     if films.empty and excluded:
         what = f"no film is left of {len(table.rows)}; the first is left out because: {excluded[0][2]}"
         problems.add(table.path, what, "Check `images:`, or set `on_bad_image: error` to see every fault")
@@ -142,7 +153,8 @@ def load_cohort(
     if len(problems):
         raise InputError(sorted(problems, key=lambda problem: (problem.where != str(path), problem.row or 0)))
     left_out = pd.DataFrame(sorted(excluded), columns=["row", "image", "reason"])
-    return Cohort(path, spec, spec.name, films, texts, left_out, built)
+    pairs = _pairs_of(films["sha256"].tolist(), twins)
+    return Cohort(path, spec, spec.name, films, texts, left_out, built, near_duplicates=pairs)
 
 
 def open_pixels(cohort: Cohort, preprocessing: Preprocessing) -> Pixels:
@@ -272,7 +284,7 @@ def _add_content(
             paths.setdefault(*found)
     # Films are surveyed even when the input is refused already, so that one message has their faults too.
     usable = not len(problems) and (exclude or not faults) and not any(fault.forbidden for fault in faults.values())
-    wanted = preprocessings if usable else ()
+    wanted = (*preprocessings, THUMBNAILS) if usable else ()
     facts = survey(paths, wanted, packs_despite_faults=exclude, progress=step.decoded)
     step.finished()
     for index, content in contents.items():
@@ -336,10 +348,50 @@ def _with_facts(
     return films
 
 
+def _near_duplicates(films: pd.DataFrame) -> list[NearDuplicate]:
+    """Return the pairs of different files that show one film.
+
+    Films of one patient must be more alike for that. Of two patients who share a film, each film stands in one pair,
+    with what is most like it: the other films of what is one patient may look alike as well.
+    """
+    owners: dict[str, frozenset[str]] = {}
+    for content, patient in zip(films["sha256"], films["patient"], strict=True):
+        owners[content] = owners.get(content, frozenset()) | {patient}
+    shapes = list(zip(films["width"].tolist(), films["height"].tolist(), strict=True))
+    pairs = near_duplicates(films["sha256"].tolist(), shapes)
+    best: dict[tuple[str, frozenset[str]], float] = {}
+    for pair in pairs:
+        for content, other in ((pair.one, pair.other), (pair.other, pair.one)):
+            best[content, owners[other]] = max(pair.likeness, best.get((content, owners[other]), 0.0))
+    return [
+        pair
+        for pair in pairs
+        if (
+            pair.likeness >= SAME_FILM_OF_A_PATIENT
+            if owners[pair.one] == owners[pair.other] and len(owners[pair.one]) == 1
+            else pair.likeness == best[pair.one, owners[pair.other]] == best[pair.other, owners[pair.one]]
+        )
+    ]
+
+
+def _pairs_of(contents: Sequence[str], twins: Sequence[NearDuplicate]) -> pd.DataFrame:
+    first: dict[str, int] = {}
+    for place, content in enumerate(contents):
+        first.setdefault(content, place)
+    rows = sorted((*sorted((first[pair.one], first[pair.other])), pair.likeness) for pair in twins)
+    pairs = pd.DataFrame(rows, columns=["film", "other", "likeness"])
+    return pairs.astype({"film": "int64", "other": "int64", "likeness": "float64"})
+
+
 def _handle_duplicates(
-    spec: CohortSpec, table: Table, films: pd.DataFrame, problems: Problems, excluded: list[tuple[int, str, str]]
+    spec: CohortSpec,
+    table: Table,
+    films: pd.DataFrame,
+    twins: Sequence[NearDuplicate],
+    problems: Problems,
+    excluded: list[tuple[int, str, str]],
 ) -> pd.DataFrame:
-    """Add `group`, after what `on_duplicate` says about films of the same bytes."""
+    """Add `group`, after what `on_duplicate` and `near_duplicates` say about films that are one."""
     first_row: dict[str, int] = {}
     repeated = []
     for index, row, image, content in zip(films.index, films["row"], films["image"], films["sha256"], strict=True):
@@ -352,10 +404,22 @@ def _handle_duplicates(
         elif spec.on_duplicate == "keep_first":
             excluded.append((row, image, f"the same bytes as row {first}"))
             repeated.append(index)
+    if spec.near_duplicates == "error":
+        for pair in twins:
+            first, row = sorted((first_row[pair.one], first_row[pair.other]))
+            what = f"the image shows the same film as that of row {first} (likeness {pair.likeness:.3f})"
+            problems.add(table.path, what, "Remove one of the rows, or set `near_duplicates: group`", row)
     films = films.drop(index=repeated)
-    contents = films["sha256"].tolist() if spec.on_duplicate == "group" else None
-    groups = group_films(films["patient"].tolist(), contents)
-    films["group"] = pd.Series(groups, index=films.index, dtype=str)
+    shown: list[str | None] = [None] * len(films)
+    if spec.on_duplicate == "group":
+        shown = films["sha256"].tolist()
+    if spec.near_duplicates == "group":
+        # What holds for patients who share a film holds for contents that share a pair.
+        pairs = [(content, place) for place, pair in enumerate(twins) for content in (pair.one, pair.other)]
+        names = group_films([content for content, _ in pairs], [str(place) for _, place in pairs])
+        one_film = dict(zip((content for content, _ in pairs), names, strict=True))
+        shown = [one_film.get(content, own) for content, own in zip(films["sha256"], shown, strict=True)]
+    films["group"] = pd.Series(group_films(films["patient"].tolist(), shown), index=films.index, dtype=str)
     return films
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def group_films(patients: Sequence[str], contents: Sequence[str] | None) -> list[str]:
+def group_films(patients: Sequence[str], contents: Sequence[str | None]) -> list[str]:
     """Return the group of each film, named after the smallest patient in it.
 
     Parameters
@@ -13,7 +13,7 @@ def group_films(patients: Sequence[str], contents: Sequence[str] | None) -> list
     patients
         The patient of each film.
     contents
-        What identifies the bytes of each film; patients who share one are one group. None joins nobody.
+        What each film shows; patients who share one are one group. None joins nobody.
 
     Examples
     --------
@@ -29,7 +29,9 @@ def group_films(patients: Sequence[str], contents: Sequence[str] | None) -> list
         return patient
 
     first_owner: dict[str, str] = {}
-    for patient, content in zip(patients, contents or (), strict=contents is not None):
+    for patient, content in zip(patients, contents, strict=True):
+        if content is None:
+            continue
         one, other = root(patient), root(first_owner.setdefault(content, patient))
         # The smaller name becomes the root, so the root of a group is its name.
         parent[max(one, other)] = min(one, other)

@@ -78,13 +78,19 @@ def render(scaled: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray
         Shape (size, size), 16-bit integers.
     """
     size = preprocessing.size
-    height, width = scaled.shape
+    lines, columns = fitted(scaled.shape[0], scaled.shape[1], size)
+    image = Image.fromarray(np.ascontiguousarray(scaled))
+    shape = (columns.stop - columns.start, lines.stop - lines.start)
+    resized = np.asarray(image.resize(shape, Image.Resampling.BILINEAR)).clip(0, 1)
+    square = np.zeros((size, size), dtype=np.uint16)
+    square[lines, columns] = np.rint(resized * np.float32(65535)).astype(np.uint16)
+    return square
+
+
+def fitted(height: int, width: int, size: int) -> tuple[slice, slice]:
+    """Return the lines and columns that a film of this shape fills in a square of `size` pixels."""
     longest = max(height, width)
     # Integers only, so that no platform rounds a side the other way.
     new_height, new_width = (max(1, (2 * side * size + longest) // (2 * longest)) for side in (height, width))
-    image = Image.fromarray(np.ascontiguousarray(scaled))
-    resized = np.asarray(image.resize((new_width, new_height), Image.Resampling.BILINEAR)).clip(0, 1)
-    square = np.zeros((size, size), dtype=np.uint16)
     top, left = (size - new_height) // 2, (size - new_width) // 2
-    square[top : top + new_height, left : left + new_width] = np.rint(resized * np.float32(65535)).astype(np.uint16)
-    return square
+    return slice(top, top + new_height), slice(left, left + new_width)

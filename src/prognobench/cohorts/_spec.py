@@ -104,6 +104,9 @@ class CohortSpec(Document):
     """Whether a film that is missing, unreadable or of one gray value stops everything or is left out and counted."""
     on_duplicate: Literal["group", "keep_first", "error", "allow"] = "group"
     """Patients who share a byte-identical film: one group, later rows left out, an error, or nothing is done."""
+    near_duplicates: Literal["group", "report", "error"] = "group"
+    """Patients who share a film that was encoded again, resized, brightened or cropped a little: one group, told by
+    the audit alone, or an error."""
 
     def columns_of(self, role: Role) -> tuple[str, ...]:
         """Return the table's columns of a role, those that `columns` implies first.
