@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from prognobench.frame import InputError, Problem, Problems, folder_in_one_step
 
+from ._phantom_faults import FEWEST_PATIENTS, SMALLEST_FILM, plant_faults
 from ._phantom_film import Look, draw_anatomy, draw_film, draw_pose
 
 # The second center writes 12 bits in 16-bit files and the second and fifth write narrow images, so that even a small
@@ -77,6 +78,7 @@ def make_phantom(
     centers: int = 3,
     size: int = 320,
     name: str = "phantom",
+    faults: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a synthetic cohort of frontal chest films; nothing in it comes from a person.
@@ -107,6 +109,9 @@ def make_phantom(
         Image height in pixels, 96 to 2048.
     name
         The cohort's name, so that one phantom can be tested by what was trained on another. It changes no film.
+    faults
+        Whether one of each fault that `audit` looks for is planted, and listed in `out/planted.json`. It takes 60
+        patients, two films of some, and films of 160 pixels.
     progress
         Called with the films done and the films in all after each film.
 
@@ -132,7 +137,9 @@ def make_phantom(
         centers=centers,
         size=size,
     )
-    command = f"prognobench cohort phantom OUT --patients {patients} --seed {seed}"
+    if faults:
+        _refuse_no_room_for_faults(patients, films_per_patient, prevalence, size)
+    command = f"prognobench cohort phantom OUT --patients {patients} --seed {seed}" + (" --faults" if faults else "")
     settings = (
         f"patients={patients}, seed={seed}, films_per_patient={tuple(films_per_patient)}, prevalence={prevalence}, "
         f"signal={signal}, view_confound={view_confound}, centers={centers}, size={size}"
@@ -143,6 +150,8 @@ def make_phantom(
         (draft / "labels.csv").write_bytes(_table(films).encode())
         (draft / "cohort.yaml").write_bytes(_COHORT.format(name=name, command=command, settings=settings).encode())
         (draft / "README.md").write_bytes(_README.format(command=command, settings=settings).encode())
+        if faults:
+            plant_faults(draft, seed)
     return out / "cohort.yaml"
 
 
@@ -334,6 +343,19 @@ def _refuse_bad_arguments(
             f"{prevalence} of {patients} patients gives {ill} with the outcome and {patients - ill} without",
             "Raise patients, or move prevalence toward 0.5, so that each has at least 2",
         )
+    problems.raise_if_any()
+
+
+def _refuse_no_room_for_faults(patients: int, films_per_patient: tuple[int, int], prevalence: float, size: int) -> None:
+    problems = Problems()
+    where = "argument 'faults'"
+    if patients < FEWEST_PATIENTS or not 0.25 <= prevalence <= 0.75:
+        what = f"{patients} patients at a prevalence of {prevalence} are too few for a fault each"
+        problems.add(where, what, f"Give {FEWEST_PATIENTS} patients and a prevalence of 0.25 to 0.75")
+    if films_per_patient[1] < 2:
+        problems.add(where, "no patient has two films", "Give most films of a patient as 2 or more")
+    if size < SMALLEST_FILM:
+        problems.add(where, f"films of {size} pixels are too small to be copied smaller", f"Give {SMALLEST_FILM}")
     problems.raise_if_any()
 
 
