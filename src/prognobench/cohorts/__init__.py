@@ -1,5 +1,6 @@
 """Stage 1: raw images and tables become a checked cohort with an image cache."""
 
+from ._audit import Audit, Finding, audit
 from ._build import BuildReport, build_cohort, builders
 from ._cards import CohortCard, PublishedTask
 from ._cohort import Cohort, load_cohort, open_pixels
@@ -13,19 +14,23 @@ from ._published import cohort_cards, cohort_places, places_file, published_coho
 from ._recipes import FilmRecipe, film_recipe
 from ._spec import CohortSpec, TaskSpec
 from ._tasks import Task
+from ._thumbnails import film_thumbnails
 
 __all__ = [
+    "Audit",
     "BuildReport",
     "Cohort",
     "CohortCard",
     "CohortSpec",
     "FilmRecipe",
+    "Finding",
     "Pixels",
     "Planted",
     "Preprocessing",
     "PublishedTask",
     "Task",
     "TaskSpec",
+    "audit",
     "build_cohort",
     "builders",
     "cohort_cards",
@@ -33,6 +38,7 @@ __all__ = [
     "describe",
     "film_metadata",
     "film_recipe",
+    "film_thumbnails",
     "layout_names",
     "load_cohort",
     "make_layout",

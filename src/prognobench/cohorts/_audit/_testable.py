@@ -1,0 +1,64 @@
+"""Centers and folds in which nothing could be measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .._tasks import Task
+from ._check import Check, Finding, Subject, count
+
+# With fewer patients of a class in a fold, one patient moves its sensitivity or specificity by more than 20 points.
+FEWEST = 5
+FEWEST_FOLDS = 3  # of a k-fold validation: one tests, another validates
+
+
+def _one_class(subject: Subject) -> list[Finding]:
+    found = []
+    for task in subject.cohort.tasks.values():
+        if task.rows["center"].nunique() < 2:
+            continue
+        for center, films in task.rows.groupby("center", sort=True):
+            labels = films["label"].unique()
+            if len(labels) < len(task.classes):
+                held = " and ".join(task.classes[label] for label in sorted(labels))
+                found.append(
+                    Finding(
+                        "one-class center",
+                        "warning",
+                        f"the center '{center}' has {held} films only ({len(films)}): it cannot be tested alone, and "
+                        "a model may learn the center instead of the outcome",
+                        "Leave the center out with `where`, or do not use `loco`; hold results against the controls",
+                        task.name,
+                        (subject.cohort.spec.columns.center or "",),
+                        subject.rows_of(films["film"].tolist()),
+                        {"films": len(films), "patients": int(films["patient"].nunique())},
+                    )
+                )
+    return found
+
+
+def _few(subject: Subject) -> list[Finding]:
+    return [finding for task in subject.cohort.tasks.values() for finding in _of_a_task(subject, task)]
+
+
+def _of_a_task(subject: Subject, task: Task) -> list[Finding]:
+    # A group counts for the highest of its labels, as the splits have it.
+    groups = Counter(task.rows.groupby("group")["label"].max().tolist())
+    label = min(range(len(task.classes)), key=lambda label: groups[label])
+    held, folds = groups[label], subject.folds
+    a_fold = held // folds
+    if a_fold >= FEWEST:
+        return []
+    numbers = {"groups": held, "folds": folds, "a_fold": a_fold}
+    what = f"{count(held, f'{task.classes[label]} group')} of patients shared out to {folds} folds"
+    if a_fold:
+        points = 100 // a_fold
+        what += f" are {a_fold} in the smallest: one patient moves its sensitivity or specificity by {points} points"
+    else:
+        what += " leave a fold that cannot be tested"
+    fewer = f"Use {held // FEWEST} folds" if held // FEWEST >= FEWEST_FOLDS else "Use a holdout"
+    remedy = f"{fewer}, or repeat the folds, and read the intervals, not the means"
+    return [Finding("few positives", "warning", what, remedy, task.name, numbers=numbers)]
+
+
+CHECKS = (Check("one-class center", 30, _one_class), Check("few positives", 40, _few))
