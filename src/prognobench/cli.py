@@ -103,9 +103,11 @@ def cohort_phantom(
     layout: Annotated[
         str, typer.Option(help="`table`, or the raw files of: dicom, aiforcovid, covid19ar, cocross, stonybrook.")
     ] = "table",
+    faults: Annotated[bool, typer.Option("--faults", help="Plant one of each fault that the audit looks for.")] = False,
 ) -> None:
     """Draw a cohort of SYNTHETIC chest films with an outcome, to try everything on."""
     from prognobench.cohorts import make_layout, make_phantom
+    from prognobench.frame import InputError, Problem
     from prognobench.reporting import plain
 
     with _plain_errors() as console:
@@ -117,31 +119,44 @@ def cohort_phantom(
             "centers": centers,
             "size": size,
         }
+        if faults and layout != "table":
+            what = f"faults are planted into tables, not into the raw files of {layout}"
+            raise InputError([Problem("argument --faults", what, "Leave out one of --faults and --layout")])
         if layout != "table":
             make_layout(layout, out, patients, seed, **drawn)
             console.print(f"Synthetic raw files of {patients} patients are in {plain(out)}", highlight=False)
             return
-        path = make_phantom(out, patients, seed, name=name, **drawn)
+        path = make_phantom(out, patients, seed, name=name, faults=faults, **drawn)
         console.print(f"A synthetic cohort of {patients} patients is described by {plain(path)}", highlight=False)
 
 
 @cohort_app.command("check")
 def cohort_check(
     cohort: Annotated[Path, typer.Argument(metavar="COHORT", help="A cohort.yaml.")],
+    folds: Annotated[int, typer.Option(min=2, help="Into how many folds it will be cut.")] = 5,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write audit.json and a page with suspected pairs.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read every row and film of a cohort and print what it holds, or every fault."""
-    from prognobench.cohorts import describe, load_cohort
-    from prognobench.reporting import film_progress, print_cohort
+    """Read every row and film of a cohort, print what it holds, or every fault, and audit it."""
+    from prognobench.cohorts import audit, describe, load_cohort
+    from prognobench.reporting import film_progress, plain, print_audit, print_cohort, write_audit
 
     with _plain_errors() as console:
         with film_progress(console) as progress:
             loaded = load_cohort(cohort, progress=progress)
-        described = describe(loaded)
+        described, found = describe(loaded), audit(loaded, folds=folds)
+        written = [] if out is None else write_audit(found, loaded, out)
         if as_json:
-            typer.echo(json.dumps(described, indent=1))
+            typer.echo(json.dumps(described | {"audit": found.to_json()}, indent=1))
         else:
             print_cohort(described, console)
+            print_audit(found, console)
+            for path in written:
+                console.print(plain(path), highlight=False, soft_wrap=True)
+        if found.stops:
+            raise typer.Exit(2)
 
 
 @cohort_app.command("build")
@@ -294,7 +309,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Check a study and print its jobs, what is left out and why, and an estimate of the time."""
-    from prognobench.reporting import print_plan
+    from prognobench.reporting import print_audits, print_plan
     from prognobench.studies import estimate
 
     with _plain_errors() as console:
@@ -304,6 +319,7 @@ def plan(
             typer.echo(json.dumps(planned.to_json() | {"estimate": vars(guess)}, indent=1))
         else:
             print_plan(planned, guess, console)
+            print_audits(planned.audits, console)
 
 
 @app.command()
@@ -334,12 +350,13 @@ def run(
     checkpoint_minutes: Annotated[float, typer.Option(help="How often a long job keeps its state.")] = 10.0,
 ) -> None:
     """Do the jobs of a study that have no record yet; run again to resume."""
-    from prognobench.reporting import RunProgress, print_plan, print_run
+    from prognobench.reporting import RunProgress, print_audits, print_plan, print_run
     from prognobench.studies import estimate, run_plan
 
     with _plain_errors() as console:
         planned = _planned(study, overrides, cohorts, console)
         print_plan(planned, estimate(planned), console)
+        print_audits(planned.audits, console)
         watcher = RunProgress(console)
         try:
             summary = run_plan(

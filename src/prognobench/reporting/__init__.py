@@ -1,5 +1,6 @@
 """From numbers to what people read: tables and listings, and later figures and the report."""
 
+from ._audit import print_audit, print_audits, write_audit
 from ._builds import print_build
 from ._compare import (
     PAPER_CAVEAT,
@@ -44,6 +45,8 @@ __all__ = [
     "paper_results",
     "paper_tables",
     "plain",
+    "print_audit",
+    "print_audits",
     "print_build",
     "print_cohort",
     "print_comparison",
@@ -63,5 +66,6 @@ __all__ = [
     "split_rows",
     "status_rows",
     "study_tables",
+    "write_audit",
     "write_tables",
 ]

@@ -21,7 +21,7 @@ _COLORS = {"ok": "green", "hint": "yellow", "bad": "red"}
 
 def print_models(cards: Mapping[str, ModelCard], console: Console) -> None:
     """Print one line a backbone."""
-    table = _table("model", "parameters", "GFLOPs", "pretraining", "licence")
+    table = listing("model", "parameters", "GFLOPs", "pretraining", "licence")
     for card in cards.values():
         numbers = (f"{card.parameters / 1e6:.2f} M", f"{card.gflops:.1f}")
         table.add_row(card.id, *numbers, card.pretraining, card.license)
@@ -31,7 +31,7 @@ def print_models(cards: Mapping[str, ModelCard], console: Console) -> None:
 
 def print_strategies(cards: Mapping[str, StrategyCard], console: Console) -> None:
     """Print one line a strategy."""
-    table = _table("strategy", "name", "what is trained", "source")
+    table = listing("strategy", "name", "what is trained", "source")
     for card in cards.values():
         table.add_row(card.name, card.title, card.summary, card.source)
     console.print(table)
@@ -39,7 +39,7 @@ def print_strategies(cards: Mapping[str, StrategyCard], console: Console) -> Non
 
 def print_matrix(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print one line for each backbone, strategy and variant: the numbers it trains by rank, or why it cannot work."""
-    table = _table("model", "strategy", "trained (rank 4 / 8 / 16)", "state")
+    table = listing("model", "strategy", "trained (rank 4 / 8 / 16)", "state")
     model = ""
     for line in matrix_lines(rows):
         if model and line["model"] != model:
@@ -55,7 +55,7 @@ def print_matrix(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
 
 def print_weights(rows: Sequence[WeightsRow], console: Console) -> None:
     """Print one line for each set of weights that a card knows or a user added, and what to know of them below."""
-    table = _table("weights", "state", "size", "from", "licence")
+    table = listing("weights", "state", "size", "from", "licence")
     for row in rows:
         size = "" if row.size is None else f"{row.size / 1e6:.1f} MB"
         color = {"present": "green", "verified": "green", "absent": "dim"}.get(row.state, "red")
@@ -83,7 +83,7 @@ def print_cohort(described: Mapping[str, Any], console: Console) -> None:
     )
     for reason, count in described["excluded"]["reasons"].items():
         console.print(f"  {count} left out: {plain(reason)}", highlight=False)
-    table = _table("task", "class", "films", "patients", "groups")
+    table = listing("task", "class", "films", "patients", "groups")
     for name, task in described["tasks"].items():
         for label, counts in task["classes"].items():
             table.add_row(plain(name), label, *(str(counts[key]) for key in ("films", "patients", "groups")))
@@ -99,7 +99,7 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
     by_place: dict[tuple[str, str, str], dict[str, int]] = {}
     for (cohort, task, model, strategy), count in counts.items():
         by_place.setdefault((cohort, task, model), {})[strategy] = count
-    table = _table("cohort", "task", "model", "strategies (jobs)", "weights")
+    table = listing("cohort", "task", "model", "strategies (jobs)", "weights")
     for (cohort, task, model), strategies in by_place.items():
         weights = plan.backbones[model].weights.id if model in plan.backbones else ""
         listed = ", ".join(f"{strategy} ({count})" for strategy, count in strategies.items())
@@ -206,7 +206,7 @@ def status_rows(states: Sequence[StudyStatus]) -> list[dict[str, Any]]:
 
 def print_status(states: Sequence[StudyStatus], console: Console) -> None:
     """Print how far each study is, and each failure with its error."""
-    table = _table("study", "jobs", "done", "failed", "to do", "left out")
+    table = listing("study", "jobs", "done", "failed", "to do", "left out")
     for state in states:
         numbers = (state.planned, state.done, len(state.failed), len(state.missing), len(state.left_out))
         table.add_row(plain(state.name), *(str(number) for number in numbers))
@@ -221,14 +221,15 @@ def print_status(states: Sequence[StudyStatus], console: Console) -> None:
 
 def print_findings(findings: Sequence[Finding], console: Console) -> None:
     """Print what `doctor` found, each with its remedy."""
-    table = _table("", "what", "found", "what to do")
+    table = listing("", "what", "found", "what to do")
     for finding in findings:
         mark = f"[{_COLORS[finding.state]}]{finding.state}[/]"
         table.add_row(mark, plain(finding.name), plain(finding.found), plain(finding.remedy))
     console.print(table)
 
 
-def _table(*columns: str) -> Table:
+def listing(*columns: str) -> Table:
+    """Return an empty table with these columns."""
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         # The first column is what a person will type or look for; it is never cut.

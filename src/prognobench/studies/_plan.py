@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from prognobench.cohorts import Cohort, Preprocessing, film_metadata, published_notes
+from prognobench.cohorts import Audit, Cohort, Preprocessing, audit, film_metadata, published_notes
 from prognobench.frame import InputError, Problems, canonical_json, sha256_json
 from prognobench.models import RANDOM, ModelCard, Weights, find_weights, model_card, readable, refuses_readout
-from prognobench.protocols import Protocol, Regime, Split, head_key
+from prognobench.protocols import KFold, Protocol, Regime, Split, head_key
 
 from ._cohorts import load_cohorts
 from ._cuts import Cut, Cutter, words
@@ -76,6 +76,8 @@ class Plan:
         The cards that the controls of random weights name.
     outlines
         What stands in for cohorts and weights that are not here, in sentences; a plan with any cannot be run.
+    audits
+        What the audit found in each cohort, by its name.
     """
 
     study: Study
@@ -88,6 +90,7 @@ class Plan:
     splits: Mapping[str, Split]
     architectures: Mapping[str, ModelCard]
     outlines: tuple[str, ...] = ()
+    audits: Mapping[str, Audit] = field(default_factory=dict)
 
     def card(self, job: Job) -> ModelCard:
         """Return the model that a job adapts or reads."""
@@ -137,6 +140,7 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
     cohorts = {cohort.name: cohort for cohort in by_place.values()}
     grids = _grids(study, by_place, backbones, problems)
     problems.raise_if_any()
+    audits = _audits(study, by_place)
     architectures = _architectures(backbones.values())
     jobs, left_out = _jobs(grids, cohorts, architectures)
     jobs = _each_once(study, jobs)
@@ -157,7 +161,21 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
         },
         {card.id: card for card in architectures.values()},
         (*published_notes(cohorts), *_absent_notes(backbones)),
+        audits,
     )
+
+
+def _audits(study: Study, by_place: Mapping[str, Cohort]) -> dict[str, Audit]:
+    """Audit every cohort, cut as finely as any grid cuts; refuse what an audit forbids."""
+    problems = Problems()
+    folds = [kind.folds for block in study.blocks if isinstance(kind := block.validation.kind, KFold)]
+    audits = {cohort.name: audit(cohort, folds=max(folds, default=5)) for cohort in by_place.values()}
+    for cohort in by_place.values():
+        for finding in audits[cohort.name].findings:
+            if finding.severity == "error":
+                problems.add(cohort.path, finding.what, finding.remedy)
+    problems.raise_if_any()
+    return audits
 
 
 def _absent_notes(backbones: Mapping[ModelEntry, Backbone]) -> list[str]:
