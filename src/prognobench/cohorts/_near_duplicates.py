@@ -26,7 +26,7 @@ _VERSION = 1  # raise it with any change of what is found
 # The evidence for these three is in docs/audit.md.
 _LIKELY = 0.85  # correlation at a coarse scale below which a pair is not looked at any further
 SAME_FILM = 0.90  # correlation of the detail up to 3 pixels of 96 from which on films of two patients are one film
-_SAME_GRAIN = 0.80  # and that of the finest detail
+SAME_GRAIN = 0.80  # and that of the finest detail
 SAME_FILM_OF_A_PATIENT = 0.98  # the same for two films of one patient, which may look alike
 _PAIRS = 64  # aligned at once
 
@@ -100,9 +100,10 @@ def _compare(films: Sequence[str], shapes: Sequence[tuple[int, int]], pixels: Pi
     for start in range(0, len(proposals.moving), _PAIRS):
         part = slice(start, start + _PAIRS)
         pairs = Proposals(proposals.moving[part], proposals.fixed[part], proposals.crops[part])
-        for place, likeness in _likenesses(read(pairs.moving), read(pairs.fixed), pairs.crops):
+        likeness, grain = likenesses(read(pairs.moving), read(pairs.fixed), pairs.crops)
+        for place in np.flatnonzero((likeness >= SAME_FILM) & (grain >= SAME_GRAIN)):
             one, other = sorted((films[pairs.moving[place]], films[pairs.fixed[place]]))
-            found.append(NearDuplicate(one, other, round(likeness, 4)))
+            found.append(NearDuplicate(one, other, round(float(likeness[place]), 4)))
     return sorted(found, key=lambda pair: (pair.one, pair.other))
 
 
@@ -113,20 +114,29 @@ def square(thumbnail: NDArray[np.uint16], width: int, height: int) -> Images:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), dtype=np.float32)
 
 
-def _likenesses(moving: Images, fixed: Images, crops: Crops) -> list[tuple[int, float]]:
-    """Return which pairs show one film and how alike they are; each step drops what the one before made unlikely."""
+def likenesses(moving: Images, fixed: Images, crops: Crops) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lay pairs of films onto each other and return how their detail and their finest detail correlate.
+
+    Both are 0 for pairs that a step found too unlike for the next, finer one.
+
+    Parameters
+    ----------
+    moving, fixed
+        Squares of films, see `square`.
+    crops
+        Where to begin, see `align`.
+    """
+    likeness, grain = np.zeros(len(crops)), np.zeros(len(crops))
     places = np.arange(len(crops))
     for factor, iterations in ((3, 6), (2, 5), (1, 3)):
+        if not len(places):
+            return likeness, grain
         one, other = shrink(moving[places], factor), shrink(fixed[places], factor)
         crops = align(detail(one, 0.8, 3.0), detail(other, 0.8, 3.0), crops, iterations)
         moved, lit = overlay(one, other, crops)
-        if factor == 1:
-            break
-        likely = correlation(detail(moved, 0.8, 3.0), detail(other, 0.8, 3.0), lit) >= _LIKELY
-        places, crops = places[likely], crops[likely]
-        if not len(places):
-            return []
-    likeness = correlation(detail(moved, 0, 3.0), detail(other, 0, 3.0), lit)
-    grain = correlation(detail(moved, 0, 1.5), detail(other, 0, 1.5), lit)
-    same = (likeness >= SAME_FILM) & (grain >= _SAME_GRAIN)
-    return [(int(place), float(value)) for place, value in zip(places[same], likeness[same], strict=True)]
+        if factor > 1:
+            likely = correlation(detail(moved, 0.8, 3.0), detail(other, 0.8, 3.0), lit) >= _LIKELY
+            places, crops = places[likely], crops[likely]
+    likeness[places] = correlation(detail(moved, 0, 3.0), detail(other, 0, 3.0), lit)
+    grain[places] = correlation(detail(moved, 0, 1.5), detail(other, 0, 1.5), lit)
+    return likeness, grain

@@ -1,0 +1,46 @@
+"""A plan holds the audit of its cohorts, made for as many folds as it cuts; what an audit forbids stops it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from prognobench.cli import app
+from prognobench.cohorts import Finding, audit
+from prognobench.frame import InputError
+from prognobench.studies import _plan, plan_study, read_study
+
+pytestmark = pytest.mark.torch
+
+
+def test_every_cohort_is_audited_as_finely_as_it_is_cut(study_file: Path) -> None:
+    plan = plan_study(read_study(study_file))
+    assert list(plan.audits) == ["phantom"]
+    assert plan.audits["phantom"].folds == 3
+    assert plan_study(read_study(study_file, ["validation={kfold: {folds: 4}}"])).audits["phantom"].folds == 4
+    holdout = plan_study(read_study(study_file, ["validation={holdout: {}}"]))
+    assert holdout.audits["phantom"].folds == 5
+    assert holdout.audits["phantom"].findings != ()  # 10 positive patients are too few for five folds
+
+
+def test_what_an_audit_forbids_stops_a_study_before_it_begins(study_file: Path, monkeypatch) -> None:
+    def forbidding(cohort, *, folds):
+        error = Finding("test", "error", "this is forbidden", "Do otherwise")
+        return replace(audit(cohort, folds=folds), findings=(error,))
+
+    monkeypatch.setattr(_plan, "audit", forbidding)
+    with pytest.raises(InputError, match="this is forbidden. Do otherwise"):
+        plan_study(read_study(study_file))
+
+
+def test_warnings_are_told_and_stop_nothing(study_file: Path) -> None:
+    told = CliRunner().invoke(app, ["plan", str(study_file), "validation={holdout: {}}"])
+    assert told.exit_code == 0
+    output = " ".join(told.output.split())
+    assert "audit of phantom: 1 warning" in output
+    assert "icu: 10 positive groups of patients shared out to 5 folds" in output
+    quiet = CliRunner().invoke(app, ["plan", str(study_file), "validation={kfold: {folds: 3}}"])
+    assert ("audit of" in quiet.output) == (10 // 3 < 5)
