@@ -51,10 +51,12 @@ def test_the_error_covers_what_drawing_patients_anew_does() -> None:
     scores, ill, group = films(9)
     _, error = clustered_auc(scores, ill, group, np.zeros(len(group), dtype=int))
     rng = np.random.default_rng(0)
+    of_patient = [np.flatnonzero(group == patient) for patient in range(group.max() + 1)]
     drawn = []
     for _ in range(250):
-        chosen = np.concatenate([np.flatnonzero(group == g) for g in rng.integers(0, group.max() + 1, group.max() + 1)])
-        drawn.append(roc_auc_score(ill[chosen], scores[chosen]))
+        chosen = np.concatenate([of_patient[patient] for patient in rng.integers(0, len(of_patient), len(of_patient))])
+        one, _ = clustered_auc(scores[chosen], ill[chosen], group[chosen], np.zeros(len(chosen), dtype=int))
+        drawn.append(one)
     assert error == pytest.approx(np.std(drawn), rel=0.15)
     alone = clustered_auc(scores, ill, np.arange(len(group)), np.zeros(len(group), dtype=int))[1]
     assert error > 1.3 * alone  # which is why films are not counted one by one

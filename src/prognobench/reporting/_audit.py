@@ -119,7 +119,7 @@ def _confounds(audit: Audit) -> str:
         "ROC-AUC of predicting the outcome from the column alone, out of fold, with films of a patient taken together."
     )
     return "<h2>What goes with the outcome</h2>" + _table(
-        ["task", "column", "role", "AUC", "95 % interval"], rows, told
+        ["task", "rank", "column", "role", "AUC", "95 % interval"], rows, told
     )
 
 

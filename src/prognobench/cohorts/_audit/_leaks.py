@@ -30,8 +30,7 @@ def _find(subject: Subject) -> list[Finding]:
                     "warning",
                     f"'{column}' (of {role}) gives the outcome away by {how}: AUC {one.auc:.2f} "
                     f"({one.low:.2f} to {one.high:.2f})",
-                    f"If it is known only later, write it under `roles: outcome`: `outcome: [{column}]`; it must never "
-                    "be a predictor",
+                    "If it is known only later, add it to `outcome` under `roles`; it must never be a predictor",
                     task.name,
                     (column,),
                     numbers={"auc": round(one.auc, 4), "low": round(one.low, 4), "high": round(one.high, 4), "by": how},
