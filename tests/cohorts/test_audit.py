@@ -189,6 +189,12 @@ class TestTable:
         assert [f.check for f in found_in(cohort({"x": told}))] == ["outcome leak", "few positives"]
         assert [f.check for f in found_in(cohort({"x": told}, "outcome: [x]"))] == ["few positives"]
 
+    def test_a_column_that_only_some_of_the_ill_have_is_a_leak(self, cohort) -> None:
+        for some, expected in ((range(1, 24, 2), 1), (range(1, 21, 2), 1), (range(1, 19, 2), 0), (range(20), 0)):
+            path = cohort({"tube_day": ["3" if number in some else "" for number in range(24)]})
+            leaks = [finding for finding in found_in(path, folds=2) if finding.check == "outcome leak"]
+            assert len(leaks) == expected, some
+
     def test_too_few_positive_patients_for_the_folds_are_told_with_what_they_cost(self, cohort) -> None:
         assert found_in(cohort({}), folds=2) == ()
         (few,) = found_in(cohort({}), folds=4)

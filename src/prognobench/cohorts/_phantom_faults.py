@@ -38,6 +38,13 @@ _GIVEN = (
 )
 
 
+_NOTICE = """
+**Faults were planted into this cohort on purpose**, one of each kind that the audit looks for: films that were copied,
+changed or damaged, rows that contradict each other, and the columns `contact` (invented names), `scanner`, `ward`,
+`referral` and `days_to_icu`. `planted.json` lists them with the lines of the table. Use it to try `cohort check` on.
+"""
+
+
 def plant_faults(folder: Path, seed: int) -> list[dict[str, Any]]:
     """Spoil a phantom in its folder and write what was done into `planted.json`.
 
@@ -73,6 +80,8 @@ def plant_faults(folder: Path, seed: int) -> list[dict[str, Any]]:
     document = folder / "cohort.yaml"
     text = document.read_text(encoding="utf-8").replace("acquisition: [view]", "acquisition: [view, scanner]")
     document.write_bytes((text + "on_bad_image: exclude\n").encode())
+    with (folder / "README.md").open("a", encoding="utf-8", newline="") as readme:
+        readme.write(_NOTICE)
     (folder / "planted.json").write_bytes((json.dumps(planted, indent=1) + "\n").encode())
     return planted
 
