@@ -91,6 +91,9 @@ def _rows(finding: Finding) -> str:
 def _auc(row: Mapping[str, Any]) -> tuple[str, str]:
     if row["auc"] is None:
         return "", "too few patients"
+    if row["auc"] <= 0.5:
+        # Below a half, learning from other patients misled, which says as little as a half does.
+        return "chance", ""
     return f"{row['auc']:.2f}", f"{row['low']:.2f} to {row['high']:.2f}"
 
 

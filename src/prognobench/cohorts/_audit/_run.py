@@ -105,14 +105,13 @@ def _checks() -> tuple[Check, ...]:
 
 
 def _key(cohort: Cohort, folds: int) -> str:
-    films = cohort.films.drop(columns="brightness").assign(brightness=cohort.films["brightness"].map(repr))
     return sha256_json(
         {
             "version": _VERSION,
             "pillow": PIL.__version__,
             "folds": folds,
             "spec": cohort.spec.model_dump(mode="json"),
-            "films": films.astype(str).to_numpy().tolist(),
+            "films": cohort.films.astype(str).to_numpy().tolist(),
             "columns": list(cohort.table.columns),
             "table": cohort.table.to_numpy().tolist(),
             "excluded": cohort.excluded.astype(str).to_numpy().tolist(),
