@@ -82,7 +82,7 @@ for share in _CUTS:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cohort", type=Path)
-    parser.add_argument("--films", type=int, default=60, help="how many are copied")
+    parser.add_argument("--films", type=int, default=60, help="how many are copied; 0: none")
     arguments = parser.parse_args()
     cohort = load_cohort(arguments.cohort)
     films = cohort.films
@@ -94,7 +94,7 @@ def main() -> None:
     chosen = np.random.default_rng(0).permutation(len(films))[: arguments.films]
     root = arguments.cohort.parent / cohort.spec.images
     originals = [_gray((root / films["image"].iloc[film]).read_bytes()) for film in chosen]
-    for name, change in CHANGES.items():
+    for name, change in CHANGES.items() if len(chosen) else ():
         copies = np.stack([_square(change(image)) for image in originals])
         _tell_copies(name, squares, copies, chosen)
 
@@ -126,7 +126,7 @@ def _tell_strangers(squares: Levels, patients: Levels) -> None:
     ):
         same = (likeness >= SAME_FILM) & (grain >= SAME_GRAIN) & which
         most = likeness[which].max(initial=0)
-        print(f"{len(squares)} films, {which.sum()} pairs of {told}: at most {most:.3f}, {same.sum()} taken for one")
+        print(f"{len(squares)} films, {which.sum()} pairs of {told}: at most {most:.3f}, {same.sum()} taken for one", flush=True)
 
 
 def _tell_copies(name: str, squares: Levels, copies: Levels, chosen: Levels) -> None:

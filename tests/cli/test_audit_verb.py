@@ -59,3 +59,8 @@ def test_the_folder_holds_the_audit_and_a_page_of_pairs_that_name_nobody(faulty,
     for text in (page, json.dumps(document)):
         assert not [name for image, patient, *_ in rows for name in (image, patient) if name in text]
     assert re.search(r"patient-[0-9a-f]{20}", page)
+
+
+def test_faults_are_for_tables_alone(tmp_path):
+    output = call("cohort", "phantom", tmp_path / "raw", "--layout", "cocross", "--faults", status=2)
+    assert "not into the raw files of cocross" in " ".join(output.split())

@@ -25,7 +25,7 @@ THUMBNAILS = Preprocessing(size=96)
 _VERSION = 1  # raise it with any change of what is found
 # The evidence for these three is in docs/audit.md.
 _LIKELY = 0.85  # correlation at a coarse scale below which a pair is not looked at any further
-SAME_FILM = 0.90  # correlation of the detail up to 3 pixels of 96 from which on films of two patients are one film
+SAME_FILM = 0.92  # correlation of the detail up to 3 pixels of 96 from which on films of two patients are one film
 SAME_GRAIN = 0.80  # and that of the finest detail
 SAME_FILM_OF_A_PATIENT = 0.98  # the same for two films of one patient, which may look alike
 _PAIRS = 64  # aligned at once
