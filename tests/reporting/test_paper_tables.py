@@ -12,6 +12,7 @@ from test_result_tables import GOOD, PERFECT, study
 
 from prognobench.evaluation import BLOCK_KEYS, compare_with_controls, fold_metrics, summarize
 from prognobench.reporting import (
+    PAPER_SOURCE,
     compare_studies,
     compare_with_paper,
     paper_results,
@@ -90,6 +91,13 @@ class TestPaperTable:
         (table,) = tables_of(parts, ranking=ranking).values()
         assert not table.cells["tied"].any() and "not told apart" not in table.header
 
+    def test_ties_are_not_marked_over_holes(self):
+        parts = study([*CELLS[:2], ("dinov2_s", "ia3", (GOOD, None))])
+        keys = [*BLOCK_KEYS, "protocol", "model", "strategy"]
+        ranking = summarize(fold_metrics(*parts), parts[1])[keys].assign(level="film", top_group=True)
+        (table,) = tables_of(parts, ranking=ranking).values()
+        assert not table.cells["tied"].any() and not table.cells["best"].any()
+
     def test_each_regime_and_protocol_has_a_table(self):
         tables = study_tables(regimes=(("few_shot", 8), ("full", None), ("few_shot", 2)))
         made = paper_tables(tables.summary, tables.controls)
@@ -123,6 +131,11 @@ class TestPaper:
         numbers = paper_results()
         assert (100 * numbers["mcc"]).round(1).tolist() == [77.2, 70.4, 65.0, 43.8, 51.8, 49.6, 45.1, 43.5]
         assert (100 * numbers["std"]).round(1).tolist() == [16.4, 36.8, 25.2, 7.8, 31.1, 13.8, 9.5, 10.2]
+
+    def test_its_source_and_caveat_go_with_it(self):
+        assert paper_results()["source"].str.contains("2506.18434").all()
+        table = compare_with_paper(*study(CELLS))
+        assert table["paper_source"].eq(PAPER_SOURCE).all() and table["paper_caveat"].str.contains("best of").all()
 
     def test_its_models_tasks_and_cohorts_are_known_here(self):
         from prognobench.cohorts import cohort_cards

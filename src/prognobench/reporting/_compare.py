@@ -41,13 +41,13 @@ def paper_results() -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row a result, `cohort, task, model, strategy, validation` by the names that this package uses, `mcc` and
-        `std`: mean and standard deviation over folds; whether of films or patients is not said. `PAPER_SOURCE` says
-        where they stand, `PAPER_CAVEAT` what to know: each is the best of many strategies on the same folds.
+        `std`: mean and standard deviation over folds; whether of films or patients is not said. `source` says where
+        it stands, `caveat` what to know: each is the best of many strategies on the same folds.
 
     Examples
     --------
-    >>> paper_results().loc[0, ["task", "model", "strategy", "mcc"]].tolist()
-    ['CAR', 'dinov2_s', 'lora_r4', 0.772]
+    >>> list(paper_results()["task"])
+    ['CAR', 'CAR', 'NY_small', 'NY_small', 'AFC_m', 'AFC', 'NY_all', 'NY_all']
     """
     text = resources.files(__package__).joinpath("reference", "ruffini.csv").read_text(encoding="utf-8")
     return pd.read_csv(StringIO(text), dtype="string").astype({"mcc": "float64", "std": "float64"})
@@ -65,7 +65,8 @@ def compare_with_paper(predictions: pd.DataFrame, jobs: pd.DataFrame) -> pd.Data
     -------
     pandas.DataFrame
         One row a number of the paper and cell of the study that answers to it: the same task and model with all
-        training films, and the same strategy where the study has it, in any variant. `paper_mcc, paper_std`; the
+        training films, and the same strategy where the study has it, in any variant. `paper_mcc, paper_std` (with
+        `paper_caveat, paper_source`); the
         cell's keys, `mcc, std, folds, n_folds, n_missing` at film level, `difference` (study − paper), and `unlike`:
         what does not match. Where nothing answers, the cell is missing and `unlike` says so.
     """
@@ -79,6 +80,7 @@ def compare_with_paper(predictions: pd.DataFrame, jobs: pd.DataFrame) -> pd.Data
         known = {
             "task": reference["task"], "model": reference["model"], "strategy": reference["strategy"],
             "paper_mcc": reference["mcc"], "paper_std": reference["std"],
+            "paper_caveat": reference["caveat"], "paper_source": reference["source"],
         }  # fmt: skip
         if not len(same):
             rows.append(known | {"unlike": _nothing(learned, cells, reference)})
@@ -92,6 +94,7 @@ _PAPER_TYPES |= dict.fromkeys(("folds", "n_folds", "n_missing"), "Int64")
 _PAPER_COLUMNS = [
     *("task", "model", "strategy", "paper_mcc", "paper_std", "mcc", "std", "difference", "folds", "n_folds"),
     *("n_missing", "study_cohort", "study_task", "study_strategy", "study_validation", "study_protocol", "unlike"),
+    *("paper_caveat", "paper_source"),
 ]
 
 

@@ -187,7 +187,7 @@ def _intervals(tables: Tables) -> pd.DataFrame:
     found = summary[[*CELL]].copy()
     for part in ("ci_low", "ci_high"):
         found[part] = summary[f"mcc_patient_{part}"].where(at_patient, summary[f"mcc_{part}"])
-    found["ci_method"] = summary["ci_method"] if "ci_method" in summary else "t"
+    found["ci_method"] = summary["ci_method"]
     if not len(table):
         return found
     chosen = table[(table["metric"] == "mcc") & table["default"].fillna(False).astype(bool)]
