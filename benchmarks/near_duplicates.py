@@ -126,7 +126,8 @@ def _tell_strangers(squares: Levels, patients: Levels) -> None:
     ):
         same = (likeness >= SAME_FILM) & (grain >= SAME_GRAIN) & which
         most = likeness[which].max(initial=0)
-        print(f"{len(squares)} films, {which.sum()} pairs of {told}: at most {most:.3f}, {same.sum()} taken for one", flush=True)
+        found = f"at most {most:.3f}, {same.sum()} taken for one"
+        print(f"{len(squares)} films, {which.sum()} pairs of {told}: {found}", flush=True)
 
 
 def _tell_copies(name: str, squares: Levels, copies: Levels, chosen: Levels) -> None:

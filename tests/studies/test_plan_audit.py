@@ -32,7 +32,7 @@ def test_what_an_audit_forbids_stops_a_study_before_it_begins(study_file: Path, 
         return replace(audit(cohort, folds=folds), findings=(error,))
 
     monkeypatch.setattr(_plan, "audit", forbidding)
-    with pytest.raises(InputError, match="this is forbidden. Do otherwise"):
+    with pytest.raises(InputError, match=r"this is forbidden\. Do otherwise"):
         plan_study(read_study(study_file))
 
 
