@@ -206,6 +206,13 @@ class TestNamesAreHarmless:
                     for name in ("PATIENT", "FILM0", "/data/", "secret", str(one.page.parents[1])):
                         assert name not in text, (path.name, name)
 
+    def test_a_film_that_no_finished_job_has_is_masked_too(self, tmp_path: Path):
+        results = make_results(tmp_path / "results", missing=1, error="scan_77 of MRS_SMITH is broken")
+        (results / "splits").mkdir(exist_ok=True)
+        (results / "splits" / "a.csv").write_text("image,patient,group,part\nsub/scan_77.png,MRS_SMITH,1,train\n")
+        made = report(results, tmp_path / "out", figures=False)
+        assert "… of … is broken" in Page(made.page.read_text("utf-8")).text
+
     @pytest.mark.parametrize(
         ("told", "shown"),
         [

@@ -174,7 +174,7 @@ def _chosen(results: Path, studies: list[str], study: str | None) -> str:
 def _make(
     results: Path, out: Path, study: str, budget: Budget | None, figures: bool, progress: ReportProgress
 ) -> Report:
-    from prognobench.studies import read_cohorts, read_films, read_provenance, read_results
+    from prognobench.studies import read_cohorts, read_films, read_names, read_provenance, read_results
 
     from ._families import families
     from .page import study_page
@@ -202,7 +202,8 @@ def _make(
         progress("figures")
         drawn = write_figures(tables, out)
     progress("the page")
-    html, answer = study_page(tables, shown, predictions, made, drawn, has_films=len(films) > 0)
+    names = {*predictions["image"].unique(), *predictions["patient"].unique(), *films["image"], *read_names(results)}
+    html, answer = study_page(tables, shown, names, made, drawn, has_films=len(films) > 0)
     write_in_one_step(out / _PAGE, html)
     return Report(files, shown, tables, out / _PAGE, answer)
 

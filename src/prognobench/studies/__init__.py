@@ -8,7 +8,7 @@ from ._features import export_features
 from ._job import Job, job_key
 from ._plan import LeftOut, Plan, plan_study
 from ._presets import preset_names, preset_text, preset_titles
-from ._provenance import Provenance, read_provenance
+from ._provenance import Provenance, read_names, read_provenance
 from ._results import StudyStatus, read_results, study_names, study_status
 from ._run import RunSummary, Watcher, run_plan
 from ._spec import Study, StudySpec, read_study
@@ -44,6 +44,7 @@ __all__ = [
     "preset_titles",
     "read_cohorts",
     "read_films",
+    "read_names",
     "read_provenance",
     "read_results",
     "read_study",

@@ -109,6 +109,15 @@ def read_provenance(results: Path, study: str) -> Provenance:
     return told.provenance(state, tuple(plan.get("overrides", ())), pd.DataFrame(costs, columns=_COSTS))
 
 
+def read_names(results: Path) -> frozenset[str]:
+    """Read the names of all films and patients that the splits of a results folder hold, so that they can be masked."""
+    names: set[str] = set()
+    for path in sorted(Store(results).splits.glob("*.csv")):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, usecols=["image", "patient"])
+        names.update(table["image"], table["patient"])
+    return frozenset(names)
+
+
 def _documents(store: Store, job: ListedJob, status: Status) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Read the small files of a record, each checked against its seal."""
     found = []

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
-
-import pandas as pd
 
 from prognobench.evaluation import CONTROLS
 from prognobench.models import model_cards
@@ -180,7 +178,7 @@ def redacted(told: Any, names: Collection[str]) -> str:
 
 
 _WHERE = {
-    "fold_metrics": ("fold_metrics", "one job: every metric of its test fold; `job` is the record's key"),
+    "fold_metrics": ("fold_metrics", "one job: every metric of its test fold; job is the record's key"),
     "summary": ("summarize", "mean, std and interval over folds of each model and strategy"),
     "intervals": ("intervals", "the three intervals of each mean"),
     "controls": ("compare_with_controls", "difference to the best control"),
@@ -254,11 +252,10 @@ def unused_controls(tables: StudyTables) -> Sequence[str]:
     return [name for name in CONTROLS if name not in set(tables.summary["strategy"])]
 
 
-def names_of(predictions: pd.DataFrame) -> frozenset[str]:
-    """Return every name of a film or patient, and the stems of the films' names."""
-    names: set[str] = set()
-    for column in ("image", "patient"):
-        for name in predictions[column].dropna().astype(str).unique():
-            last = re.split(r"[\\/]", name)[-1]
-            names |= {name, last, last.rpartition(".")[0]}
-    return frozenset(name for name in names if name)
+def with_stems(names: Iterable[str]) -> frozenset[str]:
+    """Return names of films and patients, and of those that are paths the last part with and without its ending."""
+    known: set[str] = set()
+    for name in names:
+        last = re.split(r"[\\/]", name)[-1]
+        known |= {name, last, last.rpartition(".")[0]}
+    return frozenset(name for name in known if name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -22,10 +22,10 @@ from ._made import (
     environment_section,
     holes_section,
     is_synthetic,
-    names_of,
     protocol_section,
     reproduce_section,
     unused_controls,
+    with_stems,
 )
 from ._numbers import (
     calibration_section,
@@ -58,7 +58,7 @@ class IndexEntry:
 def study_page(
     tables: StudyTables,
     shown: pd.DataFrame,
-    predictions: pd.DataFrame,
+    names: Iterable[str],
     made: Provenance,
     figures: Sequence[WrittenFigure] = (),
     *,
@@ -72,8 +72,8 @@ def study_page(
         The study's tables.
     shown
         What `result_table` returns for them.
-    predictions
-        Whose names of films and patients must not be on the page.
+    names
+        Of films and patients, which are masked where an error or a reason holds one.
     made
         How the numbers were made.
     figures
@@ -89,7 +89,7 @@ def study_page(
         Its first sentences.
     """
     found = answers(tables, shown)
-    names = names_of(predictions)
+    masked = with_stems(names)
     sections = [
         _summary(tables, shown, found, made),
         Section("words", "Words on this page", (Terms(GLOSSARY, "What MCC, fold, control and the others mean", True),)),
@@ -101,11 +101,11 @@ def study_page(
         calibration_section(tables),
         *_figures(figures),
         decision_section(tables),
-        cohort_section(tables, names),
+        cohort_section(tables, masked),
         protocol_section(made),
         cost_section(tables, made.costs),
         environment_section(made),
-        holes_section(made, names),
+        holes_section(made, masked),
         reproduce_section(tables),
     ]
     versions = sorted({(one["versions"] or {}).get("prognobench", "?") for one in made.environments})
@@ -173,7 +173,20 @@ def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("prognobench.reporting", "page")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["code"] = _code
+    return made
+
+
+def _code(text: str) -> str:
+    """Set what stands between backticks as code; all of it is escaped."""
+    from markupsafe import Markup
+
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return text
+    pieces = [Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)]
+    return Markup("").join(pieces)
 
 
 def _render(template: str, **content: object) -> str:
