@@ -152,6 +152,8 @@ def test_the_selection_rules_of_covid19ar_are_options(raws, tmp_path):
     assert every.films == planted.tasks["CAR"][0] + later
     laterals = build("covid19ar", raw, tmp_path / "laterals", films="all", laterals="keep")
     assert laterals.films == every.films + planted.left_out["a lateral film"]
+    everywhere = build("covid19ar", raw, tmp_path / "everywhere", films="all", body="any")
+    assert everywhere.films == every.films + 1
     listed = build("covid19ar", raw, tmp_path / "listed", films="all", descriptions="listed")
     assert listed.films == every.films
     bright = build("covid19ar", raw, tmp_path / "bright", films="all", darkest=1000)
@@ -172,6 +174,7 @@ def test_stonybrook_marks_the_first_film_and_tells_copies_apart(raws, tmp_path):
     copies = build("stonybrook", raw, tmp_path / "copies", derived="keep")
     derived = sum(count for reason, count in planted.left_out.items() if "derived" in reason or "copy" in reason)
     assert copies.films == report.films + derived
+    assert build("stonybrook", raw, tmp_path / "body", body="any").films == report.films + 1
     laterals = build("stonybrook", raw, tmp_path / "laterals", laterals="keep")
     assert laterals.films == report.films + planted.left_out["a lateral film"]
 

@@ -166,7 +166,7 @@ FLIPPED = PNG[: len(PNG) // 2] + bytes([PNG[len(PNG) // 2] ^ 255]) + PNG[len(PNG
         pytest.param(handmade_png(GRAY8, 8, 0, size=(40000, 40000)), "pixels", id="large bomb"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore::PIL.Image.DecompressionBombWarning")
 def test_what_is_no_whole_film_is_refused_with_a_reason_and_a_remedy(content: bytes, what: str) -> None:
     with pytest.raises(BadFilm, match=what) as caught:
         decode(content)
@@ -186,6 +186,7 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_the_film(progressive: bool) ->
             decode(content[:-cut])
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize(
     "content",
     [PNG, JPEG, saved(NOISE, "TIFF"), saved(NOISE, "TIFF", compression="tiff_lzw")],

@@ -12,7 +12,15 @@ from prognobench.frame import Document
 from .._dicom import Header, projection
 from .._films import Fault
 from ._builder import Builder, LeftOut, Made, Raw, RawFilm, Selection, Settle, film_name, misfit, plain_name
-from ._sources import first_of_each_patient, named_table, radiographs, rows_by_id, sheet_with, without_laterals
+from ._sources import (
+    chest_films,
+    first_of_each_patient,
+    named_table,
+    radiographs,
+    rows_by_id,
+    sheet_with,
+    without_laterals,
+)
 
 _WORKBOOK = "COVID-19 AR Clinical Correlates July202020.xlsx"
 _HEADER = 2  # the first row is a title
@@ -43,6 +51,8 @@ class Options(Document):
     """Of each patient the earliest frontal film, or all; which one the paper took is not published."""
     laterals: Literal["leave_out", "keep"] = "leave_out"
     """Lateral films, as their ViewPosition or description says."""
+    body: Literal["chest", "any"] = "chest"
+    """Films of the chest, as body part, series or study say, or of any part of the body."""
     descriptions: Literal["any", "listed"] = "any"
     """Films of any study description, or of the five that a published reader keeps."""
     darkest: int | None = None
@@ -62,6 +72,8 @@ def select(raw: Raw, options: Options) -> Selection:
     if not headers and not left_out:
         raise misfit(raw.folder, "DICOM files, such as 'COVID-19-AR/COVID-19-AR-16406504/…/1-1.dcm'")
     left_out += rows_left_out
+    if options.body == "chest":
+        headers = chest_films(headers, left_out)
     if options.descriptions == "listed":
         headers = list(_described(headers, left_out))
     if options.laterals == "leave_out":

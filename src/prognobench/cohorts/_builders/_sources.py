@@ -65,6 +65,24 @@ def without_laterals(headers: Sequence[Header], left_out: list[LeftOut]) -> list
     return kept
 
 
+def chest_films(headers: Sequence[Header], left_out: list[LeftOut]) -> list[Header]:
+    """Return the films of the chest, as body part, series or study say; one that says nothing counts as one.
+
+    A series says more than its study: an abdominal series may hold a film of the chest, and the other way.
+    """
+    kept = []
+    for header in headers:
+        told = [header[keyword].upper() for keyword in ("BodyPartExamined", "SeriesDescription", "StudyDescription")]
+        chest = any(word in text for text in told for word in ("CHEST", "THORAX"))
+        elsewhere = "ABD" in told[1] and "CHEST" not in told[1]
+        if (chest and not elsewhere) or not any(told):
+            kept.append(header)
+        else:
+            what = f"another part of the body: {next(filter(None, (told[1], told[2], told[0])))}"
+            left_out.append(LeftOut(header.source, Fault(what, "Say body=any to have it")))
+    return kept
+
+
 def image_files(raw: Raw, left_out: list[LeftOut]) -> list[str]:
     """Return the files whose ending says that they are images, and note the links that are not followed."""
     sources, links = walk(raw.folder)

@@ -12,7 +12,7 @@ from prognobench.frame import Document
 from .._dicom import Header, parse_date, projection
 from .._films import Fault
 from ._builder import Builder, LeftOut, Made, Raw, RawFilm, Selection, film_name, misfit, plain_name
-from ._sources import earliest, named_table, radiographs, rows_by_id, without_laterals
+from ._sources import chest_films, earliest, named_table, radiographs, rows_by_id, without_laterals
 
 _TABLE = "deidentified_overlap_tcia.csv.cleaned.csv_20210806.csv"
 _DEMOGRAPHIC = ("age.splits", "gender_concept_name")
@@ -35,6 +35,8 @@ _ENHANCED = re.compile(r"enhanc|contrast|clahe|processed", re.IGNORECASE)
 class Options(Document):
     """What is open in the publications."""
 
+    body: Literal["chest", "any"] = "chest"
+    """Films of the chest, as body part, series or study say, or of any part of the body."""
     laterals: Literal["leave_out", "keep"] = "leave_out"
     """Lateral films, as their ViewPosition or description says."""
     derived: Literal["leave_out", "keep"] = "leave_out"
@@ -52,6 +54,8 @@ def select(raw: Raw, options: Options) -> Selection:
     if not headers and not left_out:
         raise misfit(raw.folder, "DICOM files, such as 'COVID-19-NY-SBU/A670621/…/1-1.dcm'")
     left_out += rows_left_out
+    if options.body == "chest":
+        headers = chest_films(headers, left_out)
     if options.derived == "leave_out":
         headers = list(_raw_films(headers, left_out))
     if options.laterals == "leave_out":

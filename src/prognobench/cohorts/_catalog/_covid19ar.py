@@ -24,6 +24,7 @@ CARDS = (
             "(`films`).",
             "The paper has 99 of the 105 patients, and nothing says which; here every patient with a frontal "
             "radiograph and an ICU Admit cell counts.",
+            "Films of other parts of the body are left out, as body part, series and study name them (`body`).",
             "ICU admission (Y) is the positive class.",
         ),
     ),

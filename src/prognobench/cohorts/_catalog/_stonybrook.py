@@ -33,6 +33,7 @@ CARDS = (
             "NY_all has all of those; how the paper comes to 13,639 is not published.",
             "Copies are told by ReferencedImageSequence or SourceImageSequence, and by a series that is described"
             " as enhanced, contrast or processed (`derived`).",
+            "Films of other parts of the body are left out, as body part, series and study name them (`body`).",
             "NY_icu and NY_all_icu, the ICU tasks of the same films, are none of the six tasks of the paper.",
         ),
     ),

@@ -31,6 +31,9 @@ def _write(drawing: Drawing, folder: Path) -> Planted:
             _save(drawing, folder, film, description, "CHEST LATERAL", "2", series, {"ViewPosition": None})
             laterals += 1
     patients = {film.number: film for film in drawing.films}
+    # The first patient's series of an earlier day holds a film of the abdomen.
+    study, tags = "XR ACUTE ABDOMINAL SERIES W PA CHEST PORTABLE", {"StudyDate": "20200101"}
+    _save(drawing, folder, drawing.films[0], study, "ABDOMEN AP", "8", series, tags)
     slices = 0
     for film in [*patients.values()][::4]:
         _save_slice(drawing, folder, _id(film), film, series)
@@ -47,7 +50,12 @@ def _write(drawing: Drawing, folder: Path) -> Planted:
     write_csv(folder / "manifest-1594658036421" / "metadata.csv", series)
     ill = sum(film.icu == "yes" for film in patients.values())
     later = len(drawing.films) - len(patients)
-    left_out = {"modality CT": slices, "a lateral film": laterals, "a patient without radiograph": 1}
+    left_out = {
+        "another part of the body: ABDOMEN AP": 1,
+        "modality CT": slices,
+        "a lateral film": laterals,
+        "a patient without radiograph": 1,
+    }
     left_out |= {"a later film of a patient of whom the first is used": later} if later else {}
     return Planted({"CAR": (len(patients), len(patients), ill)}, {k: n for k, n in left_out.items() if n})
 

@@ -43,6 +43,8 @@ def _write(drawing: Drawing, folder: Path) -> Planted:
         if film.view == "PA":
             _save(drawing, folder, film, "4", {"SeriesDescription": described, "ViewPosition": "LATERAL"})
             laterals += 1
+    elsewhere = {"StudyDate": "20200101", "AcquisitionDate": "20200101", "StudyDescription": "XR KNEE"}
+    _save(drawing, folder, drawing.films[0], "5", elsewhere | {"SeriesDescription": "KNEE AP"})
     patients = {film.number: film for film in drawing.films}
     rows = [list(_HEADER), *(_row(film, _id(film)) for film in patients.values())]
     rows.append(_row(drawing.films[0], "A999999"))
@@ -50,6 +52,7 @@ def _write(drawing: Drawing, folder: Path) -> Planted:
     write_csv(folder / _DICTIONARY, [["column_name", "column_type"], *([name, "text"] for name in _HEADER)])
     write_csv(folder / "manifest-1628608914773" / "metadata.csv", [["Series UID", "Subject ID"]])
     left_out = {
+        "another part of the body: KNEE AP": 1,
         "a derived film: it refers to the one that it was made of": derived,
         "a contrast-enhanced copy: its series says so": enhanced,
         "a lateral film": laterals,
