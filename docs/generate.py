@@ -202,8 +202,7 @@ def simulated_tests() -> str:
 def simulated_choices() -> str:
     """Return how far the winner's scores are off, and how often their intervals hold the truth."""
     lines = [
-        "| studies | the winner's MCC in truth | naive is off by | corrected is off by | naive holds "
-        "| corrected holds |"
+        "| studies | the winner's true MCC | naive is off by | corrected is off by | naive holds | corrected holds |"
     ]
     lines.append("|---" * 6 + "|")
     for row in simulated()["choices"]:
