@@ -1,4 +1,5 @@
-"""Try the intervals and tests on studies whose truth is known, and record how they do; it takes a quarter of an hour.
+"""Try the intervals and tests on studies whose truth is known, and record how they do; it takes a quarter of an hour
+on an idle core.
 
 `python docs/simulate.py` makes 10,000 studies of each kind, `python docs/simulate.py 300` fewer, which are printed and
 not recorded.
