@@ -203,6 +203,7 @@ def reproduce_section(tables: StudyTables) -> Section:
         f"Compute every table and figure again: `prognobench report DIR --study {words(tables.study)} --out OUT`.",
         "Follow one number down: its row in the CSV below, its jobs by the keys in fold_metrics.csv (column `job`), "
         f"and the record `DIR/runs/{key[:12]}…/` with predictions, spec, cost and environment, each sealed by SHA-256.",
+        "Tables in a paper's form (MCC × 100, mean ± std) are in the folder tables, as CSV, Markdown and LaTeX.",
         "In Python: `predictions, jobs = prognobench.studies.read_results(DIR)`, then the function named below.",
     )
     columns = [
