@@ -156,6 +156,7 @@ class TestWhatItSays:
         )
         text = Page(made.page.read_text("utf-8")).text
         assert "Tasks and regimes that share patients are not independent of one another." in text
+        assert "full · kfold2 · quick fft lora_r8" in text or "full · kfold2 · quick fft lp" in text
 
     def test_a_budget_marks_what_keeps_to_it(self, tmp_path: Path, made):
         limited = report(made.page.parents[1] / "results", tmp_path, budget=Budget(seconds=30), figures=False)

@@ -201,6 +201,7 @@ def comparisons_section(tables: StudyTables) -> Section:
     tasks = records(tables.task_tests[tables.task_tests["scope"] == "strategy"])
     if tasks:
         over = [
+            Column("where", _over_tasks),
             Column("strategy", text("strategy_a")),
             Column("against", text("strategy_b")),
             Column("blocks", number("n_blocks", 0, 1), "tasks × folds"),
@@ -221,12 +222,18 @@ def comparisons_section(tables: StudyTables) -> Section:
     )
 
 
+def _over_tasks(row: Row) -> Cell:
+    shots = "" if is_missing(row["shots"]) else f" {row['shots']:.0f}"
+    told = f"{words(row['regime'])}{shots} · {words(row['validation'])} · {words(row['protocol'])}"
+    return Cell(told, told.casefold())
+
+
 def _with_notes(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[list[Column], list[str]]:
     """Say what is noted of every row once below the table, and else in a column."""
     told = {_joined(row, "warning", "undefined") for row in rows}
     if len(told) > 1:
         return [*columns, Column("note", lambda row: Cell(_joined(row, "warning", "undefined"), None, "wrap"))], []
-    return list(columns), [f"{note}." for note in told if note]
+    return list(columns), [f"{note[0].upper()}{note[1:]}." for note in told if note]
 
 
 def _against_best(block: pd.DataFrame) -> tuple[str, Sequence[Row]]:
