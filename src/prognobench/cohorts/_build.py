@@ -225,6 +225,7 @@ def _disguised(selection: Selection, disguise: Any) -> Selection:
 
 
 _Job = tuple[Path, Path, FilmRecipe, tuple[RawFilm, ...]]
+_Seen = tuple[int, int, int]  # largest stored value, width, height
 
 
 def _make_films(
@@ -237,40 +238,42 @@ def _make_films(
 ) -> tuple[list[Made], list[LeftOut]]:
     made: list[Made] = []
     bad: list[LeftOut] = []
-    done = 0
-    for results in in_processes(make_films, _jobs(root, folder, films, recipe), workers, _crashed):
-        for result in results:
-            if isinstance(result, Made):
-                made.append(result)
-            else:
-                bad.append(result)
-        done += len(results)
+    rest = iter(films)
+    for done, result in enumerate(_results(root, folder, films, recipe, workers), start=1):
+        film = next(rest)
+        if isinstance(result, Fault):
+            bad.append(LeftOut(film.source, result))
+        else:
+            made.append(Made(film, *result))
         if progress is not None:
             progress("making films", done, len(films))
     return made, bad
 
 
-def _jobs(root: Path, folder: Path, films: Sequence[RawFilm], recipe: FilmRecipe) -> Iterator[_Job]:
-    for start in range(0, len(films), _AT_ONCE):
-        yield root, folder, recipe, tuple(films[start : start + _AT_ONCE])
+def _results(
+    root: Path, folder: Path, films: Sequence[RawFilm], recipe: FilmRecipe, workers: int
+) -> Iterator[_Seen | Fault]:
+    """Yield what was seen of each film, in order; the films themselves do not come back from the processes."""
+    jobs = ((root, folder, recipe, tuple(films[at : at + _AT_ONCE])) for at in range(0, len(films), _AT_ONCE))
+    for results in in_processes(_make_few, jobs, workers, _crashed):
+        yield from results
 
 
-def _crashed(job: _Job) -> list[Made | LeftOut]:
+def _crashed(job: _Job) -> list[_Seen | Fault]:
     root, folder, recipe, films = job
     if len(films) == 1:
-        fault = Fault("its decoder ended the process", "Convert the file with another program, or leave it out")
-        return [LeftOut(films[0].source, fault)]
+        return [Fault("its decoder ended the process", "Convert the file with another program, or leave it out")]
     one_by_one: list[_Job] = [(root, folder, recipe, (film,)) for film in films]
-    return [result for results in in_processes(make_films, one_by_one, 2, _crashed) for result in results]
+    return [result for results in in_processes(_make_few, one_by_one, 2, _crashed) for result in results]
 
 
-def make_films(job: _Job) -> list[Made | LeftOut]:
+def _make_few(job: _Job) -> list[_Seen | Fault]:
     """Make a few films: decode each, apply the recipe, write a PNG."""
     root, folder, recipe, films = job
     return [_make_film(root, folder, recipe, film) for film in films]
 
 
-def _make_film(root: Path, folder: Path, recipe: FilmRecipe, film: RawFilm) -> Made | LeftOut:
+def _make_film(root: Path, folder: Path, recipe: FilmRecipe, film: RawFilm) -> _Seen | Fault:
     try:
         content = (root / film.source).read_bytes()
         if content[128:132] == b"DICM" or Path(film.source).suffix.lower() in (".dcm", ".dicom"):
@@ -281,11 +284,11 @@ def _make_film(root: Path, folder: Path, recipe: FilmRecipe, film: RawFilm) -> M
             largest = int(gray.max())
         kept = apply_recipe(recipe, gray, spacing, film.cells)
     except BadFilm as error:
-        return LeftOut(film.source, error.fault)
+        return error.fault
     except OSError as error:
-        return LeftOut(film.source, Fault(f"the file cannot be read ({error.strerror or error})", "Check the file"))
+        return Fault(f"the file cannot be read ({error.strerror or error})", "Check the file")
     write_png(kept, folder / f"{film.image}.png")
-    return Made(film, largest, kept.shape[1], kept.shape[0])
+    return largest, kept.shape[1], kept.shape[0]
 
 
 def write_png(levels: Any, path: Path) -> None:

@@ -68,7 +68,7 @@ _COPY = "Copy the file again from its source"
 _WINDOW = "Correct the file, or choose a preprocessing with `contrast: stored`"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     """What the header of a DICOM file says, as texts; several values are joined by a backslash, as DICOM does.
 
@@ -474,7 +474,9 @@ def _number(dataset: Any, keyword: str) -> int:
 
 
 def _words(error: Exception) -> str:
-    """Return an error's message in one line; what a library says of a file never holds the file's own texts."""
+    """Return an error's message in one line."""
+    if type(error).__name__ == "InvalidDicomError":
+        return "the mark DICM is missing at its beginning"
     text = (os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "") or type(error).__name__
     first = " ".join(str(error).split())
     return first[:200] if first else text

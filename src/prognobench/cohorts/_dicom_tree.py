@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -77,7 +78,7 @@ def read_tree(root: Path, sources: Sequence[str], workers: int, progress: Progre
     for found in in_processes(_read, jobs, 1 if len(sources) < 4 * _AT_ONCE else workers, _crashed):
         for source, what in found:
             if isinstance(what, Header):
-                headers.append(what)
+                headers.append(_compact(what))
             elif what is None:
                 others.append(source)
             else:
@@ -86,6 +87,11 @@ def read_tree(root: Path, sources: Sequence[str], workers: int, progress: Progre
         if progress is not None:
             progress(done, len(sources))
     return Tree(tuple(headers), tuple(others), tuple(faults))
+
+
+def _compact(header: Header) -> Header:
+    """Let the many headers of a tree share the words that they have in common."""
+    return Header(header.source, {sys.intern(keyword): sys.intern(text) for keyword, text in header.tags.items()})
 
 
 def _chunks(sources: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -16,7 +16,7 @@ from .._films import Fault
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawFilm:
     """A film that is to be part of the cohort.
 
@@ -41,7 +41,7 @@ class RawFilm:
     order: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """Something that is not part of the cohort, and why.
 
@@ -60,7 +60,7 @@ class LeftOut:
     kind: str = "film"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Made:
     """A film that was made: its row so far, and what was seen in its pixels."""
 
