@@ -9,6 +9,7 @@ from pathlib import Path
 import openpyxl
 import pydicom
 import pytest
+from PIL import Image
 
 from prognobench.cohorts import build_cohort, builders, cohort_cards, load_cohort, make_layout, task_names
 from prognobench.frame import InputError
@@ -100,6 +101,24 @@ def test_aiforcovid_leaves_out_the_ten_films_when_asked(raws, tmp_path):
     report = build("aiforcovid", raw, tmp_path / "fewer", rejected="leave_out")
     assert report.films == total - 1
     assert reasons(report)["one of ten films that the paper's authors left out"] == 1
+
+
+def test_aiforcovid_is_cropped_to_the_boxes_of_a_table(raws, tmp_path):
+    raw, planted = raws["aiforcovid"]
+    names = [path.stem for path in sorted(raw.rglob("*.dcm"))]
+    lines = ["ImageFile,x,y,x2,y2", *(f"{name},5,10,45,90" for name in names[1:] if name != "P_8888")]
+    (tmp_path / "boxes.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "lungs.yaml").write_text(
+        "name: lungs\nsteps: [{step: crop, left: x, top: y, right: x2, bottom: y2}, {step: minmax}]\n"
+    )
+    said = {"boxes": str(tmp_path / "boxes.csv")}
+    report = build_cohort(
+        "aiforcovid", raw, tmp_path / "out", said, preprocessing=str(tmp_path / "lungs.yaml"), workers=1
+    )
+    assert report.films == planted.tasks["AFC"][0] - 1
+    assert reasons(report)["the box has no number in 'x'"] == 1
+    assert {Image.open(path).size for path in (tmp_path / "out" / "images").iterdir()} == {(40, 80)}
+    assert "x2" not in rows(report)[0]
 
 
 def test_the_challenge_s_form_of_aiforcovid_is_read_too(raws, tmp_path):

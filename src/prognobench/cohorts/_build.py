@@ -343,8 +343,8 @@ def _write_texts(
     text = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True, width=120)
     (draft / "cohort.yaml").write_bytes(f"# Made by `prognobench cohort build {builder.name}`\n{text}".encode())
     said = options.model_dump(mode="json")
-    if "table" in said:
-        said["table"] = Path(said["table"]).name  # a path tells of the machine
+    # A path tells of the machine, and is another on the next one.
+    said |= {key: Path(said[key]).name for key in ("table", "boxes") if said.get(key)}
     about = {
         "prognobench": __version__,
         "builder": builder.name,

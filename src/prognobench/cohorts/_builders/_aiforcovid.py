@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from prognobench.frame import Document
 
 from .._films import Fault
+from .._spec import Text
 from ._builder import Builder, LeftOut, Raw, RawFilm, Selection, film_name, misfit, plain_name
 from ._sources import image_files, named_table, rows_by_id
 
@@ -34,6 +36,8 @@ class Options(Document):
 
     rejected: Literal["keep", "leave_out"] = "keep"
     """Ten films that a public script of the paper's authors leaves out, although the paper counts all 1585."""
+    boxes: Text | None = None
+    """A table with `ImageFile` and a box for each film, which the step `crop` of a preprocessing of your own reads."""
 
 
 def select(raw: Raw, options: Options) -> Selection:
@@ -52,7 +56,11 @@ def select(raw: Raw, options: Options) -> Selection:
     sources = _by_stem(image_files(raw, left_out), left_out)
     if not sources:
         raise misfit(raw.folder, "films named after ImageFile, such as 'imgs/P_1.dcm' or 'TrainSet/P_1.png'")
-    films = list(_films(rows, sources, options, left_out))
+    boxes = _boxes(options, left_out)
+    films = [
+        replace(film, cells={**boxes.get(film.patient, {}), **film.cells})
+        for film in _films(rows, sources, options, left_out)
+    ]
     missing = Fault("a row without film", "Check that the folders imgs, imgs_r2 and imgs_r3 are all there")
     left_out += [LeftOut(name, missing, "row") for name in rows if name not in sources]
     stranger = Fault("a film without row in the tables", "Check that every release's workbook is there")
@@ -70,6 +78,13 @@ def _tables(raw: Raw) -> list[Path]:
         raise misfit(raw.folder, f"the workbooks 'AIforCOVID.xlsx', 'AIforCOVID_r2.xlsx', 'AIforCOVID_r3.xlsx'{told}")
     # The complete table of the test set has what the other one has, and the outcomes.
     return [p for p in found if not (plain_name(p.stem) == "testclindata" and "completetestclindata" in stems)]
+
+
+def _boxes(options: Options, left_out: list[LeftOut]) -> dict[str, dict[str, str]]:
+    if options.boxes is None:
+        return {}
+    table = named_table(Path(options.boxes), _NAMES, ["ImageFile"])
+    return {_stem(name): row for name, row in rows_by_id(table, "ImageFile", left_out).items()}
 
 
 def _stem(image: str) -> str:
