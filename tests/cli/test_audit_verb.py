@@ -56,7 +56,9 @@ def test_the_folder_holds_the_audit_and_a_page_of_pairs_that_name_nobody(faulty,
     assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
     assert "http" not in page.replace("data:image", "")
     rows = [row.split(",") for row in (faulty / "labels.csv").read_text().splitlines()[1:]]
-    for text in (page, json.dumps(document)):
+    # Short names stand in pictures and pseudonyms by chance.
+    shown = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+|patient-[0-9a-f]{20}", "", page)
+    for text in (shown, json.dumps(document)):
         assert not [name for image, patient, *_ in rows for name in (image, patient) if name in text]
     assert re.search(r"patient-[0-9a-f]{20}", page)
 
