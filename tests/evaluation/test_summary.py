@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from prognobench.evaluation import METRIC_COLUMNS, fold_metrics, metric_column, summarize
+from prognobench.evaluation._tables import CELL_KEYS
 from prognobench.frame import InputError
 
 # Twelve films whose sensitivity and specificity a reader sees: `right` of six positives and of six negatives.
@@ -54,34 +54,38 @@ def test_the_columns_are_the_promised_ones(study):
     assert list(summarize(*study({})).columns) == expected + [f"{name}_n" for name in METRIC_COLUMNS]
 
 
-def test_mean_standard_deviation_and_interval_over_folds(study):
+def test_mean_and_standard_deviation_over_folds(study):
     # Sensitivity 3/6, 4/6, 5/6: mean 4/6, std 1/6.
     row = summarize(*study({"fold": 0, "right": 3}, {"fold": 1, "right": 4}, {"fold": 2, "right": 5})).iloc[0]
     assert row["sensitivity_mean"] == pytest.approx(4 / 6)
     assert row["sensitivity_std"] == pytest.approx(1 / 6)
-    # 12 films are tested and 100 were trained on: Nadeau and Bengio's variance is s² (1/3 + 12/100).
-    low, high = stats.t.interval(0.95, df=2, loc=4 / 6, scale=1 / 6 * np.sqrt(1 / 3 + 12 / 100))
-    assert (row["sensitivity_ci_low"], row["sensitivity_ci_high"]) == pytest.approx((low, high))
     assert (row["n_folds"], row["n_missing"], row["sensitivity_n"]) == (3, 0, 3)
-    assert (row["ci_method"], row["undefined"]) == ("nadeau_bengio", "")
+    # Without the table of intervals there is none.
+    assert row[[f"{name}_ci_low" for name in METRIC_COLUMNS]].isna().all()
+    assert pd.isna(row["ci_method"])
 
 
-@pytest.mark.parametrize(
-    ("job", "lack"),
-    [
-        ({"validation": "loco"}, "for k-fold and hold-out, not for loco"),
-        ({"validation": "external"}, "not for external"),
-        ({"regime": "few_shot", "shots": 4}, "not few_shot"),
-    ],
-)
-def test_where_no_interval_is_defined_there_is_none_and_the_row_says_why(study, job, lack):
-    row = summarize(*study({"fold": 0, "right": 3, **job}, {"fold": 1, "state": "failed", **job})).iloc[0]
-    row_of_two = summarize(*study({"fold": 0, "right": 3, **job}, {"fold": 1, "right": 5, **job})).iloc[0]
-    assert row_of_two["sensitivity_std"] > 0
-    assert row_of_two[[f"{name}_ci_low" for name in METRIC_COLUMNS]].isna().all()
-    assert pd.isna(row_of_two["ci_method"])
-    assert row["undefined"].startswith("1 of 2 jobs are not done; ")
-    assert row_of_two["undefined"].endswith(lack)
+def test_the_interval_is_the_one_that_is_known_to_hold_and_is_named(study):
+    folds, jobs = study({"fold": 0, "right": 3}, {"fold": 1, "right": 4})
+    cell = summarize(folds, jobs).iloc[0]
+    rows = [
+        ("mcc", "t", 0.1, 0.2, False),
+        ("mcc", "bootstrap", 0.3, 0.4, True),
+        ("pr_auc", "t", 0.5, 0.6, False),
+        ("sensitivity", "t", 0.7, 0.8, True),
+        ("specificity", "t", np.nan, np.nan, True),
+    ]
+    known = pd.DataFrame(rows, columns=["metric", "method", "ci_low", "ci_high", "default"]).assign(
+        level="film", **{key: cell[key] for key in [*CELL_KEYS, "protocol"]}
+    )
+    known = known.astype(summarize(folds, jobs)[CELL_KEYS].dtypes.to_dict())
+    row = summarize(folds, jobs, known).iloc[0]
+    assert (row["mcc_ci_low"], row["mcc_ci_high"]) == (0.3, 0.4)
+    assert (row["sensitivity_ci_low"], row["sensitivity_ci_high"]) == (0.7, 0.8)
+    assert row[["pr_auc_ci_low", "specificity_ci_low", "mcc_patient_ci_low"]].isna().all()
+    assert row["ci_method"] == "mcc: bootstrap; sensitivity: t"
+    # Another cell's intervals are not this one's.
+    assert pd.isna(summarize(folds, jobs, known.assign(model="another")).iloc[0]["ci_method"])
 
 
 def test_seeds_and_draws_are_averaged_before_the_spread_over_folds_is_taken(study):
@@ -133,7 +137,6 @@ def test_a_fold_with_a_hole_counts_nowhere_and_is_said(study):
     assert (row["n_folds"], row["n_missing"], row["sensitivity_n"]) == (2, 1, 1)
     assert row["sensitivity_mean"] == pytest.approx(4 / 6)  # fold 1 with one of two seeds is not mixed in
     assert np.isnan(row["sensitivity_std"])
-    assert np.isnan(row["sensitivity_ci_low"])
 
 
 def test_a_fold_where_a_metric_is_undefined_is_counted_for_that_metric(study):

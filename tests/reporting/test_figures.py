@@ -158,11 +158,6 @@ class TestNumbers:
         assert known.all() and set(data["ci_method"]) == {"nadeau_bengio"}
         assert (data["ci_low"] == data["ci_low_table"]).all() and (data["ci_high"] == data["ci_high_table"]).all()
 
-    def test_without_a_table_of_intervals_those_of_the_summary_stand_in(self, tables):
-        data = data_of("mcc_intervals", replace(tables, intervals=pd.DataFrame()))
-        both = data.merge(tables.summary, "left", CELL, suffixes=("", "_summary"))
-        assert both["ci_low"].equals(both["mcc_ci_low"])
-
     def test_controls_are_never_left_out(self, tables):
         for name in ("mcc_by_strategy", "mcc_intervals", "heat_map", "learning_curves"):
             data = data_of(name, tables)

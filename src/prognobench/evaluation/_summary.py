@@ -11,13 +11,11 @@ import pandas as pd
 from prognobench.frame import InputError, Problem, nearest
 
 from ._folds import AT_VAL, NAMES, PATIENT, PATIENT_AT_VAL, RECALIBRATED
-from ._nadeau_bengio import nadeau_bengio_lack, nadeau_bengio_margin
 from ._tables import CELL_KEYS, FOLD_KEYS, group_rows, planned_jobs
 
 METRIC_COLUMNS = (*NAMES, *AT_VAL, *PATIENT, *PATIENT_AT_VAL, *RECALIBRATED)
 _ENDINGS = ("_at_val", "_platt", "_prior")
 _CELL = [*CELL_KEYS, "protocol"]
-_SIZES = ("n_test", "n_train")
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -50,13 +48,13 @@ def metric_column(name: str, level: Literal["film", "patient"] = "film") -> str:
     return column
 
 
-def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
+def summarize(folds: pd.DataFrame, jobs: pd.DataFrame, intervals: pd.DataFrame | None = None) -> pd.DataFrame:
     """Average the fold metrics of every planned cell, and count what it lacks.
 
-    A fold's value is the mean over its seeds and draws; `_mean`, `_std` and the interval are over folds (those of
-    all repeats). A fold counts only where every planned seed and draw of it is there and defined, so means never
-    mix folds of different make; in how many of the `n_folds` planned folds that is so stands in `<metric>_n`. A
-    mean rests on all that was planned exactly where `<metric>_n` equals `n_folds`.
+    A fold's value is the mean over its seeds and draws; `_mean` and `_std` are over folds (those of all repeats). A
+    fold counts only where every planned seed and draw of it is there and defined, so means never mix folds of
+    different make; in how many of the `n_folds` planned folds that is so stands in `<metric>_n`. A mean rests on all
+    that was planned exactly where `<metric>_n` equals `n_folds`.
 
     Parameters
     ----------
@@ -64,6 +62,8 @@ def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
         What `fold_metrics` returns.
     jobs
         The planned jobs that it was computed from.
+    intervals
+        What `intervals` returns for the same jobs; without it the columns of intervals are empty.
 
     Returns
     -------
@@ -72,21 +72,14 @@ def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
 
         - the keys `cohort, task, test_cohort, model, strategy, regime, shots, validation`;
         - `n_folds`, the planned folds, and `n_missing`, the planned jobs that are not done;
-        - for each metric `<metric>_mean`, `_std` (ddof 1), `_ci_low`, `_ci_high`; NaN where no fold (for std and
-          interval: where one fold) counts;
+        - for each metric `<metric>_mean`, `_std` (ddof 1), `_ci_low`, `_ci_high`; NaN where no fold (for std: where one
+          fold) counts. The interval is the `default` of `intervals`, for the metrics and at the level that it has;
         - `protocol`, a key as well: two protocols are never averaged;
         - `headline`, `patient` where any test fold of the tested cohort holds several films of a patient, else
           `film`;
-        - `ci_method`, which interval `_ci_low` and `_ci_high` are: `nadeau_bengio`, or missing where there is none;
-        - `undefined`, why there is no interval and how many jobs are not done, else blank;
+        - `ci_method`, which metrics have which interval, such as `mcc_patient: bootstrap`; missing where none has one;
+        - `undefined`, how many jobs are not done, else blank;
         - `<metric>_n` for each metric.
-
-    Notes
-    -----
-    The interval is the 95 % t interval over folds with the correction of Nadeau & Bengio 2003 for training parts that
-    overlap, not cut to the metric's range (see `nadeau_bengio_margin`); tested over trained films are averaged over
-    the folds. It is for k-fold and hold-out with the regime `full`; elsewhere there is none, and `intervals` has
-    others.
     """
     planned = planned_jobs(jobs)
     values = folds[["job", "test_cohort", "n_test", "n_test_patients", *METRIC_COLUMNS]]
@@ -94,11 +87,8 @@ def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     folds_of_cells, fold_values = _complete_folds(table)
     cells, cell = group_rows(folds_of_cells, _CELL)
     mean, std, n = _moments(fold_values, cell, len(cells))
-    lacks = [nadeau_bengio_lack(*words) for words in zip(cells["validation"], cells["regime"], strict=True)]
-    has_interval = np.array([not lack for lack in lacks], dtype=bool)
-    ratio = np.where(has_interval, _test_per_train(table, cells), np.nan)
-    margin = nadeau_bengio_margin(std, n, ratio[:, None])
-    parts = {"mean": mean, "std": std, "ci_low": mean - margin, "ci_high": mean + margin}
+    low, high, methods = _shown_intervals(cells, intervals)
+    parts = {"mean": mean, "std": std, "ci_low": low, "ci_high": high}
     statistics = {f"{m}_{part}": parts[part][:, i] for i, m in enumerate(METRIC_COLUMNS) for part in parts}
     counts = {f"{m}_n": n[:, i].astype(np.int64) for i, m in enumerate(METRIC_COLUMNS)}
     _, planned_cell = group_rows(planned, _CELL)
@@ -106,25 +96,33 @@ def summarize(folds: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     cells["n_missing"] = np.bincount(planned_cell[planned["state"] != "done"], minlength=len(cells))
     several = table.loc[table["n_test_patients"] < table["n_test"], "test_cohort"]
     cells["headline"] = np.where(cells["test_cohort"].isin(several), "patient", "film")
-    cells["ci_method"] = pd.array([pd.NA if lack else "nadeau_bengio" for lack in lacks], dtype="string")
+    cells["ci_method"] = pd.array(methods, dtype="string")
     jobs_of_cells = np.bincount(planned_cell, minlength=len(cells))
     holes = [
         f"{missing} of {of} jobs are not done" if missing else ""
         for missing, of in zip(cells["n_missing"], jobs_of_cells, strict=True)
     ]
-    told = ["; ".join(filter(None, reasons)) for reasons in zip(holes, lacks, strict=True)]
-    cells["undefined"] = pd.array(told, dtype="string")
+    cells["undefined"] = pd.array(holes, dtype="string")
     summary = pd.concat([cells, pd.DataFrame(statistics), pd.DataFrame(counts)], axis=1)
     columns = ["n_folds", "n_missing", *statistics, "protocol", "headline", "ci_method", "undefined", *counts]
     return summary[[*CELL_KEYS, *columns]]
 
 
-def _test_per_train(table: pd.DataFrame, cells: pd.DataFrame) -> Floats:
-    """Return tested over trained films of each cell, averaged over its done jobs."""
-    tested, trained = (table[name].astype("Float64").to_numpy(np.float64, na_value=np.nan) for name in _SIZES)
-    _, cell = group_rows(table, _CELL)
-    mean, _, _ = _moments((tested / trained)[:, None], cell, len(cells))
-    return mean[:, 0]
+def _shown_intervals(cells: pd.DataFrame, intervals: pd.DataFrame | None) -> tuple[Floats, Floats, list[str | None]]:
+    """Return both ends of each cell's interval of each metric, shape (cells, metrics), and which they are."""
+    ends = {name: np.full((len(cells), len(METRIC_COLUMNS)), np.nan) for name in ("ci_low", "ci_high")}
+    told: list[list[str]] = [[] for _ in range(len(cells))]
+    if intervals is not None and len(cells):
+        shown = intervals[intervals["default"].fillna(False).astype(bool) & intervals["ci_low"].notna()]
+        placed = shown.merge(cells[_CELL].assign(_place=range(len(cells))), "inner", _CELL)
+        column = {name: place for place, name in enumerate(METRIC_COLUMNS)}
+        for place, metric, level, method, low, high in placed[
+            ["_place", "metric", "level", "method", "ci_low", "ci_high"]
+        ].itertuples(index=False, name=None):
+            name = metric_column(metric, level)
+            ends["ci_low"][place, column[name]], ends["ci_high"][place, column[name]] = low, high
+            told[place].append(f"{name}: {method}")
+    return ends["ci_low"], ends["ci_high"], ["; ".join(sorted(words)) or None for words in told]
 
 
 def _complete_folds(table: pd.DataFrame) -> tuple[pd.DataFrame, Floats]:

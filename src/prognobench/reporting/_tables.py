@@ -113,12 +113,13 @@ def study_tables(
     """
     progress("metrics of every job")
     folds = fold_metrics(predictions, jobs)
-    made = {"sizes": task_sizes(predictions, jobs), "fold_metrics": folds, "summary": summarize(folds, jobs)}
+    made = {"sizes": task_sizes(predictions, jobs), "fold_metrics": folds}
     progress("patients drawn anew, controls")
     bootstrap = PatientBootstrap(predictions, jobs)
     made["controls"] = compare_with_controls(predictions, jobs, bootstrap=bootstrap)
     progress("intervals")
     made["intervals"] = intervals(predictions, jobs, bootstrap=bootstrap)
+    made["summary"] = summarize(folds, jobs, made["intervals"])
     progress("comparisons")
     made["pairwise_tests"] = pairwise_tests(predictions, jobs, bootstrap=bootstrap)
     made["task_tests"] = task_tests(predictions, jobs, bootstrap=bootstrap)

@@ -183,18 +183,11 @@ def _sources(rows: pd.DataFrame, summary: pd.DataFrame) -> pd.Series[Any]:
 def _intervals(tables: Tables) -> pd.DataFrame:
     """Return the default interval of each cell's MCC at its headline level."""
     table, summary = tables.intervals, tables.summary
-    at_patient = summary["headline"] == "patient"
-    found = summary[[*CELL]].copy()
-    for part in ("ci_low", "ci_high"):
-        found[part] = summary[f"mcc_patient_{part}"].where(at_patient, summary[f"mcc_{part}"])
-    found["ci_method"] = summary["ci_method"]
-    if not len(table):
-        return found
     chosen = table[(table["metric"] == "mcc") & table["default"].fillna(False).astype(bool)]
     chosen = chosen.merge(summary[[*CELL, "headline"]], "inner", CELL)
     chosen = chosen[chosen["level"] == chosen["headline"]]
     chosen = chosen.rename(columns={"method": "ci_method"})[[*CELL, "ci_low", "ci_high", "ci_method"]]
-    return found[CELL].merge(chosen.drop_duplicates(CELL), "left", CELL)
+    return summary[[*CELL]].merge(chosen.drop_duplicates(CELL), "left", CELL)
 
 
 def _costs(tables: Tables) -> pd.DataFrame:
