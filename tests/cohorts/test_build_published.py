@@ -198,6 +198,19 @@ def test_stonybrook_marks_the_first_film_and_tells_copies_apart(raws, tmp_path):
     assert laterals.films == report.films + planted.left_out["a lateral film"]
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_pseudonyms_stand_for_the_published_ids(raws, tmp_path, name):
+    raw, planted = raws[name]
+    plain = build(name, raw, tmp_path / "plain")
+    report = build_cohort(name, raw, tmp_path / "out", pseudonymize=True, workers=1)
+    assert (found(report), reasons(report)) == (planted.tasks, planted.left_out)
+    texts = [path.read_text("utf-8") for path in (tmp_path / "out").iterdir() if path.is_file()]
+    cells = {cell for text in texts for line in text.splitlines() for cell in line.split(",")}
+    cells |= {path.stem for path in (tmp_path / "out" / "images").iterdir()}
+    assert not cells & {cell for row in rows(plain) for cell in (row["patient"], row["image"], row["image"][:-4])}
+    assert "visit_start_datetime" not in rows(report)[0]
+
+
 def test_when_the_first_film_is_bad_the_next_one_is_the_first(raws, tmp_path):
     raw = copied(raws, "stonybrook", tmp_path)
     several = next(p for p in (raw / "manifest-1628608914773/COVID-19-NY-SBU").iterdir() if len(list(p.iterdir())) > 1)

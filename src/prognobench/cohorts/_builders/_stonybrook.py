@@ -68,7 +68,9 @@ def select(raw: Raw, options: Options) -> Selection:
         "view", "day", "first_film", "series", "manufacturer",
         *(column for column in table.columns if column != "to_patient_id"),
     )  # fmt: skip
-    return Selection(films, columns, _document(columns), left_out, _mark_first)
+    return Selection(
+        films, columns, _document(columns), left_out, _mark_first, identifiers=frozenset({"visit_start_datetime"})
+    )
 
 
 def _is_table(name: str) -> bool:
