@@ -1,4 +1,4 @@
-"""Try the intervals and tests on studies whose truth is known, and record how they do: fifteen minutes of an idle core.
+"""Try the intervals and tests on studies whose truth is known, and record it; a quarter of an hour on an idle core.
 
 `python docs/simulate.py` makes 10,000 studies of each kind, `python docs/simulate.py 300` fewer, which are printed and
 not recorded.
