@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from prognobench.evaluation import compare_with_controls, fold_metrics, summarize, task_sizes
+from prognobench.evaluation import compare_with_controls, fold_metrics, intervals, summarize, task_sizes
 from prognobench.reporting import print_table, result_table, write_tables
 from prognobench.reporting._csv import csv_text
 
@@ -226,7 +226,8 @@ class TestFiles:
         files = write_tables(predictions, jobs, tmp_path / "new" / "out")
         folds = fold_metrics(predictions, jobs)
         compared = compare_with_controls(predictions, jobs)
-        tables = {"fold_metrics": folds, "summary": summarize(folds, jobs), "controls": compared}
+        known = summarize(folds, jobs, intervals(predictions, jobs))
+        tables = {"fold_metrics": folds, "summary": known, "controls": compared}
         for name, table in tables.items():
             assert files[name] == tmp_path / "new" / "out" / f"{name}.csv"
             back = pd.read_csv(files[name], dtype=str, keep_default_na=False)
