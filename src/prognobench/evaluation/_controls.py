@@ -62,8 +62,9 @@ def compare_with_controls(
 
     Notes
     -----
-    The interval is the percentile interval of a paired bootstrap over patients (see `PatientBootstrap`). It holds the
-    trained models fixed and says how much the result rests on which patients were tested.
+    The interval is that of `pairwise_tests`: the difference ± Student's t times the standard error of a paired
+    bootstrap over patients (see `PatientBootstrap` and `DrawnError`). It holds the trained models fixed and says how
+    much the result rests on which patients were tested. It is not corrected for how many results are compared.
     """
     bootstrap = bootstrap or PatientBootstrap(predictions, jobs, level=level, resamples=resamples)
     rows = [
@@ -116,6 +117,9 @@ def _compare(cell: Cell, block: Block, confidence: float) -> dict[str, Any]:
     }
     if not len(differences):
         return known | {"undefined": "no resample holds both classes"}
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(differences, [tail, 1 - tail])
+    error = block.drawn_error(cell)
+    margin = float(error.margin(error.standard_error(differences[:, None]), confidence)[0])
+    if np.isnan(margin):
+        return known | {"undefined": "one resample holds both classes and has no spread"}
+    low, high = known["difference"] - margin, known["difference"] + margin
     return known | {"ci_low": low, "ci_high": high, "above_controls": bool(low > _TIE)}
