@@ -114,8 +114,8 @@ def test_a_budget_of_memory_is_unknown_where_no_record_tells_it():
 def test_the_evidence_says_score_interval_rank_and_controls():
     evidence = only(decide(*study(CELLS)), "lora_r8")["evidence"]
     assert evidence == (
-        "MCC × 100 is 100.0 [50.0, 60.0] with dinov2_s; rank 2, 95 % interval 1 to 3; "
-        "not told apart from the best; above its controls."
+        "MCC × 100 is 100.0 [50.0, 60.0] with dinov2_s; rank 2, 95 % interval 1 to 3, controls counted; not told apart "
+        "from the best learned result (paired interval, not corrected for the number of results); above its controls."
     )
 
 

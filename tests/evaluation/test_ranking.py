@@ -35,8 +35,8 @@ def test_ranks_are_those_of_the_means_and_their_intervals_those_of_the_resamples
 def test_the_top_group_is_what_the_paired_interval_does_not_tell_from_the_best():
     predictions, jobs = study(FIELD, patients=150, folds=5)
     table = ranking(predictions, jobs)
-    assert table["top_group"].tolist() == [True, True, False, False, False]
-    assert table["group"].tolist() == [1, 1, 2, 2, 3]
+    assert table["top_group"].tolist() == [True, True, False, False, pd.NA]
+    assert table["group"].tolist() == [1, 1, 2, 2, pd.NA]
     pairs = pairwise_tests(predictions, jobs)
     best = table.loc[table["rank"].idxmin()]
     for pair in pairs.itertuples():
@@ -51,6 +51,26 @@ def test_groups_begin_with_the_best_of_the_rest():
     mcc = np.array([0.5, 0.9, 0.7, 0.8, 0.45])
     assert tie_groups(mcc, lambda best: np.full(5, 0.11)).tolist() == [3, 1, 2, 1, 3]
     assert tie_groups(np.array([0.3, 0.3]), lambda best: np.zeros(2)).tolist() == [1, 1]
+
+
+def test_a_control_on_top_is_ranked_first_and_groups_are_those_without_it():
+    field = [("m", "fft", 3.0), ("m", "lp", 2.8), ("n", "lp", 0.5), ("none", "metadata", 9.0)]
+    predictions, jobs = study(field, patients=150, folds=5)
+    table = ranking(predictions, jobs, resamples=300).set_index("strategy")
+    assert table.loc["metadata", "rank"] == 1
+    assert table.loc["metadata", "p_best"] > 0.9
+    assert table.loc["metadata", ["top_group", "group"]].isna().all()
+    learned = jobs["strategy"] != "metadata"
+    alone = ranking(predictions[predictions["job"].isin(jobs.loc[learned, "job"])], jobs[learned], resamples=300)
+    assert alone["group"].tolist() == [1, 1, 2]
+    assert table["group"].dropna().tolist() == alone["group"].tolist()
+    assert table["top_group"].dropna().tolist() == alone["top_group"].tolist()
+
+
+def test_controls_alone_are_ranked_and_in_no_group():
+    table = ranking(*study(CELLS[1:]), resamples=50)
+    assert sorted(table["rank"]) == [1, 2, 3]
+    assert table[["top_group", "group"]].isna().all(axis=None)
 
 
 def test_equal_ones_share_rank_and_chance_to_be_best():

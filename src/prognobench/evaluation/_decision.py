@@ -88,7 +88,7 @@ def decision_map(
 
         - `model`: with which the strategy has its highest mean MCC; all else is of this model;
         - `level`, `mcc`, `ci_low`, `ci_high` (the default interval), `rank` with its interval;
-        - `in_top_group`: not told apart from the best of the block; missing where nothing is ranked;
+        - `in_top_group`: not told apart from the best learned result of the block; missing where nothing is ranked;
         - `above_controls`;
         - `train_seconds`, `peak_memory_bytes`, `trainable_params`, `trainable_percent`: means over its jobs;
         - `within_budget`, missing without a budget or where the cost is unknown; `cheapest`: the strategy of the top
@@ -205,9 +205,12 @@ class _Facts:
         interval = "" if pd.isna(row["ci_low"]) else f" [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
         words = [f"MCC × 100 is {100 * row['mcc']:.1f}{interval} with {row['model']}"]
         if not pd.isna(row["rank_low"]):
-            words.append(f"rank {row['rank']:.0f}, 95 % interval {row['rank_low']:.0f} to {row['rank_high']:.0f}")
+            # Equal ones share the mean of their ranks.
+            ranks = f"rank {row['rank']:.3g}, 95 % interval {row['rank_low']:.3g} to {row['rank_high']:.3g}"
+            words.append(f"{ranks}, controls counted")
         if not pd.isna(row["in_top_group"]):
-            words.append("not told apart from the best" if row["in_top_group"] else "below the best")
+            told = "not told apart from" if row["in_top_group"] else "below"
+            words.append(f"{told} the best learned result (paired interval, not corrected for the number of results)")
         if not pd.isna(row["above_controls"]) and row["above_controls"]:
             words.append("above its controls")
         return "; ".join(words) + "."

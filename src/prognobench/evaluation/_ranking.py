@@ -49,13 +49,15 @@ def ranking(
     pandas.DataFrame
         One row a planned cell, in each block and protocol:
 
-        - `mcc`; `rank`, 1 for the highest, equal ones sharing the mean of their ranks;
+        - `mcc`; `rank` among all, controls counted, 1 for the highest, equal ones sharing the mean of their ranks;
         - `rank_low`, `rank_high`: percentile interval of the rank over resampled patients;
-        - `p_best`: in which share of resamples it was the best, equal ones sharing;
-        - `top_group`: whether the paired bootstrap interval of its difference to the best one (as in
-          `pairwise_tests`, not corrected for the number of pairs) holds 0;
-        - `group`: 1 is the top group; 2 holds what is not told apart from the best of the rest, and so on. Two
-          members of a group may differ from each other: each is only not told apart from the group's best;
+        - `p_best`: in which share of resamples it was the best of all, equal ones sharing;
+        - `top_group`: whether the paired bootstrap interval of its difference to the best learned result (as in
+          `pairwise_tests`, not corrected for the number of pairs) holds 0; missing for controls, which are no choice,
+          however high they rank (`compare_with_controls` holds every result against them);
+        - `group`: among learned results, 1 is the top group; 2 holds what is not told apart from the best of the rest,
+          and so on; missing for controls. Two members of a group may differ from each other: each is only not told
+          apart from the group's best;
         - `imputed`: whether jobs of it were missing and counted as MCC 0;
         - `undefined`: why there is no rank, else blank.
 
@@ -115,7 +117,12 @@ def _table(block: Block, cells: list[Cell], confidence: float) -> pd.DataFrame:
     high = np.quantile(ranks, 1 - tail, axis=0, method="inverted_cdf")
     best = drawn >= drawn.max(axis=1, keepdims=True) - _TIE
     error = block.drawn_error(cells[0])
-    group = tie_groups(mcc, lambda one: error.margin(error.standard_error(drawn - drawn[:, [one]]), confidence))
+    learned = np.flatnonzero([not cell.is_control for cell in cells])
+    chosen, of_chosen = mcc[learned], drawn[:, learned]
+    groups = tie_groups(
+        chosen, lambda one: error.margin(error.standard_error(of_chosen - of_chosen[:, [one]]), confidence)
+    )
+    group = pd.Series(groups, learned).reindex(range(len(cells))).astype("Int64")
     return pd.DataFrame(
         rows
         | {"rank": falling_ranks(mcc[None])[0], "rank_low": low, "rank_high": high}
