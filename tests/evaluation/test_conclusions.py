@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prognobench.evaluation import PatientBootstrap, compare_with_controls, conclusions, task_sizes
+from prognobench.evaluation import PatientBootstrap, compare_with_controls, conclusions, ranking, task_sizes
 from prognobench.evaluation._conclusions import CLAIMS, _holm, pitman_morgan
 
 FAMILIES = {"resnet18": "cnn", "dinov2_s": "foundation", "biomedclip": "foundation"}
@@ -254,6 +254,23 @@ class TestEverywhere:
     def test_a_control_is_no_strategy(self):
         tops = {"a": {"lp": True, "fft": False, "majority": True}, "b": {"lp": True, "fft": False, "majority": True}}
         assert small(0.9, 0.6).conclude(5, ranked(**tops))[0] == "contradicted"
+
+    def test_a_control_that_wins_decides_nothing(self):
+        typed = Typed()
+        for task, control in (("a", 1.0), ("b", 0.5)):
+            typed.add("dinov2_s", "lp", 0.8, task=task).add("dinov2_s", "fft", 0.8, task=task)
+            typed.add("none", "metadata", control, task=task)
+        table = ranking(pd.concat(typed.films), pd.DataFrame(typed.jobs), resamples=200)
+        assert table.loc[table["task"] == "a"].set_index("strategy")["rank"].idxmin() == "metadata"
+        verdict, evidence = typed.conclude(5, table)
+        assert verdict == "not decidable"
+        assert "fft, lp are in the top group everywhere" in evidence
+
+    def test_a_top_group_without_a_strategy_decides_nothing(self):
+        tops = {"a": {"lp": False, "fft": False, "metadata": True}, "b": {"lp": True, "fft": False}}
+        verdict, evidence = small(0.9, 0.6).conclude(5, ranked(**tops))
+        assert verdict == "not decidable"
+        assert "no strategy is in the top group" in evidence
 
     def test_variants_of_a_strategy_are_one(self):
         tops = {"a": {"lora_r4": True, "lora_r8": False, "fft": False}, "b": {"lora_r8": True, "fft": False}}

@@ -172,6 +172,24 @@ class TestSizes:
         (row,) = task_sizes(twice, jobs.assign(n_train=0)).to_dict("records")
         assert (row["n_films"], row["n_cases"], row["several_films"]) == (80, 40, True)
 
+    @pytest.mark.parametrize("also_own", [False, True])
+    def test_a_cohort_tested_elsewhere_is_as_large_as_its_training_and_validation(self, also_own):
+        predictions, jobs = study([("m", "lp", 9)], folds=1)
+        jobs = jobs.assign(test_cohort="elsewhere", validation="external", n_train=640)
+        name = jobs["job"].iloc[0]
+        told = {"job": name, "cohort": "typed", "patient": "", "center": "A", "y_score": 0.5}
+        val = pd.DataFrame([told | {"image": f"v{i}", "split": "val", "y_true": i % 2} for i in range(160)])
+        val["patient"] = val["image"]
+        tables = [predictions.assign(cohort="elsewhere"), val]
+        if also_own:
+            tables.append(predictions.assign(image="own" + predictions["image"]))
+            jobs = pd.concat([jobs, jobs.assign(test_cohort="typed")])
+        sizes = task_sizes(pd.concat(tables, ignore_index=True), jobs).set_index("cohort")
+        own = 20 if also_own else 0
+        assert sizes.loc["typed", "n_films"] == 160 + own
+        assert sizes.loc["typed", "n_all_films"] == sizes.loc["typed", "n_cases"] == 640 + 160 + own
+        assert sizes.loc["elsewhere", "n_all_films"] == 20
+
     def test_nothing_done_is_no_row(self):
         predictions, jobs = study(CELLS)
         assert task_sizes(predictions, jobs.assign(state="missing")).empty

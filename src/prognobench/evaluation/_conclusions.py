@@ -413,7 +413,7 @@ def _holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _everywhere(study: _Study, ranking: pd.DataFrame) -> _Findings:
-    """5: which strategies are in the top group of every ranking."""
+    """5: which strategies are in the top group, which is that of learned results, of every ranking."""
     tops: list[tuple[str, set[str], set[str]]] = []
     for _, block in ranking.groupby([*BLOCK_KEYS, "protocol"], dropna=False, sort=False):
         known = block[block["top_group"].notna() & ~block["strategy"].isin(CONTROLS)]
@@ -427,6 +427,10 @@ def _everywhere(study: _Study, ranking: pd.DataFrame) -> _Findings:
     common = set.intersection(*(methods for _, methods, _ in tops))
     if len(common) < 2:
         return [], "No two strategies were run in all tasks and regimes"
+    if not all(top for _, _, top in tops):
+        # A table whose best is none of them tells no strategy apart from the best one.
+        empty = next(name for name, _, top in tops if not top)
+        return [_Finding("open", f"{empty}: no strategy is in the top group")], ""
     always = sorted(set.intersection(*(top for _, _, top in tops)) & common)
     listed = "; ".join(f"{name}: {', '.join(sorted(top & common)) or 'none of them'}" for name, _, top in tops)
     counted = f"top groups of {len(tops)} rankings ({listed})"

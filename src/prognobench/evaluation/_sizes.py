@@ -28,10 +28,11 @@ def task_sizes(predictions: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
 
         - `n_films`, `n_patients`, `n_centers`: what was validated or tested, all of the task under k-fold;
           `n_positive_films`, `n_positive_patients` (with any positive film);
-        - `n_all_films`: training films counted as well, as far as the jobs tell; never fewer than `n_films`;
+        - `n_all_films`: of a cohort that was trained on, the most films that one job trained, validated and tested of
+          it, wherever else it tested; never fewer than `n_films`;
         - `several_films`: whether any patient has several;
         - `n_cases`: patients where `several_films`, else films; scaled up by `n_all_films` / `n_films`;
-        - `share_positive` of these cases.
+        - `share_positive` of the cases that were validated or tested.
     """
     planned = planned_jobs(jobs)
     done = planned[planned["state"] == "done"]
@@ -66,9 +67,10 @@ def task_sizes(predictions: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
 
 def _all_films(predictions: pd.DataFrame, done: pd.DataFrame) -> dict[tuple[str, str], int]:
     """Return the most films that any job trained, validated and tested of its own cohort, by cohort and task."""
-    own = done[(done["test_cohort"] == done["cohort"]) & done["n_train"].notna()]
+    # A job has a row for every cohort that it tests, but trained once.
+    own = done[done["n_train"].notna()].drop_duplicates("job")
     counted = predictions.groupby(["job", "cohort"]).size().rename("_films").reset_index()
-    both = own.merge(counted.astype({"job": "string", "cohort": "string"}), on=["job", "cohort"])
-    both["_films"] += both["n_train"].astype("int64")
+    both = own.merge(counted.astype({"job": "string", "cohort": "string"}), "left", on=["job", "cohort"])
+    both["_films"] = both["_films"].fillna(0).astype("int64") + both["n_train"].astype("int64")
     most = both.groupby(["cohort", "task"])["_films"].max().reset_index()
     return {(str(cohort), str(task)): int(count) for cohort, task, count in most.itertuples(index=False, name=None)}
