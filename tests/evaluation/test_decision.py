@@ -103,6 +103,34 @@ def test_the_cheapest_of_the_top_group_is_marked_within_the_budget():
     assert not none["within_budget"].any() and not none["cheapest"].any()
 
 
+def test_the_budget_comes_before_the_choice_of_the_model():
+    cells = [("large", "lp", 10, {"train_seconds": 90.0}), ("small", "lp", 9), ("none", "majority", 5)]
+    assert only(decide(*study(cells), tops={("large", "lp"): True}), "lp")["model"] == "large"
+    tops = {("large", "lp"): True, ("small", "lp"): True}
+    row = only(decide(*study(cells), tops=tops, budget=Budget(seconds=60)), "lp")
+    assert (row["model"], row["within_budget"], row["cheapest"]) == ("small", True, True)
+    assert (
+        "passed over, since it does not keep to the budget or its cost is unknown: large with 100.0" in row["evidence"]
+    )
+    alone = only(decide(*study(cells), tops=tops, budget=Budget(seconds=0.1)), "lp")
+    assert (alone["model"], alone["within_budget"]) == ("large", False)
+    assert "passed over" not in alone["evidence"]
+
+
+def test_no_best_model_is_named_where_one_of_several_lacks_jobs():
+    cells = [("a", "lp", 9), ("b", "lp", (10, None)), ("a", "fft", 8), ("none", "majority", 5)]
+    table = decide(*study(cells), tops={})
+    row = only(table, "lp")
+    assert table[["model", "mcc", "ci_low", "rank", "train_seconds"]].isna().all(axis=1).tolist() == [False, True]
+    assert row["evidence"] == (
+        "No best model is named: 1 job is not done, and a model that lacks some may be the best."
+    )
+    assert row["doubts"] == "Not ranked: jobs are missing."
+    assert only(table, "fft")["model"] == "a"
+    budget = only(decide(*study(cells), tops={}, budget=Budget(seconds=60)), "lp")
+    assert pd.isna(budget["model"]) and pd.isna(budget["within_budget"])
+
+
 def test_a_budget_of_memory_is_unknown_where_no_record_tells_it():
     assert decide(*study(CELLS), budget=Budget(memory_bytes=1e9))["within_budget"].isna().all()
     predictions, jobs = study(CELLS)

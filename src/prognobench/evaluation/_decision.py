@@ -86,23 +86,21 @@ def decision_map(
     pandas.DataFrame
         One row a block, protocol and strategy that is no control, the best first:
 
-        - `model`: with which the strategy has its highest mean MCC; all else is of this model;
+        - `model`: with which the strategy has its highest mean MCC, within the budget where any is; all else is of this
+          model. Missing where jobs of any of several models are not done, since that one may be the best;
         - `level`, `mcc`, `ci_low`, `ci_high` (the default interval), `rank` with its interval;
         - `in_top_group`: not told apart from the best learned result of the block; missing where nothing is ranked;
         - `above_controls`;
         - `train_seconds`, `peak_memory_bytes`, `trainable_params`, `trainable_percent`: means over its jobs;
         - `within_budget`, missing without a budget or where the cost is unknown; `cheapest`: the strategy of the top
           group (within the budget, if there is one) that trains fastest;
-        - `evidence`, `doubts`: sentences; `undefined`: why it is not ranked.
+        - `evidence`, `doubts`: sentences; a better model that was passed over for its cost is named there; `undefined`:
+          why it is not ranked.
     """
     cells = _cells(summary, ranking, controls, intervals)
     cells = _join(cells, _costs(folds, jobs))
     cells["within_budget"] = _within(cells, budget or Budget())
-    best = cells.sort_values("mcc", ascending=False, kind="stable", na_position="last")
-    best = best.drop_duplicates([*_BLOCK, "strategy"])
-    best = best.sort_values(
-        [*_BLOCK, "mcc"], ascending=[True] * len(_BLOCK) + [False], kind="stable", na_position="first"
-    )
+    best = _best_models(cells)
     best["cheapest"] = _cheapest(best)
     facts = _Facts(folds, summary, selection, sizes)
     told = [facts.tell(row) for row in best.to_dict("records")]
@@ -118,6 +116,7 @@ def _cells(
 ) -> pd.DataFrame:
     """Gather what is known of every learned cell."""
     cells = summary.loc[~summary["strategy"].isin(CONTROLS), [*_CELL, "headline"]].rename(columns={"headline": "level"})
+    cells["n_missing"] = summary["n_missing"]
     patient = (cells["level"] == "patient").to_numpy(bool)
     learned = summary.loc[cells.index]
     cells["mcc"] = np.where(patient, learned["mcc_patient_mean"], learned["mcc_mean"])
@@ -154,6 +153,33 @@ def _within(cells: pd.DataFrame, budget: Budget) -> pd.Series[Any]:
     return kept
 
 
+def _best_models(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the best cell of each strategy, the best strategy first; without a model where a hole hides which it is.
+
+    What keeps to the budget comes before what may, and that before what does not. `_passed` has the model that would
+    be the best without a budget, where it is another, and `_passed_mcc` its MCC.
+    """
+    strategy = [*_BLOCK, "strategy"]
+    falling = cells.sort_values("mcc", ascending=False, kind="stable", na_position="last")
+    groups = falling.groupby(strategy, dropna=False, sort=False)
+    holes = groups["n_missing"].transform("sum").where(groups["model"].transform("size") > 1, 0)
+    falling = falling.assign(
+        _holes=holes.astype("int64"),
+        _passed=groups["model"].transform("first"),
+        _passed_mcc=groups["mcc"].transform("max"),
+        _allowed=falling["within_budget"].astype("float64").rsub(1).fillna(0.5),
+    )
+    falling["_passed"] = falling["_passed"].mask((falling["_passed_mcc"] > falling["mcc"].fillna(-np.inf)).eq(False))
+    best = falling.sort_values("_allowed", kind="stable").drop_duplicates(strategy)
+    hidden = best["_holes"] > 0
+    told = ["mcc", "ci_low", "ci_high", "rank", "rank_low", "rank_high", "train_seconds", "peak_memory_bytes"]
+    told += ["trainable_params", "trainable_percent", "_passed_mcc"]
+    best.loc[hidden, told] = np.nan
+    best.loc[hidden, ["model", "in_top_group", "above_controls", "within_budget", "_passed"]] = pd.NA
+    best = best.sort_values("mcc", ascending=False, kind="stable", na_position="last")
+    return best.sort_values(_BLOCK, kind="stable", na_position="first")
+
+
 def _cheapest(best: pd.DataFrame) -> pd.Series[Any]:
     """Mark the strategy of each top group that trains fastest, within the budget where there is one."""
     allowed = best["in_top_group"].astype("boolean").fillna(False) & best["within_budget"].fillna(True)
@@ -188,6 +214,11 @@ class _Facts:
 
     def tell(self, row: Mapping[Any, Any]) -> tuple[str, str]:
         """Return evidence and doubts of one row, in sentences."""
+        if row["_holes"]:
+            count = f"{row['_holes']} {'job is' if row['_holes'] == 1 else 'jobs are'}"
+            return f"No best model is named: {count} not done, and a model that lacks some may be the best.", " ".join(
+                f"{doubt}." for doubt in self._unranked(row)
+            )
         doubts = [
             *self._unranked(row),
             *self._above(row),
@@ -213,6 +244,9 @@ class _Facts:
             words.append(f"{told} the best learned result (paired interval, not corrected for the number of results)")
         if not pd.isna(row["above_controls"]) and row["above_controls"]:
             words.append("above its controls")
+        if not pd.isna(row["_passed"]):
+            better = f"{row['_passed']} with {100 * row['_passed_mcc']:.1f}"
+            words.append(f"passed over, since it does not keep to the budget or its cost is unknown: {better}")
         return "; ".join(words) + "."
 
     def _unranked(self, row: Mapping[Any, Any]) -> list[str]:
