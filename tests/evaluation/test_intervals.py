@@ -107,6 +107,27 @@ def test_what_is_undefined_says_why():
     well = intervals(*study(CELLS, share=0.0), resamples=20)
     assert of(well, strategy="lp", metric="mcc", method="bootstrap")["undefined"].startswith("no test fold holds")
     assert of(well, strategy="lp", metric="specificity", method="t")["undefined"] == ""
+    for some in (table, loco, one_fold, well):
+        assert not some.loc[some["ci_low"].isna(), "default"].any()
+
+
+def test_what_was_not_simulated_has_no_default_interval():
+    predictions, jobs = study(CELLS)
+    few = intervals(predictions, jobs.assign(validation="holdout", regime="few_shot", shots=4, draw=0), resamples=20)
+    assert not few["default"].any()
+    # Three centers are fewer than the six that were simulated, for what rests on centers.
+    loco = intervals(predictions, jobs.assign(validation="loco"), resamples=20)
+    assert set(loco.loc[loco["default"], "method"]) == {"bootstrap"}
+
+
+def test_centers_made_again_are_other_centers():
+    told = intervals(*study(CELLS, folds=6, patients=60), resamples=20)
+    assert not told["estimand"].str.contains("center").any()
+    predictions, jobs = study(CELLS, folds=6, patients=60)
+    loco = intervals(predictions, jobs.assign(validation="loco"), resamples=20)
+    row = of(loco, strategy="lp", metric="mcc", method="t")
+    assert row["default"]
+    assert "other centers and patients" in row["estimand"]
 
 
 def test_nothing_done_at_all_gives_rows_that_say_so():

@@ -9,7 +9,14 @@ import pytest
 
 from prognobench.evaluation import _simulated, _simulation
 from prognobench.evaluation._made_studies import made_studies, shared_task_differences, threshold_of_equal_mcc
-from prognobench.evaluation._simulated import COVERAGE_HOLDS, PREFERENCE, TRUTHS, default_interval, simulated
+from prognobench.evaluation._simulated import (
+    COVERAGE_HOLDS,
+    FEWEST_FOLDS,
+    PREFERENCE,
+    TRUTHS,
+    default_interval,
+    simulated,
+)
 from prognobench.evaluation._weighted import WEIGHTED, fold_values
 
 LARGE = [
@@ -61,6 +68,18 @@ def test_defaults_are_the_first_that_held_in_every_design_of_their_kind():
             ]
             assert default_interval(f"{validation}5", metric) == (held[0] if held else "")
     assert default_interval("predefined", "mcc") == ""
+    assert default_interval("kfold5", "mcc", "few_shot") == default_interval("holdout", "pr_auc", "few_shot", 10) == ""
+
+
+def test_an_interval_over_fewer_folds_than_simulated_is_no_default():
+    assert default_interval("loco", "mcc", "full", 6) == default_interval("loco", "mcc") == "t"
+    assert default_interval("loco", "mcc", "full", 5) == "bootstrap"
+    assert default_interval("holdout", "pr_auc", "full", 10) == "nadeau_bengio"
+    assert default_interval("holdout", "pr_auc", "full", 9) == ""
+    folds = {"kfold": [], "holdout": [], "loco": []}
+    for design in _simulation.DESIGNS:
+        folds[design.validation].append(design.repeats * (1 if design.validation == "holdout" else len(design.sizes)))
+    assert {kind: min(counts) for kind, counts in folds.items()} == FEWEST_FOLDS
 
 
 def test_every_design_is_recorded():

@@ -65,16 +65,30 @@ def test_blocks_are_folds_of_tasks():
 def test_what_the_test_cannot_tell_is_a_warning():
     one = task_tests(*tasks("icu", folds=5))
     assert one["smallest_p"].unique().tolist() == [0.0625]
-    assert (one["warning"] == "so few blocks cannot reach 0.05").all()
+    films = "folds share training films; simulated error at 5 %: 7 to 26 %"
+    assert (one["warning"] == f"so few blocks cannot reach 0.05; {films}").all()
     shared = task_tests(*tasks("icu", "death", "severe"))
-    assert shared["warning"].str.contains("tasks share patients").all()
+    assert shared["warning"].str.endswith(f"{films}; tasks share patients, so blocks are not independent").all()
     here, there = tasks("icu", folds=5), tasks("icu", folds=5, cohort="d")
     apart = task_tests(
         pd.concat([here[0], there[0].assign(job="d" + there[0]["job"])]),
         pd.concat([here[1], there[1].assign(job="d" + there[1]["job"])]),
     )
-    assert set(apart["warning"]) == {""}
+    assert set(apart["warning"]) == {films}
     assert set(apart["n_tasks"]) == {2}
+    # Trained on two cohorts, tested on the patients of one, once each.
+    once = pd.concat([here[1], there[1].assign(job="d" + there[1]["job"])]).query("fold == 0")
+    outside = pd.concat([here[0], there[0].assign(job="d" + there[0]["job"])])
+    outside = outside[outside["job"].isin(once["job"])].assign(cohort="t")
+    table = task_tests(outside, once.assign(test_cohort="t", validation="external"))
+    assert table["warning"].str.endswith("0.05; tasks share patients, so blocks are not independent").all()
+    # Trained on one cohort, tested on two: one task, other patients.
+    one_task = once.assign(cohort="c", test_cohort=once["job"].str[0].map({"d": "t2"}).fillna("t1"))
+    outside["cohort"] = outside["job"].map(one_task.set_index("job")["test_cohort"])
+    table = task_tests(outside, one_task.assign(validation="external"))
+    assert set(table["n_tasks"]) == {1}
+    assert set(table["n_blocks"]) == {2}
+    assert not table["warning"].str.contains("patients").any()
 
 
 def test_a_hole_is_not_a_smaller_test():

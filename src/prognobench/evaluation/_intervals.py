@@ -14,13 +14,14 @@ from ._simulated import default_interval
 from ._tables import CELL_KEYS, finished
 from ._weighted import WEIGHTED, drawn_values, fold_values
 
-# What each interval is about, in plain words.
+# What each interval is about, in plain words; where the folds are centers, made again is with other ones.
 ESTIMANDS = {
     "t": "the mean over test folds of this size, were the study made again with other patients; holds if no two folds "
     "shared training films",
     "nadeau_bengio": "the mean over test folds of this size, were the study made again with other patients",
     "bootstrap": "what these trained models would reach on all patients like those of their test folds",
 }
+_OF_CENTERS = {"t": "the mean over test centers, were the study made again with other centers and patients"}
 _COLUMNS = [
     *CELL_KEYS,
     *("protocol", "level", "metric", "method", "estimate", "ci_low", "ci_high", "n_folds", "n_resamples"),
@@ -58,7 +59,8 @@ def intervals(
           at 0.5; `ci_low`, `ci_high`: those over folds are not cut to the metric's range;
         - `n_resamples` in which the metric was defined, for the bootstrap;
         - `default`: whether the simulation of `docs/statistics.md` found it to hold for this metric and kind of
-          validation, and no other one before it;
+          validation, with all training films and no fewer folds, and no other one before it; never where it is
+          undefined;
         - `undefined`: why numbers are missing, else blank.
 
     Raises
@@ -140,6 +142,11 @@ def tested_per_trained(block: Block) -> tuple[float, str]:
     return ratio, "" if ratio > 0 else "it is not told how many films each fold trained on"
 
 
+def estimand(method: str, validation: str) -> str:
+    """Say what an interval is about under a kind of validation."""
+    return (_OF_CENTERS if validation.startswith("loco") else {}).get(method, ESTIMANDS[method])
+
+
 def _of_block(block: Block, confidence: float) -> Iterator[tuple[str, Interval]]:
     if block.complete:
         yield from block_intervals(block, confidence)
@@ -160,6 +167,7 @@ def _table(block: Block, metric: str, found: Interval) -> pd.DataFrame:
         result[there] = values[places[there]]
         return result
 
+    validation, regime = str(block.keys["validation"]), str(block.keys["regime"])
     estimate, low, n = of_cells(found.estimate, np.nan), of_cells(found.low, np.nan), of_cells(found.n_folds, 0)
     alone = "one fold has no spread" if found.method != "bootstrap" else "fewer than two resamples are defined"
     why = [
@@ -180,8 +188,11 @@ def _table(block: Block, metric: str, found: Interval) -> pd.DataFrame:
             "ci_high": of_cells(found.high, np.nan),
             "n_folds": n.astype(np.int64),
             "n_resamples": of_cells(found.n_resamples, 0).astype(np.int64),
-            "estimand": ESTIMANDS[found.method],
-            "default": default_interval(str(block.keys["validation"]), metric) == found.method,
+            "estimand": estimand(found.method, validation),
+            "default": [
+                not np.isnan(bound) and default_interval(validation, metric, regime, int(count)) == found.method
+                for bound, count in zip(low, n, strict=True)
+            ],
             "undefined": why,
         }
     )

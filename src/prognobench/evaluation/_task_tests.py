@@ -12,6 +12,7 @@ import pandas as pd
 
 from ._pairwise import corrected
 from ._resampling import Block, Bools, Floats, Ints, Level, PatientBootstrap
+from ._simulated import simulated
 from ._tables import finished
 from ._weighted import fold_mcc
 
@@ -50,13 +51,14 @@ def task_tests(
         Rows of scope `cell` compare two models with their strategies, rows of scope `strategy` two strategies over the
         models that have both.
 
-        - `n_blocks`: test folds of all `n_tasks` tasks; in each, MCC at 0.5 over seeds and draws gives one difference,
-          for scope `strategy` the mean over models;
+        - `n_blocks`: test folds of all `n_tasks` tasks (an outcome in a cohort that is trained on); in each, MCC at 0.5
+          over seeds and draws gives one difference, for scope `strategy` the mean over models;
         - `median_difference` of `a` − `b`;
         - `p_wilcoxon`: two-sided signed-rank test of the differences, zeros left out; `_holm`, `_bh`: among the pairs
           of the same scope, regime, validation and protocol;
         - `smallest_p`: the smallest that this number of blocks can reach;
-        - `warning`: where the test cannot fall below 0.05, and where tasks share patients;
+        - `warning`: where the test cannot fall below 0.05, where folds share training films, with what that does to its
+          error, and where tasks share patients;
         - `undefined`: why numbers are missing, else blank.
 
     Raises
@@ -133,7 +135,8 @@ class _Grid:
     """MCC of every fold of several tasks by every learned cell of one protocol.
 
     `mcc` has shape (folds, cells), NaN where a cell is not done or a fold has one class; `planned` (folds, cells) says
-    where a cell was planned at all, `lacking` (folds, cells) where jobs of it are not done; `task` is each fold's.
+    where a cell was planned at all, `lacking` (folds, cells) where jobs of it are not done; `task` is each fold's, and
+    `share_patients` says whether any two tasks test patients of one cohort.
     """
 
     keys: dict[str, Any]
@@ -161,7 +164,9 @@ class _Grid:
                 if cell.place >= 0:
                     mcc[:, place] = values[:, cell.place]
             parts.append((mcc, planned, lacking))
-        cohorts = [(str(block.keys["cohort"]), str(block.keys["test_cohort"])) for block in blocks]
+        tasks = [(str(block.keys["cohort"]), str(block.keys["task"])) for block in blocks]
+        tested = {(task, str(block.keys["test_cohort"])) for task, block in zip(tasks, blocks, strict=True)}
+        number = {task: place for place, task in enumerate(dict.fromkeys(tasks))}
         return cls(
             {name: blocks[0].keys[name] for name in _KEYS},
             protocol,
@@ -169,8 +174,8 @@ class _Grid:
             np.concatenate([mcc for mcc, _, _ in parts]),
             np.concatenate([planned for _, planned, _ in parts]),
             np.concatenate([lacking for _, _, lacking in parts]),
-            np.repeat(np.arange(len(blocks)), [len(part[0]) for part in parts]),
-            len(set(cohorts)) < len(cohorts),
+            np.repeat([number[task] for task in tasks], [len(part[0]) for part in parts]),
+            len({cohort for _, cohort in tested}) < len(tested),
         )
 
 
@@ -234,8 +239,8 @@ def _table(grid: _Grid, scope: str, pairs: _Pairs) -> pd.DataFrame:
             **corrected("p_wilcoxon", p),
             "smallest_p": smallest,
             "warning": [
-                _warning(bound, tasks > 1 and grid.share_patients, int(tested.sum()))
-                for bound, tasks in zip(smallest, n_tasks, strict=True)
+                _warning(bound, count > tasks, tasks > 1 and grid.share_patients, int(tested.sum()))
+                for bound, tasks, count in zip(smallest, n_tasks, n, strict=True)
             ],
             "undefined": reasons,
         }
@@ -251,12 +256,17 @@ def _alike(there: Bools, tested: Bools) -> Iterator[tuple[Bools, Ints]]:
         yield there[:, columns[0]], np.array(columns)
 
 
-def _warning(smallest: float, share_patients: bool, pairs: int) -> str:
+def _warning(smallest: float, share_films: bool, share_patients: bool, pairs: int) -> str:
     told = []
     if smallest > _SIGNIFICANT:
         told.append("so few blocks cannot reach 0.05")
     elif smallest * pairs > _SIGNIFICANT:
         told.append(f"p_wilcoxon_holm cannot fall below 0.05 with {pairs} pairs")
+    if share_films:
+        errors = [design["error"] for design in simulated()["tasks"]]
+        told.append(
+            f"folds share training films; simulated error at 5 %: {100 * min(errors):.0f} to {100 * max(errors):.0f} %"
+        )
     if share_patients:
         told.append("tasks share patients, so blocks are not independent")
     return "; ".join(told)
