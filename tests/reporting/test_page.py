@@ -19,7 +19,7 @@ from prognobench.cli import app
 from prognobench.evaluation import Budget
 from prognobench.frame import InputError
 from prognobench.reporting import report, report_studies
-from prognobench.reporting.page._made import redacted
+from prognobench.reporting.page._made import redacted, with_stems
 from prognobench.studies import read_provenance
 
 SECTIONS = [
@@ -227,6 +227,35 @@ class TestNamesAreHarmless:
     )
     def test_paths_and_names_are_masked(self, told: str, shown: str):
         assert redacted(told, {"P12"}) == shown
+
+    @pytest.mark.parametrize(
+        "name", ["Doe John", "A#7", "Müller, Anna", "P12:a", "img 7", "12/34", "O'Brien, Pat", "(x)", "a b\\c", "d e+"]
+    )
+    @pytest.mark.parametrize("around", ["of {} is broken", "'{}' is broken", "{}: broken", "broken: {}", "of {}."])
+    def test_names_of_more_than_one_word_are_masked(self, name: str, around: str):
+        assert redacted(around.format(name), with_stems([name])) == around.format("…")
+
+    def test_the_longest_name_is_masked_first(self):
+        names = with_stems(["Doe John", "Doe John/7.png", "Doe Johnson"])
+        shown = redacted("Doe John/7.png and Doe Johnson and Doe Johns and Doe John/7 of Doe John", names)
+        assert shown == "… and … and Doe Johns and … of …"
+
+    @pytest.mark.parametrize(
+        ("told", "shown"),
+        [
+            ("in /data/Max Muster/x.csv is no column", "in … is no column"),
+            ("in '/data/Max Muster/of him' is nothing", "in '…' is nothing"),
+            ("'/data/Pat O'Brien/x.csv' and '/data/b' are gone", "'…' and '…' are gone"),
+            ('"/data/Pat O\'Brien" is gone', '"…" is gone'),
+            (r"C:\Max Muster\x.xlsx: no sheet", "…: no sheet"),
+            ("~/my films/x.tar.gz. Nothing else", "…. Nothing else"),
+            ("of 'lp' the film 'Pat O'Brien 7.png' is gone", "of 'lp' the film '…' is gone"),
+            ("/data/x took 0.5 s", "… took 0.5 s"),
+            ("lp / fft", "lp / fft"),
+        ],
+    )
+    def test_a_path_is_masked_to_its_end(self, told: str, shown: str):
+        assert redacted(told, ()) == shown
 
 
 class TestSeveralStudies:

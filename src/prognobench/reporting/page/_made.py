@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from prognobench.evaluation import CONTROLS
@@ -15,8 +16,17 @@ from .._tables import StudyTables
 from ._parts import Cell, Column, Heading, Part, Prose, Section, Terms, number, plural, records, table, text, words
 
 _MOST_NAMED = 40
-_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:[\\/]|[\\/]{1,2})[^\s'\"<>|:;,]+|~[\\/][^\s'\"]*")
-_FILM = re.compile(r"[^\s'\"]+\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|gif|webp)\b", re.IGNORECASE)
+_ENDING = r"\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|gif|webp)"
+_FILM = re.compile(rf"[^\s'\"]+{_ENDING}\b", re.IGNORECASE)
+# An apostrophe between letters, as in a name, is no quote.
+_QUOTED_FILM = re.compile(rf"(?<!\w)(['\"])(?:(?!\1).|(?<=\w)'(?=\w))*{_ENDING}\1", re.IGNORECASE)
+_START = r"(?:(?<![\w.])(?:[A-Za-z]:[\\/]|[\\/]{1,2}(?=[^\s\\/]))|(?<!\w)~[\\/])"
+# A path may hold blanks: in quotes it goes to the closing one, else to the ending of its file, else to a blank.
+_PATH = re.compile(
+    rf"(?<=')(?:{_START}).*?(?='(?!\w)|$)|(?<=\")(?:{_START})[^\"]*"
+    rf"|{_START}(?:[^'\"<>|\n]*?\.[A-Za-z]\w{{0,7}}(?=\.?(?:$|[\s'\",;:)\]]))|[^\s'\"<>|:;,]+)"
+)
+_ONE_WORD = re.compile(r"[\w.@+-]+")
 
 
 def cohort_section(tables: StudyTables, names: Collection[str]) -> Section:
@@ -166,15 +176,33 @@ def redacted(told: Any, names: Collection[str]) -> str:
 
     Examples
     --------
-    >>> redacted("the film 'a/b c.png' of P12 in /data/x.csv cannot be read", {"P12"})
-    "the film '…' of … in … cannot be read"
+    >>> redacted("the film 'a/b c.png' of P12 and Doe, John in /data/my films/x.csv is gone", {"P12", "Doe, John"})
+    "the film '…' of … and … in … is gone"
     """
     shown = words(told)
-    shown = re.sub(r"'[^']*\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|gif|webp)'", "'…'", shown, flags=re.IGNORECASE)
+    for name, pattern in _of_several_words(frozenset(names)):
+        if name in shown:
+            shown = pattern.sub("…", shown)
+    shown = _QUOTED_FILM.sub("'…'", shown)
     shown = _FILM.sub("…", _PATH.sub("…", shown))
-    return re.sub(
-        r"[\w.@+-]+", lambda found: "…" if found[0] in names or found[0].rstrip(".") in names else found[0], shown
+    return _ONE_WORD.sub(lambda found: "…" if found[0] in names or found[0].rstrip(".") in names else found[0], shown)
+
+
+@lru_cache(maxsize=4)
+def _of_several_words(names: frozenset[str]) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Return the names that are more than one word, the longest first, with patterns that keep to their ends."""
+    shown = {words(name) for name in names}
+    odd = sorted((name for name in shown if not _ONE_WORD.fullmatch(name)), key=lambda name: (-len(name), name))
+    return tuple(
+        (name, re.compile(rf"{_edge(name[0], '<')}{re.escape(name)}{_edge(name[-1], '')}"))
+        for name in odd
+        # What holds no letter and no digit names nobody.
+        if re.search(r"\w", name)
     )
+
+
+def _edge(sign: str, behind: str) -> str:
+    return rf"(?{behind}!\w)" if re.match(r"\w", sign) else ""
 
 
 _WHERE = {
@@ -258,5 +286,5 @@ def with_stems(names: Iterable[str]) -> frozenset[str]:
     known: set[str] = set()
     for name in names:
         last = re.split(r"[\\/]", name)[-1]
-        known |= {name, last, last.rpartition(".")[0]}
+        known |= {name, name.rpartition(".")[0], last, last.rpartition(".")[0]}
     return frozenset(name for name in known if name)
