@@ -41,15 +41,22 @@ def study_tables(
     spread=0.12,
     patients=False,
     memory=False,
+    weights=("",),
 ) -> StudyTables:
-    """Make the tables of a study; `holes` are (model, strategy, fold) whose jobs are missing."""
+    """Make the tables of a study; `holes` are (model, strategy, fold), or with a task, whose jobs are missing.
+
+    `weights` are added to models' names; the control `random` has the architecture alone.
+    """
     random = np.random.default_rng(seed)
-    cells = [*product(models, strategies)]
+    named = {f"{model}{one}": model for model in models for one in weights}
+    cells = [*product(named, strategies)]
     cells += [("none", name) for name in controls if name != "random"]
     cells += [(model, "random") for model in models if "random" in controls]
     rows = []
     for task, (regime, shots), (model, strategy), fold in product(tasks, regimes, cells, range(folds)):
-        total = PARAMETERS.get(model, 25e6)
+        architecture = named.get(model, model)
+        total = PARAMETERS.get(architecture, 25e6)
+        hole = {(model, strategy, fold), (model, strategy, fold, task)} & set(holes)
         share = SHARES.get(strategy, 100.0 if strategy == "fft" else 0.004)
         rows.append(
             {
@@ -58,7 +65,7 @@ def study_tables(
                 "draw": None, "validation": "kfold", "repeat": 0, "fold": fold, "test_center": None, "seed": 42,
                 "protocol": protocol, "n_train": 300, "trainable_params": int(total * share / 100),
                 "total_params": int(total), "train_seconds": 3 + share * random.uniform(5, 9),
-                "state": "missing" if (model, strategy, fold) in holes else "done",
+                "architecture": None if model == "none" else architecture, "state": "missing" if hole else "done",
             }
         )  # fmt: skip
     jobs = pd.DataFrame(rows).convert_dtypes()
@@ -68,7 +75,7 @@ def study_tables(
     if memory:
         jobs["peak_memory_bytes"] = 1e9 + 20 * jobs["total_params"].astype(float)
     done = jobs[jobs["state"] == "done"].reset_index(drop=True)
-    skill = {key: random.normal(0.45, 0.12) for key in product(models, strategies)}
+    skill = {key: random.normal(0.45, 0.12) for key in product(named, strategies)}
     skill |= {(model, "random"): 0.25 + random.normal(0, 0.05) for model in models}
     skill |= {("none", "majority"): 0.0, ("none", "metadata"): 0.3}
     base = np.array([skill[key] for key in zip(done["model"], done["strategy"], strict=True)])

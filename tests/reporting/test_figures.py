@@ -27,7 +27,7 @@ TYPICAL = {
     "strategies": ("lp", "lora_r8", "fft"),
     "tasks": ("icu", "icu_early"),
     "regimes": (("full", None), ("few_shot", 2), ("few_shot", 8)),
-    "holes": (("dinov2_s", "fft", 2),),
+    "holes": (("dinov2_s", "fft", 2, "icu_early"),),
 }
 
 
@@ -170,9 +170,54 @@ class TestNumbers:
         assert data.loc[data["difference"].isna(), "undefined"].str.contains("not done").all()
 
     def test_a_hole_is_not_the_best_and_not_in_a_front(self, tables):
-        assert not data_of("heat_map", tables)["best"].any()  # fft of dinov2_s lacks a job in every block
+        best = data_of("heat_map", tables).groupby("task")["best"].sum()
+        assert best.to_dict() == {"icu": 1, "icu_early": 0}  # where fft of dinov2_s lacks a job
         front = data_of("pareto", tables)
-        assert not ((front["model"] == "dinov2_s") & (front["strategy"] == "fft")).any()
+        cell = (front["model"] == "dinov2_s") & (front["strategy"] == "fft")
+        assert set(front.loc[cell, "task"]) <= {"icu"}
+
+    def test_over_holes_no_best_is_shown(self, tables, tmp_path):
+        assert set(data_of("subgroups", tables)["task"]) == {"icu"}
+        shown = Shown(tables)
+        (whole,) = [block for block in shown.largest if "icu_early" not in block.title]
+        (torn,) = [block for block in shown.largest if "icu_early" in block.title]
+        assert shown.best(torn).cell is None and shown.best(torn).why == "1 job is not done"
+        learned = shown.of(whole, shown.learned)
+        assert shown.best(whole).cell["mcc"] == learned["mcc"].max()
+        with house_style():
+            (figure,) = [figure for figure in FIGURES if figure.name == "reliability"]
+            said = [text.get_text() for d in figure.draw(shown) for axes in d.canvas.axes for text in axes.texts]
+        assert sum(text.startswith("no best: ") for text in said) == 2  # raw and recalibrated
+        every = study_tables(holes=(("dinov2_s", "lp", 0), ("none", "majority", 1)))
+        assert reason("subgroups", every, tmp_path) == "icu: no best is named, 2 jobs are not done"
+
+    def test_random_stands_by_every_model_of_its_architecture_and_by_no_other(self):
+        shown = Shown(study_tables(models=("dinov2_s", "resnet18"), weights=("@a", "@b"), regimes=(("full", None),)))
+        (block,) = shown.blocks
+        rows = shown.rows_of(block)
+        assert rows["dinov2_s"] == ["dinov2_s@a", "dinov2_s@b"] and rows["resnet18"] == ["resnet18@a", "resnet18@b"]
+        alone = study_tables(models=("dinov2_s", "resnet18"))
+        gone = alone.summary["model"].eq("resnet18") & ~alone.summary["strategy"].isin(CONTROLS)
+        alone = replace(alone, summary=alone.summary[~gone].reset_index(drop=True))
+        (block,) = Shown(alone).blocks
+        assert Shown(alone).rows_of(block)["resnet18"] == ["resnet18"]
+        assert len(data_of("heat_map", alone)) == len(alone.summary)
+        with house_style():
+            (figure,) = [figure for figure in FIGURES if figure.name == "heat_map"]
+            (drawing,) = figure.draw(shown)
+        names = [*shown.strategies, "random"]
+        at = {text.get_position() for axes in drawing.canvas.axes for text in axes.texts}
+        # After a gap, in the rows of all four models, and in none below.
+        assert {(names.index("random") + 0.25, row) for row in range(4)} <= at
+        assert (names.index("random") + 0.25, 4) not in at
+
+    def test_a_learning_curve_has_the_random_of_its_architecture(self):
+        data = data_of("learning_curves", study_tables(weights=("@a", "@b"), regimes=(("full", None), ("few_shot", 4))))
+        learned = data[~data["control"]]
+        assert set(learned["model"]) == {"dinov2_s@a", "dinov2_s@b", "resnet18@a", "resnet18@b"}
+        # Each of four panels has its own two, of both sizes.
+        random = data[data["strategy"] == "random"]
+        assert random["model"].value_counts().to_dict() == {"dinov2_s": 4, "resnet18": 4}
 
     def test_figures_of_cost_show_the_largest_regime_of_each_task(self, tables):
         assert data_of("pareto", tables)["shots"].isna().all()

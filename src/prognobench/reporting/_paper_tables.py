@@ -140,9 +140,12 @@ def _top_group(rows: pd.DataFrame, ranking: pd.DataFrame | None) -> pd.Series[An
     top = top.assign(_top=True)
     found = rows[[*_CELL, "level"]].merge(top, "left", [*_CELL, "level"])["_top"].notna().set_axis(rows.index)
     whole = rows.groupby(_BLOCK, dropna=False)["n_missing"].transform("sum") == 0
-    # A group of one is the best itself.
-    several = found.groupby([rows[key].astype("string").fillna("") for key in _BLOCK]).transform("sum") > 1
-    return found & whole & several & ~rows["control"]
+    found &= ~rows["control"]
+    blocks = [rows[key].astype("string").fillna("") for key in _BLOCK]
+    # A group of one is the best itself; a group without the best is that of something else.
+    several = found.groupby(blocks).transform("sum") > 1
+    holds_best = (found & rows["best"]).groupby(blocks).transform("any")
+    return found & whole & several & holds_best
 
 
 def _best(rows: pd.DataFrame) -> pd.Series[Any]:
@@ -177,7 +180,7 @@ def _table(part: pd.DataFrame, metric: str, regime: str, validation: str, protoc
         f"{regime}, {validation}, {protocol}. Bold: the highest mean of a task, which may be so by chance."
     )
     if cells["tied"].any():
-        header += " †: not told apart from the best on these films."
+        header += " †: not told apart from the best in uncorrected paired intervals."
     if part["control"].any():
         header += " In italics: controls, which need no learned image content."
     else:

@@ -18,7 +18,7 @@ from prognobench.frame import InputError, Problem, nearest, write_in_one_step
 from ._csv import csv_text
 from ._paper_tables import paper_tables, paper_texts
 from ._progress import ReportProgress, report_progress
-from ._results import print_table, result_table
+from ._results import print_table
 from ._tables import StudyTables, study_tables
 
 if TYPE_CHECKING:
@@ -191,7 +191,6 @@ def _make(
         predictions, jobs, films, study=study, cohorts=read_cohorts(results, study), families=kinds,
         methods=made.methods, budget=budget, progress=progress,
     )  # fmt: skip
-    shown = result_table(tables.summary, tables.controls)
     files = _write(tables.files(), out)
     for name, text in paper_texts(paper_tables(tables.summary, tables.controls, tables.ranking)).items():
         write_in_one_step(out / _TABLES / name, text)
@@ -203,9 +202,9 @@ def _make(
         drawn = write_figures(tables, out)
     progress("the page")
     names = {*predictions["image"].unique(), *predictions["patient"].unique(), *films["image"], *read_names(results)}
-    html, answer = study_page(tables, shown, names, made, drawn, has_films=len(films) > 0)
+    html, answer = study_page(tables, names, made, drawn, has_films=len(films) > 0)
     write_in_one_step(out / _PAGE, html)
-    return Report(files, shown, tables, out / _PAGE, answer)
+    return Report(files, tables.results, tables, out / _PAGE, answer)
 
 
 def _clear(out: Path) -> None:

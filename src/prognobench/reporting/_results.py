@@ -14,6 +14,7 @@ from rich.text import Text
 
 from prognobench.evaluation import BLOCK_KEYS, CONTROLS
 
+from ._best import architectures
 from ._safe import printable
 
 _BLOCK = [*BLOCK_KEYS, "protocol"]
@@ -25,7 +26,10 @@ _WIDE = 100
 
 
 def result_table(
-    summary: pd.DataFrame, compared: pd.DataFrame, level: Literal["auto", "film", "patient"] = "auto"
+    summary: pd.DataFrame,
+    compared: pd.DataFrame,
+    level: Literal["auto", "film", "patient"] = "auto",
+    jobs: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Choose what people read first: MCC and PR-AUC of every model and strategy, and whether it is above its controls.
 
@@ -37,6 +41,8 @@ def result_table(
         What `prognobench.evaluation.compare_with_controls` returns for the same jobs and level.
     level
         `film`, `patient`, or `auto`: patients where patients have several test films, else films.
+    jobs
+        The planned jobs, whose `architecture` tells which `random` is a model's own; without it the model's name does.
 
     Returns
     -------
@@ -45,7 +51,7 @@ def result_table(
         a block by model and strategy, the controls last. A control that was not planned under the protocol of a
         block is shown there as it was under another:
 
-        - `model, strategy, control` (whether it is one) and `level` (`film` or `patient`);
+        - `model, strategy, control` (whether it is one), `architecture` and `level` (`film` or `patient`);
         - `mcc_mean, mcc_std, pr_auc_mean, pr_auc_std` at that level;
         - `folds`, on which MCC and PR-AUC rest, of `n_folds` planned; `n_missing`, the planned jobs not done;
         - `best`: the highest mean MCC of the block's learned cells; of no cell while jobs of the block are
@@ -63,6 +69,7 @@ def result_table(
     rows["folds"] = summary["mcc_patient_n"].where(at_patient, summary["mcc_n"])
     place = rows["strategy"].map({name: place for place, name in enumerate(CONTROLS, start=1)}).fillna(0).astype(int)
     rows["control"] = place > 0
+    rows["architecture"] = architectures(jobs, rows["model"])
     rows["_place"] = place
     keys = [*_BLOCK, "model", "strategy"]
     found = compared[[*keys, "control", *_COMPARED]].rename(columns={"control": "best_control"})

@@ -25,6 +25,8 @@ from prognobench.evaluation import (
     task_tests,
 )
 
+from ._results import result_table
+
 
 @dataclass(frozen=True, eq=False)
 class StudyTables:
@@ -44,6 +46,8 @@ class StudyTables:
         What the functions of `prognobench.evaluation` return.
     decision, conclusions
         Which strategy for whom, and the published conclusions held against this study.
+    results
+        What people read first: the rows of `result_table`, made of `summary` and `controls`.
     """
 
     study: str
@@ -62,11 +66,12 @@ class StudyTables:
     reliability: pd.DataFrame
     decision: pd.DataFrame
     conclusions: pd.DataFrame
+    results: pd.DataFrame
 
     @classmethod
     def csv_names(cls) -> list[str]:
         """List the tables that a report writes as CSV."""
-        return [one.name for one in fields(cls) if one.name not in ("study", "jobs", "cohorts")]
+        return [one.name for one in fields(cls) if one.name not in ("study", "jobs", "cohorts", "results")]
 
     def files(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """Yield the tables that a report writes as CSV, with their names."""
@@ -139,4 +144,5 @@ def study_tables(
     made["conclusions"] = conclusions(
         bootstrap, made["sizes"], made["controls"], made["ranking"], families or {}, methods
     )
+    made["results"] = result_table(made["summary"], made["controls"], jobs=jobs)
     return StudyTables(study=study, jobs=jobs, cohorts=pd.DataFrame() if cohorts is None else cohorts, **made)

@@ -41,7 +41,7 @@ def _caption(shown: Shown) -> str:
         f"Mean MCC × 100 over test folds, of {shown.unit} at 0.5, on the strategies that models of both families have: "
         f"{' and '.join(named)}. A dot is a model; boxes from three models on, whiskers to 1.5 box lengths. Hollow: "
         "fewer folds than planned. At the right, the number of models with a mean, CNN and foundation. Dashed: the "
-        f"best control. A foundation model is one that was pretrained on more than the labels of ImageNet.{others}"
+        f"best control of any architecture. A foundation model is one that was pretrained on more than the labels of ImageNet.{others}"
     )
 
 
@@ -59,8 +59,7 @@ def _draw(shown: Shown) -> list[Drawing]:
             titles.append(block.title)
             names.append([name for name in shown.strategies if both.get(name, False)])
             parts.append(part[part["strategy"].isin(names[-1])])
-            whole = shown.of(block)
-            controls.append(100 * whole.loc[whole["control"], "mcc"].max())
+            controls.append(shown.best_control(block))
     if not parts:
         raise NothingToShow("no strategy has results of both a CNN and a foundation model")
     columns = 2 if len(parts) > 2 else 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -34,7 +36,8 @@ def _draw(shown: Shown) -> list[Drawing]:
         raise NothingToShow("there is one model with one strategy")
     blocks = shown.largest
     parts = [shown.of(block) for block in blocks]
-    models = [[name for name in shown.models if (part["model"] == name).any()] for part in parts]
+    places = [shown.rows_of(block) for block in blocks]
+    models = [list(dict.fromkeys(name for own in of.values() for name in own)) for of in places]
     # That of a model's own architecture stands beside the model's strategies.
     controls = sorted(shown.cells.loc[shown.cells["control"], "strategy"].unique(), key=lambda name: name != "random")
     strategies = [*shown.strategies, *controls]
@@ -47,7 +50,7 @@ def _draw(shown: Shown) -> list[Drawing]:
         below=0.62 if slanted else 0.3,
     ):  # fmt: skip
         for place, axes in panels:
-            _panel(axes, parts[place], named[place], strategies, len(shown.strategies), slanted)
+            _panel(axes, parts[place], named[place], places[place], strategies, len(shown.strategies), slanted)
         drawings.append(Drawing(canvas, pd.concat([parts[place] for place, _ in panels], ignore_index=True)[_COLUMNS]))
     return drawings
 
@@ -57,7 +60,13 @@ def _looks_at_no_image(part: pd.DataFrame) -> bool:
 
 
 def _panel(
-    axes: Axes, part: pd.DataFrame, models: list[str], strategies: list[str], learned: int, slanted: bool
+    axes: Axes,
+    part: pd.DataFrame,
+    models: list[str],
+    rows_of: Mapping[str, list[str]],
+    strategies: list[str],
+    learned: int,
+    slanted: bool,
 ) -> None:
     row_of = {name: place for place, name in enumerate(models)}
     # A gap sets the controls apart.
@@ -65,8 +74,13 @@ def _panel(
     colors, squares, empty, framed = [], [], [], []
     map_of = mpl.colormaps["cividis"]
     columns = ["model", "strategy", "mcc", "folds", "n_folds", "best", "above_controls"]
-    for model, strategy, mcc, folds, planned, best, above in part[columns].itertuples(index=False):
-        x, y = x_of[strategy], row_of.get(model, len(models) - 1)
+    placed = [
+        (row_of[name], row)
+        for row in part[[*columns, "control"]].itertuples(index=False, name=None)
+        for name in _names(row[0], row[1], row[-1], rows_of)
+    ]
+    for y, (_, strategy, mcc, folds, planned, best, above, *_) in placed:
+        x = x_of[strategy]
         square = [(x - 0.5, y - 0.5), (x + 0.5, y - 0.5), (x + 0.5, y + 0.5), (x - 0.5, y + 0.5)]
         if np.isnan(mcc) or folds < planned:
             empty.append(square)
@@ -91,6 +105,13 @@ def _panel(
         where = {"ha": "right", "rotation": 35} if slanted else {"ha": "center"}
         below = len(models) - (0.3 if slanted else 0.2)
         axes.text(x, below, short(name, 10), va="top", rotation_mode="anchor", fontsize=TEXT - 0.5, **where)
+
+
+def _names(model: str, strategy: str, control: bool, rows_of: Mapping[str, list[str]]) -> list[str]:
+    """Name the rows that a cell stands in."""
+    if control and strategy != "random":
+        return [_NO_IMAGE]
+    return rows_of[model] if control else [model]
 
 
 FIGURES = (Figure("heat_map", "MCC of every model and strategy", _caption, 15, _draw),)

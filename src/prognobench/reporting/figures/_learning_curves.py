@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 
+from .._best import own_controls
 from ._figure import Drawing, Figure, NothingToShow
 from ._page import GRAY, Floats, Mark, axis_x, dots, legend, legend_room, limits, marks, mcc_axis_y, pages
 from ._shown import BLOCK, CELL, Shown, short
@@ -28,7 +29,8 @@ def _caption(shown: Shown) -> str:
         f"Mean MCC × 100 over test folds and draws (of {shown.unit}, at 0.5) against the number of training films of "
         "each class, on a logarithmic axis; `all` is the whole training part. One panel a task, kind of few-shot "
         f"regime and model. Bands: 95 % interval, {shown.interval}. Hollow marks rest on fewer folds than planned; a "
-        "curve is broken where a result is missing. Gray: the best control at each size."
+        "curve is broken where a result is missing. Gray: the best control at each size, "
+        "`random` of the model's own architecture."
     )
 
 
@@ -65,8 +67,10 @@ def _curves(cells: pd.DataFrame, first: tuple[object, ...]) -> pd.DataFrame:
     for key in _SERIES[:-1]:
         chosen &= (cells[key] == getattr(first, key)).fillna(False)
     chosen &= ((cells["regime"] == first.regime) | (cells["regime"] == "full")).fillna(False)  # type: ignore[attr-defined]
-    own = (cells["model"] == first.model) | (cells["control"] & (cells["strategy"] != "random"))  # type: ignore[attr-defined]
-    found: pd.DataFrame = cells[chosen & own.fillna(False)]
+    learned = cells[chosen & (cells["model"] == first.model).fillna(False) & ~cells["control"]]  # type: ignore[attr-defined]
+    controls = own_controls(cells[chosen], learned["architecture"].iloc[0])
+    # In the order of the cells.
+    found: pd.DataFrame = cells.loc[cells.index.isin(learned.index.union(controls.index))]
     return found
 
 

@@ -23,7 +23,7 @@ def _caption(shown: Shown) -> str:
         f"quartiles and median ({models} models a strategy; no box below three), whiskers reach to the furthest mean "
         "within 1.5 box lengths. Hollow dots rest on fewer folds than planned; at the right, how many models have a "
         "mean, of those planned. Gray, below the line: the controls, each dot one architecture. Dashed: the best "
-        "control."
+        "control of any architecture."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,9 @@ def _caption(shown: Shown) -> str:
     return (
         f"Mean MCC × 100 over test folds, of {shown.unit} at 0.5, with its 95 % interval: {shown.interval}; no line "
         "where it is not defined. Hollow: it rests on fewer folds than planned. A cross at the left edge: no value. "
-        "Gray: the controls; `random` is the same architecture with random weights. Dashed: the best control. "
-        "Intervals that overlap do not show that two cells are alike; the pairwise tests compare them. "
-        "Intervals end at the edge of the axis where they are wider."
+        "Gray: the controls; `random` is the same architecture with random weights. Dashed: the best control "
+        "of any architecture. Intervals that overlap do not show that two cells are alike; the pairwise tests compare "
+        "them. Intervals end at the edge of the axis where they are wider."
     )
 
 
@@ -34,7 +34,7 @@ def _draw(shown: Shown) -> list[Drawing]:
         raise NothingToShow("no model has an MCC yet")
     blocks, looks = shown.blocks, control_looks() | marks(shown.strategies)
     parts = [shown.of(block) for block in blocks]
-    panels = [_groups(part, shown, looks) for part in parts]
+    panels = [_groups(part, shown.rows_of(block), shown, looks) for block, part in zip(blocks, parts, strict=True)]
     cells = shown.cells
     bounds = limits(100 * pd.concat([cells["mcc"], cells["ci_low"].clip(-0.4), cells["ci_high"].clip(upper=1)]))
     drawings = []
@@ -42,8 +42,7 @@ def _draw(shown: Shown) -> list[Drawing]:
         for place, axes, close in drawn:
             forest(axes, panels[place], bounds, close, 16 if close else LIMIT)
             vertical(axes, 0)
-            best = parts[place].loc[parts[place]["control"], "mcc"].max()
-            vertical(axes, 100 * best, (0, (4, 2)), "#333333")
+            vertical(axes, shown.best_control(blocks[place]), (0, (4, 2)), "#333333")
             mcc_axis(axes, bounds)
         data = pd.concat([parts[place] for place, _, _ in drawn], ignore_index=True)[_COLUMNS]
         drawings.append(Drawing(canvas, data))
@@ -78,7 +77,7 @@ def forest_pages(
         yield canvas, [(place, axes, close) for place, axes in drawn]
 
 
-def _groups(part: pd.DataFrame, shown: Shown, looks: dict[str, Mark]) -> Groups:
+def _groups(part: pd.DataFrame, rows_of: Mapping[str, list[str]], shown: Shown, looks: dict[str, Mark]) -> Groups:
     order = {name: place for place, name in enumerate([*shown.strategies, *control_looks()])}
     rows: dict[str, list[tuple[int, Row]]] = {model: [] for model in shown.models}
     columns = ["model", "strategy", "mcc", "ci_low", "ci_high", "folds", "n_folds"]
@@ -87,7 +86,8 @@ def _groups(part: pd.DataFrame, shown: Shown, looks: dict[str, Mark]) -> Groups:
         text += "" if np.isnan(low) else f" [{signed(low)}, {signed(high)}]"
         text += "" if folds == planned else f" {folds}/{planned}"
         row = Row(strategy, 100 * mcc, 100 * low, 100 * high, looks[strategy], folds == planned, text)
-        rows.setdefault(model if model in rows else _NO_IMAGE, []).append((order[strategy], row))
+        for name in rows_of.get(model, [_NO_IMAGE]) if strategy in control_looks() else [model]:
+            rows.setdefault(name, []).append((order[strategy], row))
     return [
         (name, [row for _, row in sorted(found, key=lambda pair: pair[0])]) for name, found in rows.items() if found
     ]

@@ -20,7 +20,7 @@ def _caption(shown: Shown) -> str:
         f"Mean MCC × 100 over test folds (of {shown.unit}, at 0.5) against the share of the parameters, head included, "
         "that is trained, on a logarithmic axis; of each task the regime with the most training films. Each mark is "
         f"one model with one strategy, filled for foundation models ({foundation} of {len(shown.models)}), hollow for "
-        "the others. Dashed: the best control."
+        "the others. Dashed: the best control of any architecture."
     )
 
 
@@ -43,10 +43,9 @@ def _draw(shown: Shown) -> list[Drawing]:
         legend(canvas, entries)
         for place, axes in panels:
             block, part = parts[place]
-            whole = shown.of(block)
             _panel(axes, part, looks, shown)
             axes.axhline(0, color="#6b6b6b", linewidth=0.7, zorder=1)
-            axes.axhline(100 * whole.loc[whole["control"], "mcc"].max(), color="#333333", linewidth=0.7, linestyle="--")
+            axes.axhline(shown.best_control(block), color="#333333", linewidth=0.7, linestyle="--")
             mcc_axis_y(axes, bounds, first=place % 2 == 0)
             log_axis(axes, *width, "parameters trained (%)")
         drawings.append(

@@ -43,7 +43,7 @@ def _caption(shown: Shown) -> str:
         "training with its share of shared work, the number of parameters trained, and the most memory a job took; "
         "logarithmic axes; of each task the regime with the most training films. The line joins the cells that no "
         "other beats in both; they are filled, and letters name them below. Cells with missing jobs are left out. "
-        f"Dashed: the best control. Times are those of the machine that ran it.{memory}"
+        f"Dashed: the best control of any architecture. Times are those of the machine that ran it.{memory}"
     )
 
 
@@ -71,8 +71,7 @@ def _draw(shown: Shown) -> list[Drawing]:
         for place, axes in panels:
             which, cost = divmod(place, len(costs))
             _panel(axes, parts[which], costs[cost], looks, names[which])
-            control = shown.of(blocks[which])
-            axes.axhline(100 * control.loc[control["control"], "mcc"].max(), color="#333333", linewidth=0.7, ls="--")
+            axes.axhline(shown.best_control(blocks[which]), color="#333333", linewidth=0.7, ls="--")
             mcc_axis_y(axes, bounds, first=not cost)
             if not cost:
                 _key(axes, names[which], len(costs))

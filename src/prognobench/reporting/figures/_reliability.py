@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from prognobench.evaluation import CONTROLS
 
+from .._best import Best
 from ._figure import Drawing, Figure, NothingToShow
-from ._page import COLORS, GRAY, LIGHT, TEXT, Mark, axis_x, axis_y, legend, legend_room, pages
+from ._page import COLORS, GRAY, LIGHT, TEXT, WARN, Mark, axis_x, axis_y, fitted, legend, legend_room, pages
 from ._shown import CELL, Shown, short
 
 _HEIGHT = 1.9  # inches
@@ -24,7 +26,8 @@ def _caption(shown: Shown) -> str:
         "in the regime with the most training films: at the left as the model gives it (class weights push scores up), "
         "at the right recalibrated on the validation part by Platt's method. On the diagonal a score means what it "
         "says. Blue: the cell with the highest mean MCC of the task, which these folds chose, with 95 % intervals; the "
-        "area of a dot grows with the bin's count, and n is the sum. Gray: every other model and strategy."
+        "area of a dot grows with the bin's count, and n is the sum; where jobs are missing no best is named. Gray: "
+        "every other model and strategy."
     )
 
 
@@ -41,7 +44,7 @@ def _draw(shown: Shown) -> list[Drawing]:
     for block in shown.largest:
         part = shown.of(block, table)
         if len(part):
-            panels.append((block, part, _best(part)))
+            panels.append((block, part, shown.best(block)))
     entries = {"highest MCC of the task": _LOOK, "other cells": _OTHER}
     kinds = [kind for kind in _KINDS if (table["calibration"] == kind).any()]
     titles = [block.title if kind == kinds[0] else "" for block, _, _ in panels for kind in kinds]
@@ -59,14 +62,12 @@ def _draw(shown: Shown) -> list[Drawing]:
     return drawings
 
 
-def _best(part: pd.DataFrame) -> tuple[str, str]:
-    best = part.sort_values("mcc", kind="stable", ascending=False, na_position="last").iloc[0]
-    return str(best["model"]), str(best["strategy"])
-
-
-def _panel(axes: Axes, part: pd.DataFrame, best: tuple[str, str], kind: str) -> None:
+def _panel(axes: Axes, part: pd.DataFrame, found: Best, kind: str) -> None:
     part = part[part["calibration"] == kind]
-    is_best = ((part["model"] == best[0]) & (part["strategy"] == best[1])).to_numpy(bool)
+    best = None if found.cell is None else (str(found.cell["model"]), str(found.cell["strategy"]))
+    is_best = np.zeros(len(part), dtype=bool)
+    if best is not None:
+        is_best = ((part["model"] == best[0]) & (part["strategy"] == best[1])).to_numpy(bool)
     others = part[~is_best].groupby(["model", "strategy"], dropna=False, sort=False)[["mean_score", "share_positive"]]
     lines = [own.to_numpy(float) for _, own in others]
     axes.plot([0, 1], [0, 1], color=GRAY, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
@@ -81,6 +82,9 @@ def _panel(axes: Axes, part: pd.DataFrame, best: tuple[str, str], kind: str) -> 
     ticks = {place / 4: f"{place / 4:.2f}" for place in range(5)}
     axis_x(axes, (-0.02, 1.02), ticks, f"score, {_KINDS[kind]}")
     axis_y(axes, (-0.02, 1.02), ticks, "share of positives")
+    if best is None:
+        axes.text(0.0, 0.94, fitted(f"no best: {found.why}", 1.5), color=WARN, fontsize=TEXT - 0.5)
+        return
     named = f"{short(best[0], 18)} {short(best[1], 14)}"
     axes.text(0.0, 0.94, named, color=COLORS[0], fontsize=TEXT - 0.5)
     axes.text(1.0, 0.02, f"n={int(n.sum()):,}", ha="right", fontsize=TEXT - 0.5)

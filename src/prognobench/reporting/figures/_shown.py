@@ -13,6 +13,7 @@ import pandas as pd
 
 from prognobench.evaluation import BLOCK_KEYS
 
+from .._best import Best, best_cell
 from .._families import Family, families
 from .._results import result_table
 from .._safe import printable
@@ -59,14 +60,14 @@ class Shown:
     def cells(self) -> pd.DataFrame:
         """One row a cell, controls with every protocol that they serve.
 
-        Columns: the keys, `control` (bool), `level`, `mcc`, `std`, `ci_low`, `ci_high`, `ci_method`, `folds` of
-        `n_folds`, `n_missing`, `best`, what `controls.csv` says (`best_control`, `difference`, `difference_ci_low`,
-        `difference_ci_high`, `above_controls`, `undefined`), and means of `trainable_params`, `trainable_percent`,
-        `train_seconds`.
+        Columns: the keys, `control` (bool), `architecture`, `level`, `mcc`, `std`, `ci_low`, `ci_high`, `ci_method`,
+        `folds` of `n_folds`, `n_missing`, `best`, what `controls.csv` says (`best_control`, `difference`,
+        `difference_ci_low`, `difference_ci_high`, `above_controls`, `undefined`), and means of `trainable_params`,
+        `trainable_percent`, `train_seconds`.
         """
         told = {"mcc_mean": "mcc", "mcc_std": "std"}
         told |= {"ci_low": "difference_ci_low", "ci_high": "difference_ci_high"}
-        rows = result_table(self.tables.summary, self.tables.controls).rename(columns=told)
+        rows = result_table(self.tables.summary, self.tables.controls, jobs=self.tables.jobs).rename(columns=told)
         # Whatever its own protocol: the control of another one keeps its interval and cost.
         rows["_source"] = _sources(rows, self.tables.summary)
         source = [*BLOCK_KEYS, "_source", "model", "strategy"]
@@ -96,6 +97,30 @@ class Shown:
         chosen = keys.drop_duplicates([key for key in BLOCK if key not in ("regime", "shots")])
         there = {tuple(map(str, row)) for row in chosen[BLOCK].itertuples(index=False, name=None)}
         return [block for block in self.blocks if tuple(map(str, block.keys)) in there]
+
+    def best(self, block: Block) -> Best:
+        """Name the best cell of a block, or say why none is named."""
+        return best_cell(self.of(block), "mcc")
+
+    def best_control(self, block: Block) -> float:
+        """Return the MCC × 100 of the best control of a block, of any architecture; NaN where there is none."""
+        rows = self.of(block)
+        return 100 * float(rows.loc[rows["control"], "mcc"].max())
+
+    def rows_of(self, block: Block) -> dict[str, list[str]]:
+        """Say by which rows each model of a block stands, `random` by every model of its architecture.
+
+        Where no model of that architecture was adapted it stands by itself; what looks at no image stands by no model.
+        """
+        part = self.of(block)
+        learned = part[~part["control"]]
+        names = [name for name in self.models if (learned["model"] == name).any()]
+        places = {name: [name] for name in names}
+        random = part.loc[part["control"] & (part["strategy"] == "random"), "model"].drop_duplicates()
+        pairs = set(learned[["model", "architecture"]].itertuples(index=False, name=None))
+        for architecture in random:
+            places[architecture] = [name for name in names if (name, architecture) in pairs] or [architecture]
+        return places
 
     def title(self, row: Any, without: Iterable[str] = ()) -> str:
         """Name a block by its task and by what differs between the study's blocks."""
@@ -143,7 +168,8 @@ class Shown:
             "nadeau_bengio": "t over folds with the correction of Nadeau and Bengio",
             "bootstrap": "bootstrap of patients within folds",
         }
-        return " and ".join(names.get(method, method) for method in methods if method) or "as summary.csv has it"
+        told = " and ".join(names.get(method, method) for method in methods if method)
+        return told or "none, for no interval is known to hold here"
 
     @cached_property
     def unit(self) -> str:
@@ -183,7 +209,7 @@ def _sources(rows: pd.DataFrame, summary: pd.DataFrame) -> pd.Series[Any]:
 def _intervals(tables: Tables) -> pd.DataFrame:
     """Return the default interval of each cell's MCC at its headline level."""
     table, summary = tables.intervals, tables.summary
-    chosen = table[(table["metric"] == "mcc") & table["default"].fillna(False).astype(bool)]
+    chosen = table[(table["metric"] == "mcc") & table["default"].fillna(False).astype(bool) & table["ci_low"].notna()]
     chosen = chosen.merge(summary[[*CELL, "headline"]], "inner", CELL)
     chosen = chosen[chosen["level"] == chosen["headline"]]
     chosen = chosen.rename(columns={"method": "ci_method"})[[*CELL, "ci_low", "ci_high", "ci_method"]]

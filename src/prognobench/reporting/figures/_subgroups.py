@@ -24,8 +24,9 @@ def _caption(shown: Shown) -> str:
         f"Mean MCC × 100 over test folds within groups of films (of {shown.unit}, at 0.5), with 95 % intervals, of the "
         "cell with the highest mean MCC of each task (in the regime with the most training films), which these folds "
         "chose; its MCC over all is the line. Squares: "
-        "the worst group of an attribute. Gray ticks: the other models and strategies. At the right, patients and "
-        "positive cases of a group. Small groups differ by chance; a cross at the left edge: no value."
+        "the worst group of an attribute. A task with missing jobs is left out, for no best is named. Gray ticks: the "
+        "other models and strategies. At the right, patients and positive cases of a group. Small "
+        "groups differ by chance; a cross at the left edge: no value."
     )
 
 
@@ -36,15 +37,19 @@ def _draw(shown: Shown) -> list[Drawing]:
     table = table.merge(shown.learned[[*CELL, "level", "mcc"]], "inner", [*CELL, "level"], suffixes=("", "_all"))
     if not table["mcc"].notna().any():
         raise NothingToShow("no group holds both classes")
-    parts, titles, best = [], [], []
+    parts, titles, best, unnamed = [], [], [], []
     for block in shown.largest:
-        part = shown.of(block, table)
-        if len(part):
-            top = part.sort_values("mcc_all", ascending=False, kind="stable", na_position="last").iloc[0]
+        part, found = shown.of(block, table), shown.best(block)
+        if len(part) and found.cell is None:
+            unnamed.append(f"{block.title}: no best is named, {found.why}")
+        elif len(part) and found.cell is not None:
+            top = found.cell
             chosen = (part["model"] == top["model"]) & (part["strategy"] == top["strategy"])
             parts.append(part.assign(shown=chosen.astype(bool)))
             titles.append(_title(block, str(top["model"]), str(top["strategy"])))
-            best.append(100 * float(top["mcc_all"]))
+            best.append(100 * float(top["mcc"]))
+    if not parts:
+        raise NothingToShow("; ".join(unnamed))
     panels = [_groups(part[part["shown"]]) for part in parts]
     labels = [
         short(name, _LIMIT) for panel in panels for group, rows in panel for name in (group, *(r.label for r in rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from prognobench.evaluation import BLOCK_KEYS, CONTROLS
 
+from .._best import best_cell
 from .._tables import StudyTables
 from ._parts import is_missing, plural, sentences, words
 
@@ -48,17 +50,9 @@ def blocks_of(rows: pd.DataFrame) -> list[pd.DataFrame]:
     return sorted((block for _, block in rows.groupby(BLOCK, dropna=False, sort=False)), key=place)
 
 
-def answers(tables: StudyTables, shown: pd.DataFrame) -> list[Answer]:
-    """Answer each block of the study.
-
-    Parameters
-    ----------
-    tables
-        The study's tables.
-    shown
-        The rows of `result_table`.
-    """
-    return [_answer(tables, block) for block in blocks_of(shown)]
+def answers(tables: StudyTables) -> list[Answer]:
+    """Answer each block of the study."""
+    return [_answer(tables, block) for block in blocks_of(tables.results)]
 
 
 def overall(found: list[Answer]) -> tuple[str, ...]:
@@ -86,32 +80,32 @@ def overall(found: list[Answer]) -> tuple[str, ...]:
 
 def _answer(tables: StudyTables, block: pd.DataFrame) -> Answer:
     title = block_title(block.iloc[0])
-    learned = block[~block["control"] & block["mcc_mean"].notna()]
-    if learned.empty:
-        return Answer(title, ("No result yet.", "No model has a fold that gives an MCC."), (), None, frozenset())
-    best = learned.sort_values("mcc_mean", ascending=False, kind="stable").iloc[0]
+    found = best_cell(block)
+    if found.cell is None:
+        return Answer(title, (f"No best is named: {found.why}.", _compared(block)), (), None, frozenset())
+    best, learned = found.cell, block[~block["control"] & block["mcc_mean"].notna()]
     name = f"{words(best['model'])} with {words(best['strategy'])}"
-    ranking = _of(tables.ranking, best)
-    ranking = ranking[~ranking["strategy"].isin(CONTROLS)]
-    top = ranking[ranking["top_group"].astype("boolean").fillna(False)] if len(ranking) else ranking
+    ranking = of_block(tables.ranking, best)
+    in_top = ranking["top_group"].astype("boolean").fillna(False).astype(bool) & ~ranking["strategy"].isin(CONTROLS)
+    top = ranking[in_top]
     above = None if pd.isna(best["above_controls"]) else bool(best["above_controls"])
     told = (
         f"{name} has the highest mean MCC × 100, {100 * best['mcc_mean']:.1f}{_corrected(tables, best, len(learned))}.",
-        f"{_standing(best, above)}{_ties(top, learned)}",
+        f"{_standing(best, above)}{_ties(top, best, len(learned) - 1)}",
     )
     doubts = _doubts(tables, best)
     return Answer(title, told, doubts, above, frozenset(words(one) for one in top["strategy"]))
 
 
-def _corrected(tables: StudyTables, best: pd.Series[Any], candidates: int) -> str:
-    chosen = _of(tables.selection, best)
+def _corrected(tables: StudyTables, best: Mapping[Any, Any], candidates: int) -> str:
+    chosen = of_block(tables.selection, best)
     if chosen.empty or is_missing(chosen["corrected"].iloc[0]):
         return f" (highest of {candidates}, not corrected for the choice)" if candidates > 1 else ""
     one = chosen.iloc[0]
     return f"; corrected for having been chosen among {one['n_candidates']}, {100 * one['corrected']:.1f}"
 
 
-def _standing(best: pd.Series[Any], above: bool | None) -> str:
+def _standing(best: Mapping[Any, Any], above: bool | None) -> str:
     if above is None:
         why = words(best["undefined"])
         return f"Whether it is above its controls is not known{f' ({why})' if why else ''}"
@@ -122,24 +116,39 @@ def _standing(best: pd.Series[Any], above: bool | None) -> str:
     return f"It is not above what needs no learned image content ({told}), so nothing shows that it reads disease"
 
 
-def _ties(top: pd.DataFrame, learned: pd.DataFrame) -> str:
-    if top.empty:
+def _ties(top: pd.DataFrame, best: Mapping[Any, Any], others: int) -> str:
+    """Say how many cannot be told apart from the best; nothing where the ranking has another group than its own."""
+    if not others or not ((top["model"] == best["model"]) & (top["strategy"] == best["strategy"])).any():
         return "."
-    others = len(top) - 1
-    if not others:
-        return f", and better than all {len(learned) - 1} others beyond chance." if len(learned) > 1 else "."
-    return f"; {plural(others, 'other')} of {len(learned) - 1} cannot be told apart from the best."
+    if len(top) == 1:
+        return f", and better than {_all_of(others)} in uncorrected paired intervals."
+    return (
+        f"; {len(top) - 1:,} of {plural(others, 'other')} cannot be told apart from the best in uncorrected paired "
+        "intervals."
+    )
 
 
-def _doubts(tables: StudyTables, best: pd.Series[Any]) -> tuple[str, ...]:
-    rows = _of(tables.decision, best)
+def _all_of(others: int) -> str:
+    return "the other one" if others == 1 else f"all {others:,} others"
+
+
+def _compared(block: pd.DataFrame) -> str:
+    """Say how many results could be compared with their controls, where no best is named."""
+    known = block.loc[~block["control"], "above_controls"].dropna().astype(bool)
+    if known.empty:
+        return "Nothing could be compared with its controls."
+    return f"Of {plural(len(known), 'result')} that could be compared, {int(known.sum()):,} above their controls."
+
+
+def _doubts(tables: StudyTables, best: Mapping[Any, Any]) -> tuple[str, ...]:
+    rows = of_block(tables.decision, best)
     rows = rows[(rows["model"] == best["model"]) & (rows["strategy"] == best["strategy"])]
     if rows.empty:
         return ()
     return sentences(words(rows["doubts"].iloc[0]))
 
 
-def _of(table: pd.DataFrame, row: pd.Series[Any]) -> pd.DataFrame:
+def of_block(table: pd.DataFrame, row: Mapping[Any, Any]) -> pd.DataFrame:
     """Return the rows of the block that a row stands in."""
     for key in BLOCK:
         table = table[table[key].isna() if is_missing(row[key]) else table[key] == row[key]]

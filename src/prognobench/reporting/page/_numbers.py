@@ -9,8 +9,9 @@ import pandas as pd
 
 from prognobench.evaluation import CONTROLS
 
+from .._best import best_cell, own_controls
 from .._tables import StudyTables
-from ._answer import BLOCK, block_title, blocks_of
+from ._answer import BLOCK, block_title, blocks_of, of_block
 from ._parts import (
     Card,
     Cell,
@@ -51,21 +52,21 @@ _MOST_OPEN = 2  # tables of one kind that stand open; more are folded away
 _PATIENT_BOOTSTRAP = "95 % interval of the paired bootstrap over patients"
 
 
-def winners_table(tables: StudyTables, shown: pd.DataFrame) -> PageTable:
-    """Show the best of each block, naive and corrected, beside its controls."""
+def winners_table(tables: StudyTables) -> PageTable:
+    """Show the best of each block, naive and corrected, beside its own controls; none where no best is named."""
     rows = []
-    for block in blocks_of(shown):
-        learned = block[~block["control"] & block["mcc_mean"].notna()]
-        if learned.empty:
-            continue
-        best = learned.sort_values("mcc_mean", ascending=False, kind="stable").iloc[0].to_dict()
-        chosen = tables.selection
-        for key in BLOCK:
-            chosen = chosen[chosen[key].isna() if is_missing(best[key]) else chosen[key] == best[key]]
+    for block in blocks_of(tables.results):
         none = dict.fromkeys(["n_candidates", "corrected", "corrected_ci_low", "corrected_ci_high"])
-        controls = block[block["control"]].groupby("strategy")["mcc_mean"].max().to_dict()
+        blank = none | dict.fromkeys(CONTROLS)
+        found = best_cell(block)
+        if found.cell is None:
+            known = ("mcc_mean", "difference", "ci_low", "ci_high", "above_controls", "model", "strategy")
+            rows.append(block.iloc[0].to_dict() | blank | dict.fromkeys(known) | {"why": f"no best: {found.why}"})
+            continue
+        controls = own_controls(block, found.cell["architecture"]).groupby("strategy")["mcc_mean"].max().to_dict()
+        chosen = of_block(tables.selection, found.cell)
         corrected = chosen.iloc[0].to_dict() if len(chosen) else none
-        rows.append(best | dict.fromkeys(CONTROLS) | controls | {key: corrected[key] for key in none})
+        rows.append(found.cell | blank | controls | {key: corrected[key] for key in none} | {"why": ""})
     columns = [
         Column("where", lambda row: Cell(block_title(row), None, "wrap")),
         Column("best", lambda row: Cell(f"{words(row['model'])} {words(row['strategy'])}", row["model"])),
@@ -74,18 +75,18 @@ def winners_table(tables: StudyTables, shown: pd.DataFrame) -> PageTable:
         Column("best of", number("n_candidates", 0, 1)),
         *(Column(name, number(name)) for name in CONTROLS),
         Column("over best control", with_interval("difference", "ci_low", "ci_high", sign=True)),
-        Column("", _marks),
+        Column("", lambda row: Cell(row["why"], row["why"], "wrap") if row["why"] else _marks(row)),
     ]
     caption = (
-        "The best of each comparison, naive and corrected for having been chosen, beside its controls; MCC × 100, 95 % "
-        "intervals of the (paired) bootstrap over patients"
+        "The best of each comparison, naive and corrected for having been chosen, beside its controls (random: of its "
+        "own architecture); MCC × 100, 95 % intervals of the (paired) bootstrap over patients"
     )
-    return table(caption, columns, rows, csv="selection", look=_row_look)
+    return table(caption, columns, rows, csv="selection", look=lambda row: "" if row["why"] else _row_look(row))
 
 
-def results_section(tables: StudyTables, shown: pd.DataFrame) -> Section:
+def results_section(tables: StudyTables) -> Section:
     """Show every model and strategy beside its controls."""
-    rows = _with_more_metrics(shown, tables.summary)
+    rows = _with_more_metrics(tables.results, tables.summary)
     columns = [
         MODEL,
         STRATEGY,
@@ -112,7 +113,8 @@ def results_section(tables: StudyTables, shown: pd.DataFrame) -> Section:
         parts += [
             Heading(f"{title} · {level} level"),
             table(f"All × 100, mean over folds (MCC ± std). 95 % interval: {method}; over best control: paired "
-                  "bootstrap over patients", columns, records(block), csv="summary", notes=notes, look=_row_look),
+                  "bootstrap over patients", columns, records(block), csv="summary", more=("controls",), notes=notes,
+                  look=_row_look),
         ]  # fmt: skip
     return Section("results", "Results", tuple(parts))
 
@@ -272,7 +274,7 @@ def ranking_section(tables: StudyTables) -> Section:
                   csv="selection"),
         ]  # fmt: skip
     columns = [
-        Column("rank", number("rank", 0, 1)),
+        Column("rank", _rank, "equal ones share the mean of their ranks"),
         Column("95 % interval", _ranks),
         MODEL,
         STRATEGY,
@@ -297,10 +299,15 @@ def _rank_look(row: Row) -> str:
     return "best" if not is_missing(row["top_group"]) and row["top_group"] else ""
 
 
+def _rank(row: Row) -> Cell:
+    shared = not is_missing(row["rank"]) and float(row["rank"]) % 1 != 0
+    return number_cell(row["rank"], 1 if shared else 0, 1)
+
+
 def _ranks(row: Row) -> Cell:
     if is_missing(row["rank_low"]):
         return Cell("–", None, "number")
-    return Cell(f"{row['rank_low']:.0f} to {row['rank_high']:.0f}", float(row["rank_low"]), "number")
+    return Cell(f"{row['rank_low']:g} to {row['rank_high']:g}", float(row["rank_low"]), "number")
 
 
 def intervals_section(tables: StudyTables) -> Section:
@@ -344,6 +351,9 @@ def subgroups_section(tables: StudyTables, has_films: bool) -> Section:
     parts: list[Part] = []
     for title, block in _blocks(tables.subgroups):
         rows, name = _best_of(tables, block)
+        if rows is None:
+            parts += [Heading(title), _nothing(f"No best is named: {name}")]
+            continue
         caption = f"{name} within groups, × 100; 95 % interval of the bootstrap over patients"
         made = table(caption, columns, records(rows), csv="subgroups", look=_worst_look)
         parts += _titled(title, made, _n_blocks(tables.subgroups))
@@ -358,13 +368,12 @@ def _worst_look(row: Row) -> str:
     return "doubtful" if not is_missing(row["worst"]) and row["worst"] else ""
 
 
-def _best_of(tables: StudyTables, block: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Choose the rows of the model and strategy with the highest mean MCC."""
-    decision = tables.decision
-    for key in BLOCK:
-        value = block[key].iloc[0]
-        decision = decision[decision[key].isna() if is_missing(value) else decision[key] == value]
-    best = (block if decision["mcc"].isna().all() else decision.sort_values("mcc", ascending=False)).iloc[0]
+def _best_of(tables: StudyTables, block: pd.DataFrame) -> tuple[pd.DataFrame | None, str]:
+    """Choose the rows of the best model and strategy, and name it; or say why none is named."""
+    found = best_cell(of_block(tables.results, block.iloc[0].to_dict()))
+    if found.cell is None:
+        return None, found.why
+    best = found.cell
     rows = block[(block["model"] == best["model"]) & (block["strategy"] == best["strategy"])]
     return rows, f"{words(best['model'])} {words(best['strategy'])}"
 
@@ -375,7 +384,7 @@ def calibration_section(tables: StudyTables) -> Section:
     for title, block in _blocks(tables.summary):
         level = words(block["headline"].iloc[0])
         columns = [MODEL, STRATEGY, *_calibration_columns(block, level)]
-        caption = f"Calibration at {level} level, means over folds; no interval is shown (summary.csv has them)"
+        caption = f"Calibration at {level} level, means over folds; no interval"
         parts += _titled(title, table(caption, columns, records(block), csv="summary"), _n_blocks(tables.summary))
     if not parts:
         return Section("calibration", "Calibration", (_nothing("Nothing was calibrated"),))
@@ -407,7 +416,14 @@ def _calibration_columns(block: pd.DataFrame, level: str) -> list[Column]:
         for name, heading in _MEASURES.items()
         for suffix, kind in (("", "raw"), ("_platt", "Platt"), ("_prior", "prior"))
         if f"{name}{at}{suffix}_mean" in block and block[f"{name}{at}{suffix}_mean"].notna().any()
+        if suffix != "_prior" or _shifts(block, at)
     ]
+
+
+def _shifts(block: pd.DataFrame, at: str) -> bool:
+    """Tell whether taking the class weights back changes anything; training without them has nothing to take back."""
+    pairs = ((block[f"{name}{at}_prior_mean"], block[f"{name}{at}_mean"]) for name in _MEASURES)
+    return any(((prior - raw).abs() > 1e-12).any() for prior, raw in pairs)
 
 
 def decision_section(tables: StudyTables) -> Section:

@@ -10,8 +10,6 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from prognobench.studies import Provenance
 
 from .._tables import StudyTables
@@ -57,7 +55,6 @@ class IndexEntry:
 
 def study_page(
     tables: StudyTables,
-    shown: pd.DataFrame,
     names: Iterable[str],
     made: Provenance,
     figures: Sequence[WrittenFigure] = (),
@@ -70,8 +67,6 @@ def study_page(
     ----------
     tables
         The study's tables.
-    shown
-        What `result_table` returns for them.
     names
         Of films and patients, which are masked where an error or a reason holds one.
     made
@@ -88,12 +83,12 @@ def study_page(
     answer
         Its first sentences.
     """
-    found = answers(tables, shown)
+    found = answers(tables)
     masked = with_stems(names)
     sections = [
-        _summary(tables, shown, found, made),
+        _summary(tables, found, made),
         Section("words", "Words on this page", (Terms(GLOSSARY, "What MCC, fold, control and the others mean", True),)),
-        results_section(tables, shown),
+        results_section(tables),
         comparisons_section(tables),
         ranking_section(tables),
         intervals_section(tables),
@@ -119,14 +114,14 @@ def index_page(entries: Sequence[IndexEntry]) -> str:
     return _render("index.html.j2", title="Studies – prognobench", entries=entries)
 
 
-def _summary(tables: StudyTables, shown: pd.DataFrame, found: Sequence[Answer], made: Provenance) -> Section:
+def _summary(tables: StudyTables, found: Sequence[Answer], made: Provenance) -> Section:
     doubts = [*_general_doubts(tables, made)]
     if len(found) == 1:
         doubts += found[0].doubts
     parts: list[Part] = [Prose(overall(list(found)), look="answer")]
     if doubts:
         parts.append(Prose(tuple(doubts), points=True, look="doubt"))
-    parts.append(winners_table(tables, shown))
+    parts.append(winners_table(tables))
     if len(found) > 1:
         parts += [Card(one.title, one.sentences, one.doubts) for one in found]
     return Section("summary", "Answer", tuple(parts))

@@ -44,7 +44,7 @@ class PageTable:
     headings: tuple[tuple[str, str, bool], ...]  # heading, explanation, whether numbers
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]  # look of the row, cells
     notes: tuple[str, ...] = ()
-    csv: str = ""
+    csvs: tuple[str, ...] = ()
     folded: str = ""  # the title under which it is folded away, if it is
     kind: str = field(default="table", init=False)
 
@@ -118,17 +118,18 @@ def table(
     rows: Iterable[Row],
     *,
     csv: str = "",
+    more: Sequence[str] = (),
     notes: Sequence[str] = (),
     look: Callable[[Row], str] = lambda _: "",
 ) -> PageTable:
-    """Make a table, and say where rows are left out that its CSV has."""
+    """Make a table of a CSV, and of `more`; say where rows are left out that its CSV has."""
     every = list(rows)
     shown = every[:MOST_ROWS]
-    more = [f"{len(every) - MOST_ROWS:,} more rows are in {csv}.csv."] if len(every) > MOST_ROWS else []
+    left = [f"{len(every) - MOST_ROWS:,} more rows are in {csv}.csv."] if len(every) > MOST_ROWS else []
     cells = tuple((look(row), tuple(column.cell(row) for column in columns)) for row in shown)
     numbers = [bool(cells) and cells[0][1][place].look.startswith("number") for place in range(len(columns))]
     headings = tuple((column.heading, column.told, number) for column, number in zip(columns, numbers, strict=True))
-    return PageTable(caption, headings, cells, (*notes, *more), csv)
+    return PageTable(caption, headings, cells, (*notes, *left), tuple(name for name in (csv, *more) if name))
 
 
 def text(name: str, look: str = "") -> Callable[[Row], Cell]:

@@ -1,0 +1,115 @@
+"""What the answer says where a control wins, where jobs are missing, and beside which control."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pandas as pd
+from test_result_tables import CHANCE, GOOD, PERFECT, study
+
+from prognobench.reporting import StudyTables, paper_tables, study_tables
+from prognobench.reporting._best import best_cell, own_controls
+from prognobench.reporting.page._answer import answers
+from prognobench.reporting.page._numbers import subgroups_section, winners_table
+
+# A control on top: all three are far apart.
+BEATEN = (("a", "lp", 8), ("a", "fft", 6), ("none", "majority", CHANCE), ("none", "metadata", PERFECT))
+HOLES = (("a", "lp", (GOOD, None)), ("b", "lp", GOOD), ("none", "majority", CHANCE))
+
+
+@cache
+def tables_of(cells, **same) -> StudyTables:
+    predictions, jobs = study(list(cells), **same)
+    films = predictions[["cohort", "image"]].drop_duplicates().assign(view="AP", center="A", sex="", age="")
+    return study_tables(predictions, jobs, films.astype("string"))
+
+
+def winner(tables: StudyTables) -> dict[str, str]:
+    made = winners_table(tables)
+    (row,) = made.rows
+    return {name: cell.text for (name, _, _), cell in zip(made.headings, row[1], strict=True)}
+
+
+class TestAControlWins:
+    def test_the_best_is_not_called_better_than_what_the_ranking_left_undecided(self):
+        (answer,) = answers(tables_of(BEATEN))
+        assert answer.sentences[0].startswith("a with lp has the highest mean MCC × 100, 60.0")
+        assert "It is not above what needs no learned image content" in answer.sentences[1]
+        top = tables_of(BEATEN).ranking.query("strategy == 'lp'")["top_group"].iloc[0]
+        assert ("better than" in answer.sentences[1]) <= bool(top)
+
+    def test_a_lone_winner_is_named_only_where_the_best_itself_is_in_the_top_group(self):
+        tables = tables_of(BEATEN)
+        learned = tables.ranking["strategy"].isin(["lp", "fft"])
+
+        def second(*top: str) -> str:
+            marked = tables.ranking["strategy"].isin(top).astype("boolean").where(learned)
+            changed = {name: getattr(tables, name) for name in tables.__dataclass_fields__}
+            changed["ranking"] = tables.ranking.assign(top_group=marked)
+            return answers(StudyTables(**changed))[0].sentences[1]
+
+        assert second("lp").endswith(", and better than the other one in uncorrected paired intervals.")
+        assert second("lp", "fft").endswith(
+            "; 1 of 1 other cannot be told apart from the best in uncorrected paired intervals."
+        )
+        assert not any(word in second("fft") for word in ("better than", "told apart"))
+        assert not any(word in second() for word in ("better than", "told apart"))
+
+    def test_a_group_without_the_best_marks_nothing_in_a_paper_s_table(self):
+        tables = tables_of(BEATEN)
+        wrong = tables.ranking.assign(top_group=tables.ranking["strategy"].isin(["fft", "metadata"]))
+        (made,) = paper_tables(tables.summary, tables.controls, wrong).values()
+        assert not made.cells["tied"].any()
+        right = tables.ranking.assign(top_group=tables.ranking["strategy"].isin(["lp", "fft"]))
+        (made,) = paper_tables(tables.summary, tables.controls, right).values()
+        assert made.cells.loc[made.cells["tied"], "strategy"].tolist() == ["fft", "lp"]
+        assert "uncorrected paired intervals" in made.header
+
+
+class TestOverHoles:
+    def test_no_best_is_named_and_the_reason_given(self):
+        (answer,) = answers(tables_of(HOLES))
+        assert answer.sentences == (
+            "No best is named: 1 job is not done.",
+            "Of 1 result that could be compared, 1 above their controls.",
+        )
+        assert answer.is_above is None and not answer.strategies
+
+    def test_the_table_of_winners_leaves_the_winner_blank(self):
+        row = winner(tables_of(HOLES))
+        assert row["best"].strip() == "" and row[""] == "no best: 1 job is not done"
+        assert {row[name] for name in ("naive", "corrected", "best of", "majority", "over best control")} == {"–"}
+
+    def test_subgroups_single_out_nothing(self):
+        said = [part.paragraphs for part in subgroups_section(tables_of(HOLES), True).parts if part.kind == "prose"]
+        assert ("No best is named: 1 job is not done.",) in said
+
+    def test_a_hole_of_a_control_counts_as_well(self):
+        block = tables_of((("a", "lp", GOOD), ("none", "majority", (CHANCE, None)))).results
+        assert best_cell(block).why == "1 job is not done"
+
+    def test_without_a_model_or_a_score_there_is_none(self):
+        block = tables_of((("a", "lp", GOOD), ("none", "majority", CHANCE))).results
+        assert best_cell(block).cell["model"] == "a"
+        assert best_cell(block[block["control"]]).why == "no model was run"
+        assert best_cell(block.assign(mcc_mean=float("nan"))).why == "no test fold gives an MCC"
+
+
+class TestOwnRandom:
+    def test_the_winner_stands_beside_the_random_of_its_own_architecture(self):
+        cells = (("a@x", "lp", PERFECT), ("b@x", "lp", 7), ("a", "random", 6), ("b", "random", 9))
+        predictions, jobs = study(list(cells))
+        jobs["architecture"] = jobs["model"].str[0]
+        row = winner(study_tables(predictions, jobs))
+        assert (row["best"], row["random"]) == ("a@x lp", "20.0")
+        assert row["over best control"].startswith("+80.0 ")
+
+    def test_what_looks_at_no_image_is_everybody_s(self):
+        block = pd.DataFrame(
+            {
+                "model": ["a", "none", "a", "b", pd.NA],
+                "strategy": ["lp", "metadata", "random", "random", "random"],
+                "control": [False, True, True, True, True],
+            }
+        )
+        assert own_controls(block, "b").index.tolist() == [1, 3]
