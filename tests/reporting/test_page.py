@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from prognobench.evaluation import Budget
 from prognobench.frame import InputError
 from prognobench.reporting import report, report_studies
 from prognobench.reporting.page._made import redacted, with_stems
+from prognobench.reporting.page._numbers import METHODS, calibration_section, ranking_section, results_section
 from prognobench.studies import read_provenance
 
 SECTIONS = [
@@ -37,17 +40,26 @@ class Page(HTMLParser):
         self.said: list[str] = []
         self.within: list[str] = []
         self.own: dict[str, str] = {}
+        self.tables: list[tuple[str, list[list[str]]]] = []  # caption, rows of cells, the headings first
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
         self.within.append(tag)
+        if tag == "table":
+            self.tables.append((dict(attributes)["aria-label"] or "", []))
+        elif tag == "tr":
+            self.tables[-1][1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][1][-1].append("")
 
     def handle_data(self, data):
         if self.within and self.within[-1] in ("style", "script"):
             self.own[self.within[-1]] = data
         else:
             self.said.append(data)
+            if {"td", "th"} & set(self.within):
+                self.tables[-1][1][-1][-1] += data
 
     def handle_endtag(self, tag):
         while self.within and self.within.pop() != tag:
@@ -56,6 +68,18 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join(" ".join(self.said).split())
+
+
+def _shown(number: float) -> str:
+    return f"{100 * number + 0.0:.1f}".replace("-0.0", "0.0")
+
+
+def _is_formula(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"))
+    return False
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +108,7 @@ def broken(tmp_path_factory):
         overrides=("cohorts=[/data/secret/cohort.yaml]",),
         left_out=({"cohort": "typed", "task": "icu", "model": "m", "strategy": "ia3", "reason": "no k", "jobs": 5},),
     )
-    return report(folder / "results", folder / "out", figures=False)
+    return report(folder / "results", folder / "out")
 
 
 class TestWhatItSays:
@@ -102,13 +126,67 @@ class TestWhatItSays:
         assert "Controls that were not run: random." in page.text
 
     def test_every_table_with_an_interval_says_which(self, page: Page):
-        captions = [attributes["aria-label"] for tag, attributes in page.tags if tag == "table"]
-        assert len(captions) > 8
-        assert all(caption for caption in captions)
-        headings = re.findall(r"95 %[^.]*", page.text)
-        assert headings
-        results = next(caption for caption in captions if caption.startswith("All × 100"))
-        assert "over best control: paired bootstrap over patients" in results
+        kinds = "bootstrap", "each named in its row", "the default one, named under Intervals"
+        with_intervals = [
+            caption
+            for caption, rows in page.tables
+            if any(re.search(r"\[[^\]]*\d, [^\]]*\d\]", cell) for row in rows[1:] for cell in row)
+        ]
+        assert len(with_intervals) > 5
+        for caption in with_intervals:
+            assert "interval" in caption and any(kind in caption for kind in kinds), caption
+
+    @pytest.mark.parametrize("is_default", [True, False])
+    def test_the_interval_of_the_results_is_the_one_that_its_title_names(self, made, is_default: bool):
+        file = pd.read_csv(made.files["intervals"])
+        file = file[(file["metric"] == "mcc") & file["ci_low"].notna()]
+        tables = made.tables
+        if not is_default:
+            tables = replace(tables, intervals=tables.intervals.assign(default=False))
+        (shown,) = [part for part in results_section(tables).parts if part.kind == "table"]
+        (method,) = [word for word, told in METHODS.items() if f"95 % interval: {told}" in shown.caption]
+        assert set(file.loc[file["default"], "method"]) == {"bootstrap"}
+        assert (method == "bootstrap") == is_default
+        assert ("not known to hold here" in shown.caption) != is_default
+        told = file[file["method"] == method].set_index(["model", "strategy"])
+        heading = [name for name, _, _ in shown.headings]
+        compared = 0
+        for _, cells in shown.rows:
+            row = dict(zip(heading, (cell.text for cell in cells), strict=True))
+            key = (row["model"] or "none", row["strategy"])
+            if key in told.index:
+                low, high = told.loc[key, ["ci_low", "ci_high"]]
+                assert row["95 % interval"] == f"[{_shown(low)}, {_shown(high)}]"
+                compared += 1
+            else:
+                assert row["95 % interval"] == "–"
+        assert compared > 3
+
+    def test_results_link_both_of_their_files(self, page: Page):
+        links = [attributes.get("href") for tag, attributes in page.tags if tag == "a"]
+        assert links[links.index("summary.csv") + 1] == "controls.csv"
+
+    def test_ranks_that_are_shared_keep_their_half(self, made):
+        ranking = made.tables.ranking.assign(rank=[1.0, 2.5, 2.5, 4.0, 5.0])
+        shown = next(
+            part
+            for part in ranking_section(replace(made.tables, ranking=ranking)).parts
+            if part.kind == "table"
+            if part.csvs == ("ranking",)
+        )
+        assert [cells[0].text for _, cells in shown.rows] == ["1", "2.5", "2.5", "4", "5"]
+
+    def test_taking_back_no_weights_is_not_shown(self, made):
+        def headings(summary):
+            section = calibration_section(replace(made.tables, summary=summary))
+            return [name for part in section.parts if part.kind == "table" for name, _, _ in part.headings]
+
+        summary = made.tables.summary
+        raw = [name for name in summary if name.endswith("_prior_mean")]
+        same = summary.assign(**{name: summary[name.replace("_prior", "")] for name in raw})
+        assert not any("prior" in name for name in headings(same))
+        changed = same.assign(brier_prior_mean=same["brier_mean"] + 0.1)
+        assert "Brier prior" in headings(changed)
 
     def test_cohorts_are_counted(self, page: Page):
         assert re.search(r"typed icu 24 24 10 10 41\.7 1", page.text)
@@ -151,12 +229,18 @@ class TestWhatItSays:
     def test_several_tasks_are_answered_together_and_each(self, tmp_path: Path):
         make_results(tmp_path / "results", tasks=("icu", "death"))
         made = report(tmp_path / "results", tmp_path / "out", figures=False)
-        assert re.match(
-            r"In \d of 2 comparisons the model with the highest MCC is above its controls\.", made.answer[0]
+        above = made.table[made.table["best"]]["above_controls"].astype(bool)
+        assert len(above) == 2
+        assert made.answer[0] == (
+            f"In {above.sum()} of 2 comparisons the model with the highest MCC is above its controls."
         )
-        text = Page(made.page.read_text("utf-8")).text
-        assert "Tasks and regimes that share patients are not independent of one another." in text
-        assert "full · kfold2 · quick fft lora_r8" in text or "full · kfold2 · quick fft lp" in text
+        page = Page(made.page.read_text("utf-8"))
+        assert "Tasks and regimes that share patients are not independent of one another." in page.text
+        tests = made.tables.task_tests[made.tables.task_tests["scope"] == "strategy"]
+        rows = [row[:3] for _, table in page.tables for row in table]
+        assert len(tests) == 3
+        for a, b in zip(tests["strategy_a"], tests["strategy_b"], strict=True):
+            assert ["full · kfold2 · quick", a, b] in rows
 
     def test_a_budget_marks_what_keeps_to_it(self, tmp_path: Path, made):
         limited = report(made.page.parents[1] / "results", tmp_path, budget=Budget(seconds=30), figures=False)
@@ -194,10 +278,16 @@ class TestNamesAreHarmless:
         assert '"><b>icu' in page.text
         assert not any(attributes.get("src") == "x" for _, attributes in page.tags)
 
-    def test_no_cell_of_a_table_is_a_formula(self, broken):
-        for path in broken.files.values():
-            cells = pd.read_csv(path, dtype=str, keep_default_na=False).to_numpy().ravel()
-            assert not any(str(cell).startswith(("=", "@", "+")) for cell in cells)
+    def test_no_cell_of_a_file_is_a_formula(self, broken):
+        files = sorted(broken.page.parent.rglob("*.csv"))
+        assert {path.parent.name for path in files} == {"out", "tables", "figures"}
+        cells = 0
+        for path in files:
+            with path.open(encoding="utf-8", newline="") as lines:
+                for cell in (cell for row in csv.reader(lines) for cell in row):
+                    assert not _is_formula(cell), (path.name, cell)
+                    cells += "cmd" in cell
+        assert cells > 20  # the hostile model is in them
 
     def test_no_patient_film_or_folder_is_named(self, made, broken):
         for one in (made, broken):

@@ -41,7 +41,8 @@ def _caption(shown: Shown) -> str:
         f"Mean MCC × 100 over test folds, of {shown.unit} at 0.5, on the strategies that models of both families have: "
         f"{' and '.join(named)}. A dot is a model; boxes from three models on, whiskers to 1.5 box lengths. Hollow: "
         "fewer folds than planned. At the right, the number of models with a mean, CNN and foundation. Dashed: the "
-        f"best control of any architecture. A foundation model is one that was pretrained on more than the labels of ImageNet.{others}"
+        f"best control of any architecture. A foundation model is one that was pretrained on more than the labels of "
+        f"ImageNet.{others}"
     )
 
 
