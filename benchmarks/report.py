@@ -1,9 +1,9 @@
 """How long a report takes and how much memory it holds: `python benchmarks/report.py [RECORDS] [--keep DIR]`.
 
 Makes a results folder of synthetic records, written by the store as studies write them: up to 11 models × 9 strategies
-× 5 folds for each task, 48 to 52 films tested and as many in validation, of patients with one to three films. Reads it
-and makes the tables in a process of its own. Prints seconds of each step and the peak memory. The folder given with
-`--keep` stays, and is used again.
+× 5 folds for each task and their controls, about 50 films tested and as many in validation, of patients with one to
+three films. Makes the whole report of it in a process of its own: tables, figures and page. Prints for each step the
+seconds that go by and those of a core, and the peak memory. The folder given with `--keep` stays, and is used again.
 """
 
 from __future__ import annotations
@@ -14,17 +14,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from itertools import count, islice, product
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count, islice, pairwise, product
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import psutil
 
 FOLDS = 5
-MODELS = [f"model_{number:02}" for number in range(11)]
-STRATEGIES = ["lp", "fft", "lora_r4", "lora_r8", "lora_r16", "vera_r8", "ia3", "bitfit", "ssf"]
+PATIENTS = 125
+FILMS = 3  # of a patient at most
+CNNS = ["densenet121", "efficientnet_lite0", "resnet18", "resnet50"]
+FOUNDATION = ["biomedclip", "clip_l", "dinov2_b", "dinov2_l", "dinov2_s", "medclip_resnet", "pubmedclip"]
+MODELS = [*CNNS, *FOUNDATION]
+STRATEGIES = ["lp", "fft", "lora_r4", "lora_r8", "lora_r16", "vera_r8", "ia3", "bitfit", "vera_r16"]
 CONTROLS = [("none", "majority", 42), ("none", "metadata", 42)]
 CONTROLS += [(model, "random", seed) for model in MODELS for seed in (0, 1, 2)]
 
@@ -37,8 +43,29 @@ def make_store(root: Path, records: int) -> None:
     for record in islice(synthetic_records(), records):
         store.write(record)
         jobs.append({"key": record.job.key, "words": record.job.words()})
-    write_plan(store, "synthetic", {"study": "synthetic", "overrides": [], "weights": {}, "jobs": jobs, "left_out": []})
+    plan = {"study": "synthetic", "overrides": [], "weights": {}, "jobs": jobs, "left_out": []}
+    write_plan(store, "synthetic", {**plan, "cohorts": {"synthetic": keep_films(root)}})
     print(f"{records} synthetic records written in {time.perf_counter() - started:.0f} s")
+
+
+def keep_films(root: Path) -> str:
+    """Write what is known about the films of all tasks, as a study leaves it, and return its SHA-256."""
+    from prognobench.frame import canonical_json, sha256_bytes, write_in_one_step
+
+    films = [f"images/{patient:04}-{film}.png" for patient in range(PATIENTS) for film in range(FILMS)]
+    numbers = [place // FILMS for place in range(len(films))]
+    known = {
+        "image": films,
+        "view": ["PA" if place % 5 < 2 else "AP" for place in range(len(films))],
+        "center": ["ABCDE"[number % 5] for number in numbers],
+        "sex": ["FM"[number % 2] for number in numbers],
+        "age": [str(20 + number * 7 % 75) for number in numbers],
+    }
+    counts = {"films": len(films), "patients": PATIENTS, "groups": PATIENTS}
+    described = {**counts, "excluded": {"films": 0}, "tasks": {}}
+    content = canonical_json({"description": described, "films": known}).encode("ascii")
+    write_in_one_step(root / "cohorts" / f"{sha256_bytes(content)}.json", content)
+    return sha256_bytes(content)
 
 
 def synthetic_records() -> Any:
@@ -62,7 +89,9 @@ def synthetic_records() -> Any:
                 seed=seed, protocol="standard", kind="control" if control else "adapter",
                 weights=None, architecture=model, n_train=150, n_val=50, n_test=50,
                 fragments=identity_fragments(
-                    {"schema": 1, "task": task, "model": model, "strategy": strategy, "fold": fold, "seed": seed,
+                    {"schema": 1, "task": {"name": task, "classes": ["negative", "positive"]}, "fold": fold,
+                     "model": {"architecture": model}, "strategy": {"name": strategy.split("_")[0], "label": strategy},
+                     "seed": seed,
                      "regime": {"name": "full", "shots": None, "draw": None},
                      "protocol": {} if strategy == "majority" else {"class_weights": "balanced"},
                      "settings": {f"setting_{place}": place for place in range(40)}}
@@ -79,7 +108,7 @@ def synthetic_records() -> Any:
             history = pd.DataFrame({"candidate": range(20), "val_loss": rng.random(20), "chosen": np.arange(20) == 3})
             cost = {
                 "own_seconds": 12.5, "shared_seconds": 3.5, "trainable_parameters": 100_000,
-                "total_parameters": 22_000_000, "peak_memory": 1_000_000_000, "device": "cpu",
+                "total_parameters": 22_000_000, "peak_memory_bytes": 1_000_000_000, "gflops": 100.0, "device": "cpu",
             }  # fmt: skip
             yield Record(
                 job, predictions, history, cost, {"versions": {f"library_{place}": "1.0" for place in range(30)}}
@@ -87,55 +116,76 @@ def synthetic_records() -> Any:
 
 
 def synthetic_films(rng: np.random.Generator) -> pd.DataFrame:
-    """Return about 250 synthetic films with what is known about them."""
+    """Return about 250 synthetic films of one task with their test folds."""
     rows = []
-    for patient in range(125):
+    for patient in range(PATIENTS):
         ill = int(rng.random() < 0.3)
         center = "ABCDE"[rng.integers(5)]
-        for film in range(rng.integers(1, 4)):
+        for film in range(rng.integers(1, FILMS + 1)):
             rows.append(("synthetic", f"images/{patient:04}-{film}.png", f"patient-{patient:04}", center, ill))
     films = pd.DataFrame(rows, columns=["cohort", "image", "patient", "center", "y_true"])
-    numbers = films["patient"].str[-4:].astype(int)
-    return films.assign(
-        fold=numbers % FOLDS,
-        view=np.where(rng.random(len(films)) < 0.6, "AP", "PA"),
-        sex=np.where(numbers % 2, "F", "M"),
-        age=(20 + numbers * 7 % 75).astype(str),
-    )
+    return films.assign(fold=films["patient"].str[-4:].astype(int) % FOLDS)
 
 
-def measure(root: Path) -> None:
-    """Read and make the tables, and print how long each step takes."""
-    from prognobench import evaluation
-    from prognobench.studies import read_results
+def measure(root: Path, out: Path) -> None:
+    """Make the report, and print what each of its steps takes."""
+    from prognobench.reporting import _report
 
-    began = (time.perf_counter(), time.process_time())
+    steps: list[tuple[str, Clocks]] = []
 
-    def told(what: str, since: tuple[float, float]) -> None:
-        wall, cpu = (now - then for now, then in zip(clocks(), since, strict=True))
-        print(f"{what:20} {wall:6.1f} s {cpu:6.1f} s of a core", flush=True)
+    @contextmanager
+    def noting(_: object) -> Iterator[Callable[[str], None]]:
+        yield lambda step: steps.append((step, clocks()))
 
-    def clocks() -> tuple[float, float]:
-        return time.perf_counter(), time.process_time()
+    began = clocks()
+    # Nothing is printed with `console=None`, and the steps are told all the same.
+    _report.report_progress = noting
+    made = _report.report(root, out)
+    steps.append(("", clocks()))
+    print(f"{'step':32} {'wall s':>7} {'CPU s':>7} {'of it other processes':>22}")
+    for (step, since), (_, until) in pairwise([("start", began), *steps]):
+        print(told(step, since, until))
+    print(told("in all", began, steps[-1][1]), flush=True)
+    counts = {"jobs": made.tables.jobs, **dict(made.tables.files())}
+    print("rows:", ", ".join(f"{name} {len(table)}" for name, table in counts.items()))
 
-    predictions, jobs = read_results(root)
-    told("read", began)
-    print(f"{len(jobs)} jobs, {len(predictions)} predictions, {predictions.memory_usage(deep=True).sum() >> 20} MiB")
-    films = synthetic_films(np.random.default_rng(0))
-    steps = {
-        "fold_metrics": lambda: evaluation.fold_metrics(predictions, jobs),
-        "summarize": lambda: evaluation.summarize(made["fold_metrics"], jobs),
-        "reliability": lambda: evaluation.reliability(predictions, jobs),
-    }
-    if hasattr(evaluation, "subgroups"):
-        steps["subgroups"] = lambda: evaluation.subgroups(predictions, jobs, films)
-    made: dict[str, pd.DataFrame] = {}
-    for name, step in steps.items():
-        since = clocks()
-        made[name] = step()
-        told(name, since)
-    told("in all", began)
-    print(f"peak memory {getrusage(RUSAGE_SELF).ru_maxrss >> 10} MiB")
+
+class Clocks(NamedTuple):
+    """Seconds that went by, that this process used of its cores, and that others did that it started and awaited."""
+
+    wall: float
+    own: float
+    others: float
+
+
+def clocks() -> Clocks:
+    """Read the clocks."""
+    times = os.times()
+    own, others = times.user + times.system, times.children_user + times.children_system
+    return Clocks(time.perf_counter(), own, others)
+
+
+def told(step: str, since: Clocks, until: Clocks) -> str:
+    """Give one line of the table."""
+    wall, own, others = (now - then for now, then in zip(until, since, strict=True))
+    return f"{step:32} {wall:7.1f} {own + others:7.1f} {others:22.1f}"
+
+
+def watch(command: list[str]) -> int:
+    """Run a command and return the most memory in bytes that it and all it starts hold at one time."""
+    peak = 0
+    with subprocess.Popen(command, env=os.environ) as process:
+        watched = psutil.Process(process.pid)
+        while process.poll() is None:
+            held = 0
+            for one in (watched, *watched.children(recursive=True)):
+                with suppress(psutil.Error):
+                    held += one.memory_info().rss
+            peak = max(peak, held)
+            time.sleep(0.1)
+    if process.returncode:
+        sys.exit(process.returncode)
+    return peak
 
 
 def main() -> None:
@@ -143,16 +193,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("records", type=int, nargs="?", default=10_000)
     parser.add_argument("--keep", type=Path)
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        measure(given.measure)
+        measure(*given.measure)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        root = given.keep or Path(scratch)
+        root = given.keep or Path(scratch) / "results"
         if not (root / "plans").exists():
             make_store(root, given.records)
-        subprocess.run([sys.executable, __file__, "--measure", str(root)], check=True, env=os.environ)
+        peak = watch([sys.executable, __file__, "--measure", str(root), str(Path(scratch) / "report")])
+        print(f"peak memory of all processes together {peak >> 20} MiB")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import matthews_corrcoef
+from statsmodels.stats.multitest import multipletests
 
 from prognobench.evaluation import PatientBootstrap, fold_metrics, pairwise_tests
 from prognobench.evaluation._pairwise import TESTS, _swaps, corrected
@@ -28,6 +29,14 @@ def test_holm_and_benjamini_hochberg_are_those_of_published_examples():
     assert (found["p_bh"] <= 0.05).sum() == 4
     assert (found["p_holm"] <= 0.05).sum() == 3
     assert np.isnan(found["p_bh"][-1])
+
+
+@pytest.mark.parametrize("n", [1, 2, 33, 500])
+def test_both_corrections_are_bit_for_bit_those_of_statsmodels(n):
+    p = np.round(np.random.default_rng(n).random(n) ** 3, 2)  # some of them equal
+    found = corrected("p", np.concatenate([[np.nan], p]))
+    np.testing.assert_array_equal(found["p_holm"][1:], multipletests(p, method="holm")[1])
+    np.testing.assert_array_equal(found["p_bh"][1:], multipletests(p, method="fdr_bh")[1])
 
 
 def test_the_corrected_t_is_that_of_nadeau_and_bengio_on_the_folds_differences():

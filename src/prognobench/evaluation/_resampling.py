@@ -227,7 +227,7 @@ class Fold:
         np.add.at(counts, self.of_case[cases], (self.score[cases] >= _THRESHOLD).astype(np.float64))
         return counts
 
-    @property
+    @cached_property
     def has_both_classes(self) -> bool:
         """Whether the metrics are defined for the fold as it is."""
         return bool(self.positive.any() and not self.positive.all())
