@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from prognobench.evaluation import PatientBootstrap, compare_with_controls, conclusions, ranking, task_sizes
-from prognobench.evaluation._conclusions import CLAIMS, _holm, pitman_morgan
+from prognobench.evaluation._conclusions import CLAIMS, pitman_morgan
 
 FAMILIES = {"resnet18": "cnn", "dinov2_s": "foundation", "biomedclip": "foundation"}
 NO_RANKING = pd.DataFrame(columns=["cohort", "task", "test_cohort", "regime", "shots", "validation", "protocol",
@@ -26,19 +26,19 @@ class Typed:
         self.films: list[pd.DataFrame] = []
 
     def add(self, model, strategy, right, *, task="icu", positives=20, negatives=20, draws=None, n_train=40,
-            others=False, **words):  # fmt: skip
+            others=False, folds=FOLDS, cohort="typed", **words):  # fmt: skip
         """Add a cell; `right` is a share of both classes, or one for each fold (and draw); `others`: of other films."""
         regime = {"regime": "full", "shots": None, **words}
-        for fold in range(FOLDS):
+        for fold in range(folds):
             for draw in range(draws or 1):
                 share = right[fold][draw] if isinstance(right, list) else right
                 job = f"{task}/{model}/{strategy}/{regime['regime']}/{regime['shots']}/{fold}/{draw}"
                 self.jobs.append(
                     {
                         "job": job,
-                        "cohort": "typed",
+                        "cohort": cohort,
                         "task": task,
-                        "test_cohort": "typed",
+                        "test_cohort": cohort,
                         "model": model,
                         "strategy": strategy,
                         "draw": draw if draws else None,
@@ -66,7 +66,7 @@ class Typed:
                     rows += [(f"{task}{label}-{fold}-{place}", label, right) for place, right in enumerate(called)]
                 names, labels, called = zip(*rows, strict=True)
                 score = np.where(called, labels, 1 - np.array(labels)) * 0.8 + 0.1
-                columns = {"job": job, "cohort": "typed", "image": names, "patient": names, "center": "A"}
+                columns = {"job": job, "cohort": cohort, "image": names, "patient": names, "center": "A"}
                 self.films.append(pd.DataFrame(columns | {"split": "test", "y_true": labels, "y_score": score}))
         return self
 
@@ -163,11 +163,12 @@ class TestGrowth:
         assert evidence == "Every task was trained at one size only, so nothing shows what more data bring."
 
 
-def balances(severe: tuple[float, float], even: tuple[float, float]) -> Typed:
-    typed = Typed()
+def balances(severe: tuple[float, float], even: tuple[float, float], cohorts=("small", "large")) -> Typed:
+    typed, of = Typed(), dict(zip(("severe", "even"), cohorts, strict=True))
     counts = {"severe": {"positives": 20, "negatives": 180}, "even": {"positives": 80, "negatives": 80}}
     for (task, words), (peft, full) in zip(counts.items(), (severe, even), strict=True):
-        typed.add("dinov2_s", "lora_r8", peft, task=task, **words).add("dinov2_s", "fft", full, task=task, **words)
+        words |= {"task": task, "cohort": of[task]}
+        typed.add("dinov2_s", "lora_r8", peft, **words).add("dinov2_s", "fft", full, **words)
     return typed
 
 
@@ -190,8 +191,13 @@ class TestImbalance:
         keep = [job["task"] != "severe" or job["strategy"] != "fft" for job in typed.jobs]
         typed.jobs = [job for job, kept in zip(typed.jobs, keep, strict=True) if kept]
         typed.films = [films for films, kept in zip(typed.films, keep, strict=True) if kept]
-        typed.add("dinov2_s", "fft", 0.8, task="severe", positives=20, negatives=180, others=True)
+        typed.add("dinov2_s", "fft", 0.8, task="severe", cohort="small", positives=20, negatives=180, others=True)
         assert typed.conclude(3)[0] == "not decidable"
+
+    def test_tasks_that_share_patients_decide_nothing(self):
+        verdict, evidence = balances((0.6, 0.95), (0.9, 0.9), cohorts=("one", "one")).conclude(3)
+        assert verdict == "not decidable"
+        assert "tasks share patients" in evidence
 
     def test_it_takes_both_kinds_of_task(self):
         verdict, evidence = small(0.9, 0.6).conclude(3)
@@ -199,13 +205,13 @@ class TestImbalance:
         assert evidence.startswith("It takes a foundation model with PEFT and with FFT")
 
 
-STEADY = [[0.75, 0.8, 0.75], [0.8, 0.75, 0.8], [0.8, 0.8, 0.75]]
-SHAKY = [[0.3, 0.9, 0.6], [0.95, 0.4, 0.8], [0.2, 1.0, 0.7]]
+STEADY = [[0.75, 0.8, 0.75], [0.8, 0.75, 0.8], [0.8, 0.8, 0.75], [0.75, 0.75, 0.8], [0.8, 0.75, 0.75]]
+SHAKY = [[0.3, 0.9, 0.6], [0.95, 0.4, 0.8], [0.2, 1.0, 0.7], [0.9, 0.35, 0.5], [0.6, 0.25, 1.0]]
 
 
 class TestFewShot:
     def few(self, lp, lora, shots=4) -> Typed:
-        words = {"regime": "few_shot", "shots": shots, "draws": 3, "n_train": 8}
+        words = {"regime": "few_shot", "shots": shots, "draws": 3, "n_train": 8, "folds": len(lp)}
         return Typed().add("dinov2_s", "lp", lp, **words).add("dinov2_s", "lora_r8", lora, **words)
 
     @pytest.mark.parametrize(
@@ -216,6 +222,24 @@ class TestFewShot:
         found, evidence = self.few(lp, lora).conclude(4)
         assert found == verdict
         assert "standard deviation of MCC × 100 over folds and draws, LP" in evidence
+
+    def test_draws_of_two_folds_are_too_few(self):
+        verdict, evidence = self.few(STEADY[:2], SHAKY[:2]).conclude(4)
+        assert (verdict, "2 test folds with draws in common; it takes 3" in evidence) == ("not decidable", True)
+
+    def test_several_seeds_beside_a_probe_of_one_are_averaged_within_fold_and_draw(self):
+        one, several = self.few(STEADY, SHAKY), self.few(STEADY, SHAKY)
+        for job, films in list(zip(several.jobs, several.films, strict=True)):
+            if job["strategy"] == "lora_r8":
+                several.jobs.append(job | {"job": job["job"] + "/again", "seed": 43})
+                several.films.append(films.assign(job=job["job"] + "/again"))
+        assert several.conclude(4) == one.conclude(4)
+        assert one.conclude(4)[0] == "upheld"
+
+    def test_a_spread_of_nothing_has_a_small_p_and_not_0(self):
+        verdict, evidence = self.few([[0.8] * 3] * 5, SHAKY).conclude(4)
+        assert verdict == "upheld"
+        assert "(p < 0.001)" in evidence
 
     def test_more_than_32_shots_are_not_few(self):
         verdict, evidence = self.few(STEADY, SHAKY, shots=64).conclude(4)
@@ -289,8 +313,18 @@ class TestPitmanMorgan:
         rejected = np.mean([pitman_morgan(pair[:, 0], pair[:, 1]) < 0.05 for pair in pairs])
         assert 0.035 < rejected < 0.065
 
-    def test_holm_equals_statsmodels(self):
-        from statsmodels.stats.multitest import multipletests
+    def test_pairs_that_are_not_independent_count_less(self):
+        random = np.random.default_rng(2)
+        a, b = random.normal(size=15), random.normal(0, 3, size=15)
+        r = stats.pearsonr(a + b, a - b).statistic
+        expected = 2 * stats.t.sf(abs(r) * np.sqrt(3 / (1 - r * r)), 3)
+        assert pitman_morgan(a, b, independent=5) == pytest.approx(expected, rel=1e-9)
 
-        p = [0.01, 0.04, 0.03, 0.5]
-        assert _holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+    def test_its_error_stays_below_the_level_where_draws_share_patients(self):
+        random = np.random.default_rng(3)
+        rejected = 0
+        for _ in range(1000):
+            folds = random.normal(size=(2, 5, 1)).repeat(4, axis=2)
+            a, b = (folds + 0.5 * random.normal(size=(2, 5, 4))).reshape(2, 20)
+            rejected += pitman_morgan(a, b, independent=5) < 0.05
+        assert rejected < 65

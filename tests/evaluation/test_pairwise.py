@@ -94,6 +94,20 @@ def test_the_permutation_is_that_of_a_plain_loop(level):
     assert found["p_permutation"] == pytest.approx((1 + as_large) / 26, abs=1e-12)
 
 
+def test_a_result_without_seeds_is_permuted_as_one_with_several_equal_ones():
+    seeds = [(*TWO[0], {"seed": seed, "draw": draw}) for draw in (0, 1) for seed in (1, 2, 3)]
+    predictions, jobs = study([*seeds, *((*TWO[1], {"seed": 1, "draw": draw}) for draw in (0, 1))])
+    jobs = jobs.assign(regime="few_shot", shots=4)
+    once = only(pairwise_tests(predictions, jobs, resamples=60))
+    probe = jobs[jobs["strategy"] == "lp"]
+    own = predictions[predictions["job"].isin(probe["job"])]
+    tables = [predictions, *(own.assign(job=own["job"] + f"/{k}") for k in (2, 3))]
+    several = pd.concat([jobs, *(probe.assign(job=probe["job"] + f"/{k}", seed=k) for k in (2, 3))])
+    thrice = only(pairwise_tests(pd.concat(tables), several, resamples=60))
+    assert not np.isnan(once["p_permutation"])
+    assert once["p_permutation"] == pytest.approx(thrice["p_permutation"], abs=1e-12)
+
+
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=6, deadline=None)
 def test_to_swap_the_two_negates_the_difference_and_keeps_every_p(seed):
@@ -152,9 +166,10 @@ def test_what_is_not_compared_says_why():
     loco = pairwise_tests(predictions, jobs.assign(validation="loco"), resamples=50)
     assert loco["undefined"].str.contains("p_corrected_t: .*loco").all()
     assert loco["p_corrected_t"].isna().all()
-    predictions, jobs = study([(*TWO[0], {"seed": 1}), (*TWO[1], {"seed": 1}), (*TWO[1], {"seed": 2})])
+    cells = [(*TWO[0], {"seed": seed}) for seed in (1, 2)] + [(*TWO[1], {"seed": seed}) for seed in (1, 2, 3)]
+    predictions, jobs = study(cells)
     seeds = only(pairwise_tests(predictions, jobs, resamples=50))
-    assert seeds["undefined"] == "p_permutation: the two differ in seeds or draws"
+    assert seeds["undefined"] == "p_permutation: the numbers of seeds and draws of the two are no multiples"
     assert not np.isnan(seeds["p_bootstrap"])
     well = only(pairwise_tests(*study(TWO, share=0.0), resamples=50))
     assert well["undefined"] == "no test fold holds both classes"

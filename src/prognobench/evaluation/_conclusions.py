@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
+from ._pairwise import corrected
 from ._resampling import CONTROLS, Block, Cell, DrawnError, PatientBootstrap
 from ._tables import BLOCK_KEYS
 from .metrics import mcc_of_counts
@@ -74,8 +75,9 @@ def conclusions(
     -----
     The claims are qualitative; how they are tested here is this project's choice (docs/report.md). Conclusions 1, 2
     and 3 compare the mean MCC of groups of models by the 95 % interval of the paired patient bootstrap, made as that of
-    `pairwise_tests`; 4 compares spreads over folds and draws by the Pitman–Morgan test with Holm's correction; 5 reads
-    the top groups of the ranking.
+    `pairwise_tests`, 3 only of tasks that share no patients; 4 compares spreads over folds and draws by the
+    Pitman–Morgan test with Holm's correction, in which only folds count as independent; 5 reads the top groups of the
+    ranking.
     """
     study = _Study(bootstrap, sizes, controls, families, methods or {})
     found = [_cnns(study), _growth(study), _imbalance(study), _few_shot(study), _everywhere(study, ranking)]
@@ -168,6 +170,7 @@ class _Gap:
     b: float
     drawn: Floats
     error: DrawnError
+    test_cohort: str
 
     @property
     def value(self) -> float:
@@ -198,7 +201,7 @@ def _gap(block: Block, a: Sequence[Cell], b: Sequence[Cell]) -> _Gap | str:
     if any(np.isnan(means)):
         return "no test fold holds both classes"
     drawn = block.drawn_mcc[:, places[0]].mean(axis=1) - block.drawn_mcc[:, places[1]].mean(axis=1)
-    return _Gap(means[0], means[1], drawn, block.drawn_error(a[0]))
+    return _Gap(means[0], means[1], drawn, block.drawn_error(a[0]), str(block.keys["test_cohort"]))
 
 
 def _cnns(study: _Study) -> _Findings:
@@ -300,10 +303,14 @@ def _imbalance(study: _Study) -> _Findings:
         means, drawn = zip(*(_mean_gap(group) for group in (severe, even)), strict=True)
         low, high = _interval(means[0] - means[1], drawn[0] - drawn[1], [gap.error for gap in (*severe, *even)])
         side: Literal["for", "against", "open"] = "for" if high < 0 else "against" if low > -_LOSS else "open"
+        note, cohorts = "", [gap.test_cohort for gap in (*severe, *even)]
+        if len(set(cohorts)) < len(cohorts):
+            # Each task's patients are drawn by themselves, as if they were others'.
+            side, note = "open", "; but tasks share patients, for which this interval does not hold"
         told = (
             f"{protocol}: PEFT minus FFT on the same foundation models is {100 * means[0]:+.1f} in {len(severe)} "
             f"imbalanced and {100 * means[1]:+.1f} in {len(even)} balanced tasks (MCC × 100); difference "
-            f"{_signed(means[0] - means[1], low, high)}"
+            f"{_signed(means[0] - means[1], low, high)}{note}"
         )
         findings.append(_Finding(side, told))
     return findings, (
@@ -343,15 +350,15 @@ def _spread(block: Block, protocol: str, probes: Mapping[str, Cell], others: Map
         lacking = [cell for cell in (*cells, *probed) if cell.lack]
         if lacking:
             return _Finding("open", f"{about}: of {lacking[0].model} {lacking[0].strategy} {lacking[0].lack}")
-        values = [_job_values(block, group) for group in (probed, cells)]
-        if len(values[0]) != len(values[1]) or len(values[0]) < 3:
-            return _Finding("open", f"{about}: too few folds and draws in common to compare spreads")
-        spreads = [float(np.std(group, ddof=1)) for group in values]
-        p_values.append(pitman_morgan(*values))
+        probe, other, folds = _values_in_common(block, probed, cells)
+        if folds < 3:
+            return _Finding("open", f"{about}: {folds} test folds with draws in common; it takes 3 to compare spreads")
+        spreads = [float(np.std(group, ddof=1)) for group in (probe, other)]
+        p_values.append(pitman_morgan(probe, other, folds))
         lower.append(spreads[0] < spreads[1])
         told.append(f"{100 * spreads[0]:.1f} against {strategy} {100 * spreads[1]:.1f}")
-    holm = _holm(p_values)
-    told = [f"{text} (p = {p:.2g})" for text, p in zip(told, holm, strict=True)]
+    holm = corrected("p", np.array(p_values))["p_holm"]
+    told = [f"{text} (p {'< 0.001' if p < 0.001 else f'= {p:.2g}'})" for text, p in zip(told, holm, strict=True)]
     sure = [p < _ALPHA for p in holm]
     side: Literal["for", "against", "open"] = "open"
     if all(lower) and any(sure):
@@ -361,26 +368,37 @@ def _spread(block: Block, protocol: str, probes: Mapping[str, Cell], others: Map
     return _Finding(side, f"{about}: standard deviation of MCC × 100 over folds and draws, LP {', '.join(told)}")
 
 
-def _job_values(block: Block, cells: Sequence[Cell]) -> Floats:
-    """Return MCC by fold and draw, the mean over the models of a strategy."""
-    values: list[Floats] = []
+def _values_in_common(block: Block, a: Sequence[Cell], b: Sequence[Cell]) -> tuple[Floats, Floats, int]:
+    """Return MCC of two groups in each fold and draw that all their cells have, and how many folds these are of.
+
+    Each is the mean over a cell's seeds and then over the cells.
+    """
+    values: list[tuple[float, float]] = []
+    folds = 0
     for fold in block.folds:
         if not fold.has_both_classes:
             continue
         mcc = mcc_of_counts(fold.true.sum(0), fold.false.sum(0), fold.positives.sum(), fold.negatives.sum())
-        groups = [mcc[fold.cell == cell.place] for cell in cells]
-        if len({len(group) for group in groups}) == 1:
-            values.append(np.mean(groups, axis=0))
-    return np.concatenate(values) if values else np.empty(0)
+        draws = [set(fold.draw[fold.cell == cell.place].tolist()) for cell in (*a, *b)]
+        common = sorted(set.intersection(*draws))
+        folds += bool(common)
+        for draw in common:
+            here = [[mcc[(fold.cell == cell.place) & (fold.draw == draw)].mean() for cell in group] for group in (a, b)]
+            values.append((float(np.mean(here[0])), float(np.mean(here[1]))))
+    both = np.array(values, dtype=np.float64).reshape(-1, 2)
+    return both[:, 0], both[:, 1], folds
 
 
-def pitman_morgan(a: Floats, b: Floats) -> float:
+def pitman_morgan(a: Floats, b: Floats, independent: int | None = None) -> float:
     """Return the two-sided p that two paired samples have the same variance.
 
     Parameters
     ----------
     a, b
         The paired values, shape (n,), n at least 3.
+    independent
+        How many pairs, at least 3, are independent of one another where not all are, as draws tested on the same
+        patients are not: that many decide the degrees of freedom, which is the careful end. None is all.
 
     Notes
     -----
@@ -398,18 +416,10 @@ def pitman_morgan(a: Floats, b: Floats) -> float:
         # One of them is constant: the variances are equal.
         return 1.0
     r = float(np.clip(np.corrcoef(total, difference)[0, 1], -1, 1))
-    freedom = len(a) - 2
+    freedom = (len(a) if independent is None else independent) - 2
     if abs(r) == 1:
         return 0.0
     return float(2 * stdtr(freedom, -abs(r) * np.sqrt(freedom / (1 - r * r))))
-
-
-def _holm(p_values: Sequence[float]) -> list[float]:
-    order = np.argsort(p_values)
-    steps = np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
-    return [float(p) for p in corrected]
 
 
 def _everywhere(study: _Study, ranking: pd.DataFrame) -> _Findings:

@@ -81,8 +81,8 @@ def pairwise_tests(
     ± Student's t times the bootstrap's standard error, with the patients less the folds as degrees of freedom and the
     variance of each fold enlarged by n / (n − 1), since a resample is less spread than patients are; p is of the same
     t. In a permutation both models' predictions of a patient, in all folds and films together, are swapped with
-    chance one half (Edgington & Onghena 2007); p counts the swaps with at least the difference found, and the study
-    itself.
+    chance one half (Edgington & Onghena 2007), those of the one job of a result without seeds with each of the other's
+    jobs; p counts the swaps with at least the difference found, and the study itself.
     """
     bootstrap = bootstrap or PatientBootstrap(predictions, jobs, level=level, resamples=resamples)
     tables = [
@@ -195,7 +195,7 @@ def _corrected_t(block: Block, a: Ints, b: Ints) -> Floats:
 
 
 def _permuted(block: Block, a: Sequence[Cell], b: Sequence[Cell], difference: Floats) -> Floats:
-    """Return the share of swaps with at least the difference found; NaN where the cells differ in seeds or draws."""
+    """Return the share of swaps with at least the difference found; NaN where the jobs of a pair cannot be matched."""
     swaps = _swaps(block)
     folds = [_Swapped.of(fold, swaps, len(block.complete)) for fold in block.folds if fold.has_both_classes]
     p = np.full(len(difference), np.nan)
@@ -253,15 +253,21 @@ class _Swapped:
         )
 
     def jobs_of(self, a: Cell, b: Cell) -> int:
-        """Return how many jobs both have here, −1 where they differ."""
-        one, two = len(self.jobs[a.place]), len(self.jobs[b.place])
-        return one if one == two else -1
+        """Return how many jobs the one with more has here, −1 where that is no multiple of the other's."""
+        fewer, more = sorted((len(self.jobs[a.place]), len(self.jobs[b.place])))
+        return more if fewer and more % fewer == 0 else 0 if more == 0 else -1
 
     def differences(self, a: Ints, b: Ints, jobs: int) -> Floats:
-        """Return the difference of both cells' mean MCC after each swap; shape (pairs, resamples)."""
+        """Return the difference of both cells' mean MCC after each swap; shape (pairs, resamples).
+
+        A job of a cell with fewer, as of a method without seeds, is swapped with each of the other's in turn; jobs are
+        in the order of draws, then seeds.
+        """
         total = 0.0
         for place in range(jobs):
-            one, two = (np.array([self.jobs[cell][place] for cell in cells]) for cells in (a, b))
+            one, two = (
+                np.array([self.jobs[cell][place * len(self.jobs[cell]) // jobs] for cell in cells]) for cells in (a, b)
+            )
             number = self.swapped[two] - self.swapped[one] + self.found[one][:, None]
             both = (self.found[one] + self.found[two])[:, None]
             total = total + self.mcc[number] - self.mcc[both - number]
@@ -348,7 +354,7 @@ def _why_no_test(bootstrap: float, permutation: float, t: float, lack: str) -> s
     if np.isnan(bootstrap):
         why.append("p_bootstrap: the difference has no spread over resamples")
     if np.isnan(permutation):
-        why.append("p_permutation: the two differ in seeds or draws")
+        why.append("p_permutation: the numbers of seeds and draws of the two are no multiples")
     if np.isnan(t):
         why.append(f"p_corrected_t: {lack or 'the difference has no spread over folds'}")
     return "; ".join(why)

@@ -191,6 +191,8 @@ class Fold:
         Mean number of films that the jobs trained on; NaN where it is not told.
     test_films
         How many films are tested, whatever the level.
+    draw
+        The few-shot draw of each job, −1 where there is none; shape (jobs,).
     """
 
     name: tuple[Any, ...]
@@ -201,6 +203,7 @@ class Fold:
     cell: Ints
     n_train: float = np.nan
     test_films: int = 0
+    draw: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     @cached_property
     def positives(self) -> Floats:
@@ -391,37 +394,42 @@ def _folds(
     level: str,
 ) -> list[Fold]:
     """Gather the jobs of each fold, and tell the cells which folds they have."""
-    gathered: list[tuple[tuple[Any, ...], list[tuple[int, TestedFilms, Any]]]] = []
+    gathered: list[tuple[tuple[Any, ...], list[_Tested]]] = []
     for name, fold in jobs.groupby(FOLD_KEYS, dropna=False):
         # Two splits of one name, as two grids of a study may make them, are two folds.
-        alike: dict[bytes, list[tuple[int, TestedFilms, Any]]] = {}
-        columns = fold[["job", "test_cohort", "n_train", *_CELL]]
-        for job, cohort, n_train, *key in columns.itertuples(index=False, name=None):
+        alike: dict[bytes, list[_Tested]] = {}
+        columns = fold[["job", "test_cohort", "n_train", "draw", *_CELL]]
+        for job, cohort, n_train, draw, *key in columns.itertuples(index=False, name=None):
             films, cell = tested[job, cohort], cells[tuple(key)]
-            alike.setdefault(films[0].tobytes() + films[2].tobytes(), []).append((cell.place, films, n_train))
+            alike.setdefault(films[0].tobytes() + films[2].tobytes(), []).append((cell.place, films, n_train, draw))
         for same in alike.values():
-            places = {place for place, _, _ in same}
+            places = {job[0] for job in same}
             for cell in cells.values():
                 if cell.place in places:
                     cell.folds.add(len(gathered))
             gathered.append((tuple(name), same))
-    people = [films[2] for _, same in gathered for _, films, _ in same[:1]]
+    people = [films[2] for _, same in gathered for _, films, _, _ in same[:1]]
     names = np.unique(np.concatenate(people)) if people else np.empty(0, np.int64)
     return [_fold(name, same, names, level) for name, same in gathered]
 
 
-def _fold(name: tuple[Any, ...], jobs: list[tuple[int, TestedFilms, Any]], names: Ints, level: str) -> Fold:
+# Place of the cell, films, number of training films and draw of a job.
+_Tested = tuple[int, TestedFilms, Any, Any]
+
+
+def _fold(name: tuple[Any, ...], jobs: list[_Tested], names: Ints, level: str) -> Fold:
     positive, _, patient = jobs[0][1]
     patients, of_case = np.unique(patient, return_inverse=True)
     if level == "patient":
-        samples = [by_patient(*films) for _, films, _ in jobs]
+        samples = [by_patient(*films) for _, films, _, _ in jobs]
         positive, of_case = samples[0].positive, np.arange(len(patients))
         score = np.stack([sample.score for sample in samples], axis=1)
     else:
-        score = np.stack([films[1] for _, films, _ in jobs], axis=1)
-    n_train = float(np.mean([np.nan if pd.isna(number) else number for _, _, number in jobs]))
-    places = np.array([place for place, _, _ in jobs])
-    return Fold(name, np.searchsorted(names, patients), of_case, positive, score, places, n_train, len(patient))
+        score = np.stack([films[1] for _, films, _, _ in jobs], axis=1)
+    n_train = float(np.mean([np.nan if pd.isna(number) else number for _, _, number, _ in jobs]))
+    places = np.array([place for place, _, _, _ in jobs])
+    draws = np.array([-1 if pd.isna(draw) else int(draw) for _, _, _, draw in jobs], dtype=np.int64)
+    return Fold(name, np.searchsorted(names, patients), of_case, positive, score, places, n_train, len(patient), draws)
 
 
 def draw_patients(words: Sequence[str], folds: Sequence[Fold], patients: int, resamples: int) -> npt.NDArray[np.uint16]:
