@@ -10,7 +10,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prognobench.evaluation import compare_with_controls, fold_metrics, reliability, summarize
+from prognobench.evaluation import (
+    PatientBootstrap,
+    _subgroups,
+    compare_with_controls,
+    decision_map,
+    fold_metrics,
+    intervals,
+    pairwise_tests,
+    ranking,
+    reliability,
+    selection,
+    subgroups,
+    summarize,
+    task_sizes,
+)
 from prognobench.frame import InputError
 from prognobench.studies import Job, Record, Store, read_results, study_status
 from prognobench.studies._job import identity_fragments
@@ -177,24 +191,79 @@ def test_a_deleted_record_is_a_hole_and_not_another_mean(store, jobs):
     assert study_status(store.root)[0].missing[0].key == jobs[0].key
 
 
-def test_one_altered_prediction_changes_its_own_numbers_and_no_others(store, jobs):
-    def tables():
-        predictions, table = read_results(store.root)
-        folds = fold_metrics(predictions, table)
-        return {
-            "folds": folds.set_index("job"),
-            "summary": summarize(folds, table).set_index("strategy"),
-            "controls": compare_with_controls(predictions, table, resamples=100).set_index("strategy"),
-            "reliability": reliability(predictions, table).set_index("strategy"),
-        }
+@pytest.fixture
+def small_groups(monkeypatch):
+    monkeypatch.setattr(_subgroups, "_FEWEST", 1)
 
-    before = tables()
+
+def tables_of(store):
+    """Make every table that rests on predictions, with what tells its rows apart as index."""
+    predictions, table = read_results(store.root)
+    folds = fold_metrics(predictions, table)
+    bootstrap = PatientBootstrap(predictions, table, resamples=100)
+    made = {name: compute(predictions, table, bootstrap=bootstrap) for name, compute in _OF_BOOTSTRAP.items()}
+    films = predictions[["cohort", "image"]].drop_duplicates().reset_index(drop=True)
+    films["sex"] = np.where(films["image"].str.contains("-[0-5].png"), "F", "M")
+    sizes = task_sizes(predictions, table)
+    summary = summarize(folds, table, made["intervals"])
+    parts = [made[name] for name in ("controls", "intervals", "ranking", "selection")]
+    return {
+        "folds": folds.set_index("job"),
+        "summary": summary.set_index("strategy"),
+        "reliability": reliability(predictions, table).set_index("strategy"),
+        "subgroups": subgroups(predictions, table, films, resamples=50).set_index("strategy"),
+        "decision": decision_map(folds, table, summary, *parts, sizes).set_index("strategy"),
+        **{name: of.set_index("strategy_a" if name == "pairwise" else "strategy") for name, of in made.items()},
+    }
+
+
+_OF_BOOTSTRAP = {
+    "controls": compare_with_controls,
+    "intervals": intervals,
+    "pairwise": pairwise_tests,
+    "ranking": ranking,
+    "selection": selection,
+}
+# What is said of one result beside others.
+_BESIDE = ["rank", "rank_low", "rank_high", "p_best", "top_group", "group", "in_top_group", "cheapest", "evidence"]
+
+
+def test_a_deleted_record_leaves_its_own_numbers_undefined_and_changes_no_others(store, jobs, small_groups):
+    before = tables_of(store)
+    shutil.rmtree(store.runs / jobs[0].key)
+    after = tables_of(store)
+    for name in ("summary", "controls", "intervals", "subgroups", "reliability"):
+        others = [table.drop("lp", errors="ignore") for table in (after[name], before[name])]
+        pd.testing.assert_frame_equal(*others, check_exact=True)
+    hole = "1 of 3 jobs are not done"
+    assert set(after["intervals"].loc["lp", "undefined"]) == set(after["subgroups"].loc["lp", "undefined"]) == {hole}
+    assert after["intervals"].loc["lp", ["estimate", "ci_low", "ci_high"]].isna().all(axis=None)
+    assert after["pairwise"]["undefined"].tolist() == [f"of m lp {hole}"]
+    assert after["pairwise"][["difference", "ci_low", "p_bootstrap"]].isna().all(axis=None)
+    # The missing one may be the best: nothing is ranked, no winner named.
+    assert set(after["ranking"]["undefined"]) == set(after["selection"]["undefined"]) == {f"of m lp {hole}"}
+    assert after["ranking"][["rank", "p_best", "top_group", "group"]].isna().all(axis=None)
+    assert after["selection"]["corrected"].isna().all()
+    assert after["decision"]["in_top_group"].isna().all() and not after["decision"]["cheapest"].any()
+    same = ["mcc", "ci_low", "ci_high", "above_controls", "train_seconds"]
+    assert after["decision"].loc["fft", same].equals(before["decision"].loc["fft", same])
+    assert "1 of its jobs is not done" in after["decision"].loc["lp", "doubts"]
+
+
+def test_one_altered_prediction_changes_its_own_numbers_and_no_others(store, jobs, small_groups):
+    before = tables_of(store)
     shutil.rmtree(store.runs / jobs[0].key)
     # Two of the three patients of the test fold who are ill are called healthy.
     store.write(record(jobs[0], missed=[14, 15, 18, 19]))
-    after = tables()
-    for name, own in (("folds", jobs[0].key), ("summary", "lp"), ("controls", "lp"), ("reliability", "lp")):
-        pd.testing.assert_frame_equal(after[name].drop(own), before[name].drop(own), check_exact=True)
+    after = tables_of(store)
+    for name in before:
+        own = jobs[0].key if name == "folds" else "lp"
+        if name in ("pairwise", "selection"):
+            # One row, of `lp` and another.
+            assert not after[name].equals(before[name]), name
+            continue
+        others = [table[name].drop(own).drop(columns=_BESIDE, errors="ignore") for table in (after, before)]
+        pd.testing.assert_frame_equal(*others, check_exact=True)
         assert not after[name].loc[[own]].equals(before[name].loc[[own]]), name
     row, was = after["folds"].loc[jobs[0].key], before["folds"].loc[jobs[0].key]
     row, was = row.astype(object).fillna("missing"), was.astype(object).fillna("missing")

@@ -325,10 +325,12 @@ class DrawnError:
 
     def standard_error(self, drawn: Floats) -> Floats:
         """Return the standard error of each column of (resamples, columns); NaN where fewer than two are defined."""
+        # Row by row, so that no bit depends on the columns beside it.
+        drawn = np.ascontiguousarray(drawn.T)
         there = ~np.isnan(drawn)
-        n = there.sum(axis=0)
-        mean = np.where(there, drawn, 0).sum(axis=0) / np.maximum(n, 1)
-        squares = np.einsum("ij,ij->j", *[np.where(there, drawn - mean, 0)] * 2)
+        n = there.sum(axis=1)
+        mean = np.where(there, drawn, 0).sum(axis=1) / np.maximum(n, 1)
+        squares = (np.where(there, drawn - mean[:, None], 0) ** 2).sum(axis=1)
         spread = np.sqrt(np.divide(squares, n - 1, out=np.full(len(n), np.nan), where=n > 1))
         error: Floats = self.factor * spread
         return error

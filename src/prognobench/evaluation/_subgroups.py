@@ -12,7 +12,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from ._folds import Films, gather_films, patient_samples
-from ._resampling import Bools, Cell, Floats, Fold, Ints, Level, draw_patients
+from ._resampling import Bools, Cell, Floats, Fold, Ints, Level, draw_patients, drawn_error
 from ._tables import BLOCK_KEYS, CELL_KEYS, FOLD_KEYS, check_predictions, planned_jobs, text_codes
 from .metrics import Samples, mcc_of_counts
 
@@ -83,10 +83,11 @@ def subgroups(
 
     Notes
     -----
-    The interval is the percentile interval of a bootstrap over patients within each test fold (see `PatientBootstrap`),
-    the same draws for all groups; a fold in which a resample leaves the group one class counts for nothing in it. MCC
-    depends on how frequent the outcome is, so groups in which it is rarer tend to have a lower one: hold it against
-    sensitivity and specificity.
+    The interval is made as that of `intervals` by `bootstrap`: Student's t times the standard error of a bootstrap over
+    patients within each test fold (see `PatientBootstrap`), the same draws for all groups, with the patients that the
+    group has; a fold in which a resample leaves the group one class counts for nothing in it. How often such intervals
+    of groups hold was not simulated. MCC depends on how frequent the outcome is, so groups in which it is rarer tend to
+    have a lower one: hold it against sensitivity and specificity.
     """
     planned = planned_jobs(jobs)
     done = planned[planned["state"] == "done"]
@@ -272,7 +273,7 @@ def _group(
             n_folds[np.unique(one.cell)] += 1
     if enough and n_folds.any():
         estimate = _means(inside, count, np.ones((1, int(people.max()) + 1), np.uint16))
-        low, high = _quantiles(_means(inside, count, drawn), confidence)
+        low, high = _intervals(inside, estimate[:, 0], _means(inside, count, drawn), confidence)
         for place, metric in enumerate(_METRICS):
             numbers[metric] = estimate[place, 0]
             numbers[f"{metric}_ci_low"], numbers[f"{metric}_ci_high"] = low[place], high[place]
@@ -283,6 +284,7 @@ def _group(
 class _Cases:
     """The cases of one group in one fold: class and patient of each, its number, and its score by each job."""
 
+    name: tuple[Any, ...]
     films: Ints
     positive: Bools
     patient: Ints
@@ -296,14 +298,14 @@ def _cases(tested: _Tested, inside: Bools, level: str) -> _Cases:
     positive, score = fold.positive[inside], fold.score[inside]
     patient = fold.patients[fold.of_case[inside]]
     if level == "film":
-        return _Cases(films, positive, patient, films, score, fold.cell)
+        return _Cases(fold.name, films, positive, patient, films, score, fold.cell)
     count = score.shape[1]
     of = np.repeat(np.arange(count), len(films))
     every = Samples(np.tile(positive, count), score.T.ravel(), of, count, np.full(count, 0.5))
     means = patient_samples(every, np.tile(patient, count))
     who = np.unique(patient)
     ill = means.positive[: len(who)]
-    return _Cases(films, ill, who, who, means.score.reshape(count, len(who)).T, fold.cell)
+    return _Cases(fold.name, films, ill, who, who, means.score.reshape(count, len(who)).T, fold.cell)
 
 
 def _means(inside: list[_Cases], cells: int, drawn: npt.NDArray[np.uint16]) -> Floats:
@@ -355,20 +357,26 @@ def _weighted(one: _Cases, drawn: npt.NDArray[np.uint16]) -> tuple[Floats, Bools
     return values, both[:, 0]
 
 
-def _quantiles(values: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Return the percentile intervals, shape (metrics, cells), over the resamples in which they are defined."""
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    found = np.full((2, len(values), values.shape[2]), np.nan)
-    # All metrics, and cells of the same folds, lack the same resamples.
-    missing = np.isnan(values[0])
-    alike: dict[bytes, list[int]] = {}
-    for cell in range(missing.shape[1]):
-        alike.setdefault(missing[:, cell].tobytes(), []).append(cell)
-    for cells in alike.values():
-        there = ~missing[:, cells[0]]
-        if there.any():
-            found[:, :, cells] = np.quantile(values[:, there][:, :, cells], tails, axis=1)
-    return found[0], found[1]
+def _intervals(inside: list[_Cases], estimate: Floats, drawn: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Return the bounds of each metric of each cell, shape (metrics, cells), of (metrics, resamples, cells)."""
+    low, high = np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
+    folds = [_as_fold(one) for one in inside]
+    # Cells of the same folds have the same patients.
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for cell in range(estimate.shape[1]):
+        alike.setdefault(tuple(place for place, one in enumerate(inside) if cell in one.cell), []).append(cell)
+    for places, cells in alike.items():
+        error = drawn_error([folds[place] for place in places])
+        for place, metric in enumerate(_METRICS):
+            spread = error.standard_error(drawn[place][:, cells])
+            lowest = -1.0 if metric == "mcc" else 0.0
+            low[place, cells], high[place, cells] = error.interval(estimate[place, cells], spread, confidence, lowest)
+    return low, high
+
+
+def _as_fold(one: _Cases) -> Fold:
+    patients, of_case = np.unique(one.patient, return_inverse=True)
+    return Fold(one.name, patients, of_case, one.positive, one.score, one.cell)
 
 
 def _worst(groups: list[_Group]) -> dict[int, str]:
