@@ -196,6 +196,7 @@ def test_describe_counts_what_is_there_and_json_can_say_it(small) -> None:
     counts = json.loads(json.dumps(describe(load_cohort(small.path))))
     assert counts == {
         "name": "small",
+        "synthetic": False,
         "films": 5,
         "distinct_films": 4,
         "patients": 4,

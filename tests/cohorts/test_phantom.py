@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
+from prognobench.cohorts import describe, load_cohort
 from prognobench.cohorts._phantom import draw_table, make_phantom, render_film
 from prognobench.cohorts._phantom_film import Pose, draw_anatomy, draw_density
 from prognobench.frame import InputError
@@ -190,6 +191,7 @@ def test_the_cohort_file_declares_every_column_and_never_offers_severity_as_a_pr
 def test_it_says_synthetic_wherever_it_shows(phantom):
     first = (phantom / "cohort.yaml").read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# SYNTHETIC")
+    assert describe(load_cohort(phantom / "cohort.yaml"))["synthetic"] is True
     assert "prognobench cohort phantom OUT --patients 9 --seed 3" in first
     assert "SYNTHETIC" in (phantom / "README.md").read_text(encoding="utf-8").splitlines()[0]
     corners = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pandas as pd
+import pytest
 from test_result_tables import CHANCE, GOOD, PERFECT, study
 
 from prognobench.reporting import StudyTables, paper_tables, study_tables
@@ -93,6 +94,18 @@ class TestOverHoles:
         assert best_cell(block).cell["model"] == "a"
         assert best_cell(block[block["control"]]).why == "no model was run"
         assert best_cell(block.assign(mcc_mean=float("nan"))).why == "no test fold gives an MCC"
+
+
+class TestSynthetic:
+    @pytest.mark.parametrize(
+        ("cohort", "declared", "expected"),
+        [("north", True, ("north",)), ("north", False, ()), ("north", None, ()), ("phantom-2", None, ("phantom-2",))],
+    )
+    def test_a_cohort_is_synthetic_where_it_says_so_or_its_name_does(self, cohort, declared, expected):
+        predictions, jobs = study([("a", "lp", GOOD), ("none", "majority", CHANCE)], cohort=cohort, test_cohort=cohort)
+        counts = pd.DataFrame({"cohort": [cohort, cohort], "synthetic": pd.array([declared] * 2, dtype="boolean")})
+        assert study_tables(predictions, jobs, cohorts=counts).synthetic == expected
+        assert study_tables(predictions, jobs).synthetic == (expected if declared is None else ())
 
 
 class TestOwnRandom:

@@ -45,6 +45,7 @@ def test_films_are_as_the_table_spells_them(store, cohort):
 def test_counts_are_those_of_describe(store, cohort):
     counts, told = read_cohorts(store.root), describe(cohort)
     total = counts[counts["task"].isna() & counts["left_out"].isna()].iloc[0]
+    assert counts["synthetic"].all() and told["synthetic"]
     assert (total["films"], total["patients"], total["groups"]) == (told["films"], told["patients"], told["groups"])
     for task, expected in told["tasks"].items():
         rows = counts[counts["task"].eq(task).fillna(False) & counts["left_out"].isna()]

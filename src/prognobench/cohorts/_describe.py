@@ -17,13 +17,14 @@ def describe(cohort: Cohort) -> dict[str, Any]:
     Returns
     -------
     dict
-        `name`; `films`, `distinct_films`, `patients`, `groups` as counts; `centers` with their films; `excluded` with
-        its `rows` and the count by `reasons`; `tasks`, each with `films`, `patients`, `groups`, its `classes` and
-        `centers` with their counts, and the films that it leaves out by reason.
+        `name`; `synthetic`, as the cohort declares it; `films`, `distinct_films`, `patients`, `groups` as counts;
+        `centers` with their films; `excluded` with its `rows` and the count by `reasons`; `tasks`, each with `films`,
+        `patients`, `groups`, its `classes` and `centers` with their counts, and the films that it leaves out by reason.
     """
     films, excluded = cohort.films, cohort.excluded
     return {
         "name": cohort.name,
+        "synthetic": cohort.spec.synthetic,
         "films": len(films),
         "distinct_films": int(films["sha256"].nunique()),
         "patients": int(films["patient"].nunique()),

@@ -404,6 +404,7 @@ _COHORT = """\
 # SYNTHETIC: no film of this cohort shows a person. Made by `{command}`
 # with {settings}
 name: {name}
+synthetic: true
 manifest: labels.csv
 images: images
 columns: {{image: image, patient: patient, center: center, view: view, sex: sex, age: age}}

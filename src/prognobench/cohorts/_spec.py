@@ -107,6 +107,8 @@ class CohortSpec(Document):
     near_duplicates: Literal["group", "report", "error"] = "group"
     """Patients who share a film that was encoded again, resized, brightened or cropped a little: one group, told by
     the audit alone, or an error."""
+    synthetic: bool = False
+    """Whether its films show no person; such a cohort is called synthetic wherever it is shown."""
 
     def columns_of(self, role: Role) -> tuple[str, ...]:
         """Return the table's columns of a role, those that `columns` implies first.

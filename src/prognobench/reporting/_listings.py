@@ -81,6 +81,8 @@ def print_cohort(described: Mapping[str, Any], console: Console) -> None:
         f"{described['groups']} groups that stay together",
         highlight=False,
     )
+    if described["synthetic"]:
+        console.print("  SYNTHETIC: nothing here is about patients.", highlight=False)
     for reason, count in described["excluded"]["reasons"].items():
         console.print(f"  {count} left out: {plain(reason)}", highlight=False)
     table = listing("task", "class", "films", "patients", "groups")
@@ -106,6 +108,9 @@ def print_plan(plan: Plan, guess: Estimate, console: Console) -> None:
         table.add_row(plain(cohort), plain(task), model, listed, weights)
     console.print(table)
     for found in plan.cohorts.values():
+        if found.spec.synthetic:
+            told = f"Cohort {plain(found.name)} is SYNTHETIC: nothing here is about patients."
+            console.print(told, highlight=False)
         if len(found.excluded):
             console.print(f"Cohort {plain(found.name)}: {len(found.excluded)} bad films are left out.", highlight=False)
     for cohort, task in dict.fromkeys((job.cohort, job.task) for job in plan.jobs):

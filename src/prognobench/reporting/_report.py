@@ -19,6 +19,7 @@ from ._csv import csv_text
 from ._paper_tables import paper_tables, paper_texts
 from ._progress import ReportProgress, report_progress
 from ._results import print_table
+from ._safe import printable
 from ._tables import StudyTables, study_tables
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ def report(
         made = _make(results, out, name, budget, figures, progress)
     if console is not None:
         print_table(made.table, console, made.tables.sizes)
+        if made.tables.synthetic:
+            named = ", ".join(map(printable, made.tables.synthetic))
+            console.print(Text(f"The films of {named} are SYNTHETIC: nothing here is about patients.", "bold"))
         console.print()
         console.print(Text(f"{len(made.files)} tables are in {out}; open the report in a browser:"), soft_wrap=True)
         console.print(Text(str(made.page)), soft_wrap=True)

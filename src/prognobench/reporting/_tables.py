@@ -73,6 +73,17 @@ class StudyTables:
         """List the tables that a report writes as CSV."""
         return [one.name for one in fields(cls) if one.name not in ("study", "jobs", "cohorts", "results")]
 
+    @property
+    def synthetic(self) -> tuple[str, ...]:
+        """The cohorts that show no person, as they declare it, or by their name where nothing was kept of them."""
+        names = sorted({str(name) for column in ("cohort", "test_cohort") for name in self.jobs[column].dropna()})
+        declared = dict.fromkeys(names, False)
+        if "synthetic" in self.cohorts:
+            told = self.cohorts.loc[self.cohorts["synthetic"].fillna(False).astype(bool), "cohort"]
+            declared |= dict.fromkeys(told, True)
+        by_name = {name for name in names if any(word in name.casefold() for word in ("phantom", "synthetic"))}
+        return tuple(name for name in names if declared[name] or name in by_name)
+
     def files(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """Yield the tables that a report writes as CSV, with their names."""
         for name in self.csv_names():

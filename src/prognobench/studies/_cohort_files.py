@@ -17,7 +17,8 @@ from ._store import Store
 
 _KNOWN = ("view", "sex", "age")  # columns that `cohort.yaml` may name
 _FILM = ("image", "view", "center", "sex", "age")
-_COUNTS = ["cohort", "task", "class", "center", "left_out", "films", "patients", "groups"]
+_SIZES = ["films", "patients", "groups"]
+_COUNTS = ["cohort", "task", "class", "center", "left_out", *_SIZES]
 
 
 def keep_cohorts(store: Store, cohorts: Iterable[Cohort]) -> dict[str, str]:
@@ -72,18 +73,24 @@ def read_cohorts(results: Path, study: str | None = None) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `cohort, task, class, center, left_out, films, patients, groups`. What is missing in a row is not told apart:
-        a row with a cohort alone counts all of it, one with a task that task, one with `class` and `center` the films
-        of that class there. `left_out` says why films are not in the cohort (`excluded`) or not in the task.
+        `cohort, task, class, center, left_out, films, patients, groups, synthetic`. What is missing in a row is not
+        told apart: a row with a cohort alone counts all of it, one with a task that task, one with `class` and `center`
+        the films of that class there. `left_out` says why films are not in the cohort (`excluded`) or not in the task.
+        `synthetic` is what the cohort declares, missing where the study ran before that was kept.
 
     Raises
     ------
     InputError
         As `read_films`.
     """
-    rows = [row for name, content in _contents(results, study) for row in _counts(name, content["description"])]
-    table = pd.DataFrame(rows, columns=_COUNTS)
-    return table.astype({name: "Int64" if name in _COUNTS[-3:] else "string" for name in _COUNTS})
+    rows = [
+        row | {"synthetic": content["description"].get("synthetic")}
+        for name, content in _contents(results, study)
+        for row in _counts(name, content["description"])
+    ]
+    table = pd.DataFrame(rows, columns=[*_COUNTS, "synthetic"])
+    types = {name: "Int64" if name in _SIZES else "string" for name in _COUNTS}
+    return table.astype(types | {"synthetic": "boolean"})
 
 
 def _films(cohort: Cohort) -> dict[str, list[str]]:
@@ -102,7 +109,7 @@ def _description(cohort: Cohort) -> dict[str, Any]:
 
 def _counts(name: str, described: dict[str, Any]) -> Iterator[dict[str, Any]]:
     def sizes(counted: dict[str, Any]) -> dict[str, Any]:
-        return {size: counted[size] for size in _COUNTS[-3:]}
+        return {size: counted[size] for size in _SIZES}
 
     yield {"cohort": name, **sizes(described)}
     if described["excluded"]["films"]:

@@ -54,17 +54,10 @@ def cohort_section(tables: StudyTables, names: Collection[str]) -> Section:
             "Groups are films that stay together in a split: those of one patient, or of patients who share a film."
         ]
         parts.append(table("All that the cohorts hold; no interval", shown, records(tables.cohorts), notes=notes))
-    synthetic = sorted({words(name) for name in tables.sizes["cohort"] if is_synthetic(name)})
-    if synthetic:
-        parts.insert(
-            0, Prose((f"{', '.join(synthetic)}: SYNTHETIC films. Nothing here is about patients.",), look="doubt")
-        )
+    if tables.synthetic:
+        named = ", ".join(map(words, tables.synthetic))
+        parts.insert(0, Prose((f"{named}: SYNTHETIC films. Nothing here is about patients.",), look="doubt"))
     return Section("cohorts", "Cohorts", tuple(parts))
-
-
-def is_synthetic(cohort: Any) -> bool:
-    """Tell by its name whether a cohort was drawn by `prognobench cohort phantom`; nothing else in a record does."""
-    return any(word in str(cohort).casefold() for word in ("phantom", "synthetic"))
 
 
 def protocol_section(made: Provenance) -> Section:

@@ -19,7 +19,6 @@ from ._made import (
     cohort_section,
     environment_section,
     holes_section,
-    is_synthetic,
     protocol_section,
     reproduce_section,
     unused_controls,
@@ -129,9 +128,9 @@ def _summary(tables: StudyTables, found: Sequence[Answer], made: Provenance) -> 
 
 def _general_doubts(tables: StudyTables, made: Provenance) -> list[str]:
     doubts = []
-    synthetic = sorted({words(name) for name in tables.jobs["cohort"] if is_synthetic(name)})
-    if synthetic:
-        doubts.append(f"The films of {', '.join(synthetic)} are SYNTHETIC: nothing here is about patients.")
+    if tables.synthetic:
+        named = ", ".join(map(words, tables.synthetic))
+        doubts.append(f"The films of {named} are SYNTHETIC: nothing here is about patients.")
     lost = made.status.planned - made.status.done
     if lost:
         doubts.append(f"{plural(lost, 'planned job')} not done; see Holes and failures.")
