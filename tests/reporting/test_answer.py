@@ -72,13 +72,13 @@ class TestOverHoles:
         (answer,) = answers(tables_of(HOLES))
         assert answer.sentences == (
             "No best is named: 1 job is not done.",
-            "Of 1 result that could be compared, 1 above their controls.",
+            "Of 1 result that could be compared, 1 is above its controls.",
         )
         assert answer.is_above is None and not answer.strategies
 
     def test_the_table_of_winners_leaves_the_winner_blank(self):
         row = winner(tables_of(HOLES))
-        assert row["best"].strip() == "" and row[""] == "no best: 1 job is not done"
+        assert row["best"] == "none: 1 job is not done" and row[""] == ""
         assert {row[name] for name in ("naive", "corrected", "best of", "majority", "over best control")} == {"–"}
 
     def test_subgroups_single_out_nothing(self):

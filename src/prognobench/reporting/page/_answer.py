@@ -137,7 +137,9 @@ def _compared(block: pd.DataFrame) -> str:
     known = block.loc[~block["control"], "above_controls"].dropna().astype(bool)
     if known.empty:
         return "Nothing could be compared with its controls."
-    return f"Of {plural(len(known), 'result')} that could be compared, {int(known.sum()):,} above their controls."
+    above = int(known.sum())
+    verb = "is above its" if above == 1 else "are above their"
+    return f"Of {plural(len(known), 'result')} that could be compared, {above:,} {verb} controls."
 
 
 def _doubts(tables: StudyTables, best: Mapping[Any, Any]) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def winners_table(tables: StudyTables) -> PageTable:
         found = best_cell(block)
         if found.cell is None:
             known = ("mcc_mean", "difference", "ci_low", "ci_high", "above_controls", "model", "strategy")
-            rows.append(block.iloc[0].to_dict() | blank | dict.fromkeys(known) | {"why": f"no best: {found.why}"})
+            rows.append(block.iloc[0].to_dict() | blank | dict.fromkeys(known) | {"why": found.why})
             continue
         controls = own_controls(block, found.cell["architecture"]).groupby("strategy")["mcc_mean"].max().to_dict()
         chosen = of_block(tables.selection, found.cell)
@@ -69,19 +69,25 @@ def winners_table(tables: StudyTables) -> PageTable:
         rows.append(found.cell | blank | controls | {key: corrected[key] for key in none} | {"why": ""})
     columns = [
         Column("where", lambda row: Cell(block_title(row), None, "wrap")),
-        Column("best", lambda row: Cell(f"{words(row['model'])} {words(row['strategy'])}", row["model"])),
+        Column("best", _winner),
         Column("naive", number("mcc_mean")),
         Column("corrected", with_interval("corrected", "corrected_ci_low", "corrected_ci_high")),
         Column("best of", number("n_candidates", 0, 1)),
         *(Column(name, number(name)) for name in CONTROLS),
         Column("over best control", with_interval("difference", "ci_low", "ci_high", sign=True)),
-        Column("", lambda row: Cell(row["why"], row["why"], "wrap") if row["why"] else _marks(row)),
+        Column("", lambda row: Cell("") if row["why"] else _marks(row)),
     ]
     caption = (
         "The best of each comparison, naive and corrected for having been chosen, beside its controls (random: of its "
         "own architecture); MCC × 100, 95 % intervals of the (paired) bootstrap over patients"
     )
     return table(caption, columns, rows, csv="selection", look=lambda row: "" if row["why"] else _row_look(row))
+
+
+def _winner(row: Row) -> Cell:
+    if row["why"]:
+        return Cell(f"none: {row['why']}", None, "wrap")
+    return Cell(f"{words(row['model'])} {words(row['strategy'])}", row["model"])
 
 
 def results_section(tables: StudyTables) -> Section:
@@ -188,7 +194,7 @@ def comparisons_section(tables: StudyTables) -> Section:
         Column("model", text("model_b")),
         Column("strategy", text("strategy_b")),
         Column("MCC", number("b")),
-        Column("behind the best by", with_interval("difference", "ci_low", "ci_high", sign=True)),
+        Column("behind it by", with_interval("difference", "ci_low", "ci_high", sign=True)),
         Column("p bootstrap", p_value("p_bootstrap_holm")),
         Column("p permutation", p_value("p_permutation_holm")),
         Column("p corrected t", p_value("p_corrected_t_holm")),
