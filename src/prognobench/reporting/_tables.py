@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import pandas as pd
@@ -127,26 +128,29 @@ def study_tables(
     InputError
         When the tables do not fit each other.
     """
-    progress("metrics of every job")
-    folds = fold_metrics(predictions, jobs)
-    made = {"sizes": task_sizes(predictions, jobs), "fold_metrics": folds}
-    progress("patients drawn anew, controls")
-    bootstrap = PatientBootstrap(predictions, jobs)
-    made["controls"] = compare_with_controls(predictions, jobs, bootstrap=bootstrap)
-    progress("intervals")
-    made["intervals"] = intervals(predictions, jobs, bootstrap=bootstrap)
-    made["summary"] = summarize(folds, jobs, made["intervals"])
-    progress("comparisons")
-    made["pairwise_tests"] = pairwise_tests(predictions, jobs, bootstrap=bootstrap)
-    made["task_tests"] = task_tests(predictions, jobs, bootstrap=bootstrap)
-    progress("ranking")
-    made["ranking"] = ranking(predictions, jobs, bootstrap=bootstrap)
-    made["selection"] = selection(predictions, jobs, bootstrap=bootstrap)
-    progress("subgroups")
     known = pd.DataFrame(columns=["cohort", "image"], dtype="string") if films is None else films
-    made["subgroups"] = subgroups(predictions, jobs, known)
-    progress("reliability")
-    made["reliability"] = reliability(predictions, jobs)
+    # Needs nothing of the others, and while numpy computes theirs it has a core of its own. On copies, since pandas
+    # does not promise that two threads may use one table.
+    own = predictions.copy(), jobs.copy()
+    with ThreadPoolExecutor(1) as beside:
+        groups, bins = beside.submit(subgroups, *own, known.copy()), beside.submit(reliability, *own)
+        progress("metrics of every job")
+        folds = fold_metrics(predictions, jobs)
+        made = {"sizes": task_sizes(predictions, jobs), "fold_metrics": folds}
+        progress("patients drawn anew, controls")
+        bootstrap = PatientBootstrap(predictions, jobs)
+        made["controls"] = compare_with_controls(predictions, jobs, bootstrap=bootstrap)
+        progress("intervals")
+        made["intervals"] = intervals(predictions, jobs, bootstrap=bootstrap)
+        made["summary"] = summarize(folds, jobs, made["intervals"])
+        progress("comparisons")
+        made["pairwise_tests"] = pairwise_tests(predictions, jobs, bootstrap=bootstrap)
+        made["task_tests"] = task_tests(predictions, jobs, bootstrap=bootstrap)
+        progress("ranking")
+        made["ranking"] = ranking(predictions, jobs, bootstrap=bootstrap)
+        made["selection"] = selection(predictions, jobs, bootstrap=bootstrap)
+        progress("subgroups, reliability")
+        made["subgroups"], made["reliability"] = groups.result(), bins.result()
     progress("decision map and conclusions")
     made["decision"] = decision_map(
         folds, jobs, made["summary"], made["controls"], made["intervals"], made["ranking"], made["selection"],
