@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from prognobench.cohorts import build_cohort, load_cohort, make_layout
-from prognobench.cohorts._dicom import ALLOWED_TAGS
+from prognobench.cohorts._dicom import ALLOWED_TAGS, decode_dicom
 from prognobench.cohorts._phantom import draw_table, render_film
 from prognobench.cohorts._phantom_layouts._objects import film_object, save_object
 from prognobench.frame import InputError
@@ -196,6 +196,18 @@ def dates(raw: Path) -> None:
     dataset.save_as(first(raw))
 
 
+def oblong(raw: Path) -> None:
+    dataset = pydicom.dcmread(first(raw))
+    dataset.PixelSpacing = [1e6, 1e-6]
+    dataset.save_as(first(raw))
+
+
+def not_finite(raw: Path) -> None:
+    dataset = pydicom.dcmread(first(raw))
+    dataset.RescaleSlope, dataset.RescaleIntercept = "1E38", "0"
+    dataset.save_as(first(raw))
+
+
 def first(raw: Path) -> Path:
     """A film of a patient who has others; it is written without compression."""
     return raw / "ward 3" / "p0000" / "film 1.dcm"
@@ -206,6 +218,8 @@ SPOILED = {
     "missing pixel data": (without_pixels, "no pixel data", "Copy the file again", -1),
     "unsupported transfer syntax": (unknown_syntax, "transfer syntax is here: MPEG2", "prognobench[dicom]", -1),
     "decompression bomb": (bomb, "65000 × 65000 pixels", "Export", -1),
+    "absurd pixel spacing": (oblong, "four times as long as wide", "PixelSpacing", -1),
+    "values that are not finite": (not_finite, "no finite values", "contrast: stored", -1),
     "constant": (constant, "one gray value", "Export", -1),
     "link out of the tree": (link_out, "symbolic link leads out of the folder", "Copy", -1),
     "linked folder out of the tree": (folder_link_out, "symbolic link leads out of the folder", "Copy", None),
@@ -230,6 +244,29 @@ def test_a_bad_file_is_named_and_takes_no_other_with_it(planted, tmp_path, name)
     kept = {path.name for path in (tmp_path / "out" / "images").iterdir()}
     assert {row["image"] for row in rows(tmp_path / "out")} == kept
     assert len(load_cohort(report.path).films) == report.films
+
+
+def test_a_film_that_nobody_foresaw_is_named_and_a_full_disk_is_not_a_film(planted, tmp_path, monkeypatch):
+    raw, there = planted
+
+    def fails(content, contrast):
+        if fails.left:
+            fails.left -= 1
+            raise ZeroDivisionError("p0000")
+        return decode_dicom(content, contrast)
+
+    fails.left = 1
+    monkeypatch.setattr("prognobench.cohorts._build.decode_dicom", fails)
+    report = build(raw, tmp_path / "out")
+    assert report.films == there.tasks["icu"][0] - 1
+    assert reasons(report)["the film could not be made (ZeroDivisionError)"] == 1
+
+    def full(levels, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("prognobench.cohorts._build.write_png", full)
+    with pytest.raises(OSError, match="No space"):
+        build(raw, tmp_path / "other")
 
 
 def edit(raw: Path, change) -> None:

@@ -99,6 +99,17 @@ def test_bits_beyond_those_stored_are_not_part_of_the_pixel() -> None:
     np.testing.assert_array_equal(decode_dicom(content(dataset), "stored").gray, U12)
 
 
+@pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "RLELossless"])
+@pytest.mark.parametrize("pixels", ["12 of 16 bit", "12 of 16 bit, signed"])
+def test_left_justified_pixels_are_moved_to_the_right(pixels: str, syntax: str) -> None:
+    values = PIXELS[pixels]
+    moved = ((values.view(np.uint16) << 4) | np.uint16(9)).view(values.dtype)
+    dataset = compress(film(moved), syntax)
+    assert (dataset.BitsStored, dataset.HighBit) == (16, 15)
+    dataset.BitsStored = 12
+    np.testing.assert_array_equal(decode_dicom(content(dataset), "stored").gray, values)
+
+
 def test_padding_is_as_dark_as_the_darkest_of_the_film() -> None:
     values = U12.clip(100, 4000)
     values[:5], values[-5:] = 0, 3
@@ -195,6 +206,17 @@ FAULTS = {
     "bomb in the codestream": (swapped(J2K, SIZE, struct.pack(">2I", 60000, 60000)), "is of 60000 × 60000 pixels"),
     "color": (content(film(U8, SamplesPerPixel=3)), "in color"),
     "32 bits": (content(film(U8, BitsStored=33)), "33 of 8 bits"),
+    "left-justified and compressed": (
+        swapped(JLS, b"\x28\0\x02\x01US\x02\0\x0b", b"\x28\0\x02\x01US\x02\0\x0f"),
+        "whose highest bit is number 15 of 12 bits",
+    ),
+    "highest bit too low": (content(film(U12, HighBit=7)), "cannot be number 7"),
+    "highest bit too high": (content(film(U12, HighBit=16)), "cannot be number 16"),
+    "rescale without end": (content(film(U12, RescaleSlope="1E38", RescaleIntercept="0")), "no finite values"),
+    "rescale without end, turned over": (
+        content(film(U12, RescaleSlope="1E38", RescaleIntercept="0", PhotometricInterpretation="MONOCHROME1")),
+        "no finite values",
+    ),
     "palette": (content(film(U8, PhotometricInterpretation="PALETTE COLOR")), "PALETTE COLOR"),
     "window without width": (content(film(U8, WindowCenter=1, WindowWidth=0)), "window or lookup table"),
     "lookup table without data": (content(film(U8, VOILUTSequence=[Dataset()])), "window or lookup table"),

@@ -79,6 +79,22 @@ def test_pixels_become_square() -> None:
     assert apply_recipe(recipe(MINMAX), disc, (0.1000, 0.1004), {}).shape == (100, 200)
 
 
+@pytest.mark.parametrize(
+    ("spacing", "what"),
+    [((1e6, 1e-6), "four times as long"), ((1e308, 1e-308), "four times as long"), ((3, 1), "which is too many")],
+)
+def test_pixels_that_no_detector_has_are_refused(spacing, what) -> None:
+    gray = np.broadcast_to(np.arange(5500, dtype=np.float32), (5500, 5500))
+    with pytest.raises(BadFilm, match=what):
+        apply_recipe(film_recipe("standard"), gray, spacing, {})
+
+
+@pytest.mark.parametrize("ends", [(0, np.inf), (-3e38, 3e38), (0, np.nan)])
+def test_values_without_end_are_no_black_picture(ends) -> None:
+    with pytest.raises(BadFilm, match="not finite"):
+        apply_recipe(film_recipe("standard"), np.array([ends], dtype=np.float32), (1, 1), {})
+
+
 def test_a_film_is_padded_with_its_darkest_gray() -> None:
     film = RNG.random((30, 11), dtype=np.float32)
     kept = apply_recipe(recipe(MINMAX, {"step": "pad_square"}), film, SQUARE, {})

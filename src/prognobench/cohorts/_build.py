@@ -285,8 +285,12 @@ def _make_film(root: Path, folder: Path, recipe: FilmRecipe, film: RawFilm) -> _
         kept = apply_recipe(recipe, gray, spacing, film.cells)
     except BadFilm as error:
         return error.fault
+    except InputError:  # what is missing for one film, such as pydicom, is missing for all
+        raise
     except OSError as error:
         return Fault(f"the file cannot be read ({error.strerror or error})", "Check the file")
+    except Exception as error:  # one film that nobody has foreseen does not end the work on all others
+        return Fault(f"the film could not be made ({type(error).__name__})", "Export it again from its source")
     write_png(kept, folder / f"{film.image}.png")
     return largest, kept.shape[1], kept.shape[0]
 

@@ -323,6 +323,9 @@ def _refuse_shape(dataset: Any) -> None:
         raise BadFilm(f"the image is in color ({samples} samples a pixel), which no radiograph is", "Remove it")
     if bits not in (8, 16) or not 1 <= stored <= bits:
         raise BadFilm(f"the pixels have {stored} of {bits} bits; up to 16 are read", "Export it with 8 to 16 bits")
+    if not stored <= _high_bit(dataset) + 1 <= bits:
+        what = f"the highest bit of {stored} in {bits} cannot be number {_high_bit(dataset)}"
+        raise BadFilm(what, "Correct the HighBit of its header")
     if dataset.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
         raise BadFilm(f"the pixels are {dataset.get('PhotometricInterpretation')}, not gray", "Export it in gray")
 
@@ -339,6 +342,10 @@ def _refuse_payload(pydicom: Any, dataset: Any) -> None:
         if len(dataset.PixelData) < size:
             raise BadFilm(f"the file is truncated: {len(dataset.PixelData)} of {size} bytes of pixels", _COPY)
         return
+    if _high_bit(dataset) + 1 != dataset.BitsStored and syntax != pydicom.uid.RLELossless:
+        # Whether an encoder of JPEG's family kept the free bits below the pixel is nowhere told (PS3.5, 8.2).
+        what = f"compressed pixels whose highest bit is number {_high_bit(dataset)} of {dataset.BitsStored} bits"
+        raise BadFilm(what, "Export it without compression")
     if not _decoders(pydicom, syntax):
         raise BadFilm(*_told(_unsupported(syntax.name)))
     frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1), b"")
@@ -399,14 +406,25 @@ def _patterns(pydicom: Any, dataset: Any) -> NDArray[np.uint16]:
     preferred = _PREFERRED.get(syntax, "")
     if preferred not in (_decoders(pydicom, syntax) if syntax.is_encapsulated else ()):
         preferred = ""
+    stored, below = dataset.BitsStored, _high_bit(dataset) + 1 - dataset.BitsStored
+    if below:  # pydicom takes the pixel's bits to be the lowest, so it is asked for all of them
+        dataset.BitsStored = dataset.BitsAllocated
     array = pydicom.pixels.pixel_array(dataset, raw=True, decoding_plugin=preferred)
+    dataset.BitsStored = stored
     if array.shape != (dataset.Rows, dataset.Columns):
         raise ValueError(f"decoded to the shape {array.shape}")
     bits: NDArray[np.uint16]
     bits = array.astype(np.uint16, copy=False) if array.dtype.kind == "u" else array.astype(np.int16).view(np.uint16)
+    if below:  # left-justified, as old files are: the free bits lie below the pixel and are not part of it
+        bits = bits >> np.uint16(below)
     if dataset.BitsStored < 16:
         bits = bits & np.uint16((1 << dataset.BitsStored) - 1)
     return bits
+
+
+def _high_bit(dataset: Any) -> int:
+    told = dataset.get("HighBit") is not None
+    return _number(dataset, "HighBit") if told else _number(dataset, "BitsStored") - 1
 
 
 def _signed(dataset: Any) -> bool:
@@ -439,7 +457,10 @@ def _shown(pydicom: Any, dataset: Any, contrast: Contrast) -> tuple[NDArray[np.f
             raise BadFilm(f"its window or lookup table cannot be used ({_words(error)})", _WINDOW) from error
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shown = shown.max() + shown.min() - shown.astype(np.float64)
-    return shown.astype(np.float32), values
+    table = shown.astype(np.float32)
+    if not np.isfinite(table).all():
+        raise BadFilm("its rescale or window gives no finite values", _WINDOW)
+    return table, values
 
 
 def _blacken_padding(

@@ -13,9 +13,11 @@ from pydantic import Field, model_validator
 
 from prognobench.frame import Document, InputError, Problem, nearest, read_document
 
-from ._films import BadFilm, Gray
+from ._films import MOST_PIXELS, BadFilm, Gray
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.-]+$")]
+# Detectors are read out at one or two to one at most; what is beyond is a slip of the header.
+_MOST_OBLONG = 4.0
 
 
 class Crop(Document):
@@ -197,6 +199,8 @@ def _apply(step: Any, gray: Gray) -> Gray:
 
 def _scaled(gray: Gray) -> Gray:
     low, high = gray.min(), gray.max()
+    if not float(high) - float(low) <= float(np.finfo(np.float32).max):  # nor where one of them is no number
+        raise BadFilm("its gray values are not finite, or too far apart", "Export it again from its source")
     if low == high:
         raise BadFilm("the film has one gray value only", "Export it again from its source, or remove the row")
     scaled: Gray = gray - low
@@ -225,7 +229,14 @@ def _square_pixels(gray: Gray, spacing: tuple[float, float]) -> Gray:
     if abs(high / wide - 1) < 0.01:
         return gray
     unit = min(high, wide)
-    return _resize(gray, round(gray.shape[0] * high / unit), round(gray.shape[1] * wide / unit))
+    correct = "Correct the PixelSpacing of its header"
+    if not max(high, wide) / unit <= _MOST_OBLONG:  # nor where it is no number
+        raise BadFilm("its header says that a pixel is more than four times as long as wide", correct)
+    height, width = round(gray.shape[0] * high / unit), round(gray.shape[1] * wide / unit)
+    if height * width > MOST_PIXELS:
+        what = f"with the square pixels that its header asks for it has {width} × {height} of them, which is too many"
+        raise BadFilm(what, correct)
+    return _resize(gray, height, width)
 
 
 def _resize(gray: Gray, height: int, width: int) -> Gray:
