@@ -224,6 +224,7 @@ SPOILED = {
     "link out of the tree": (link_out, "symbolic link leads out of the folder", "Copy", -1),
     "linked folder out of the tree": (folder_link_out, "symbolic link leads out of the folder", "Copy", None),
     "no DICOM": (not_dicom, "no whole DICOM file", "Copy", -1),
+    "other file": (lambda raw: (raw / "notes").write_bytes(b"no film, in no way"), "no DICOM file", "again", 0),
     "same file twice": (copy, "same file again", "one is kept", 0),
     "no patient": (without_patient, "no PatientID", "another key", -1),
     "dates out of order": (dates, "dates out of order", "keep=[dates_out_of_order]", -1),
@@ -238,12 +239,50 @@ def test_a_bad_file_is_named_and_takes_no_other_with_it(planted, tmp_path, name)
         change = -len(list(first(raw).parent.iterdir()))
     spoil(raw)
     report = build(raw, tmp_path / "out")
-    (found,) = [one for one in report.left_out if what in one.fault.what]
+    (found,) = [one for one in report.left_out if what in one.fault.what and one.source != "other/readme.txt"]
     assert remedy in found.fault.remedy
     assert report.films == planted[1].tasks["icu"][0] + change
     kept = {path.name for path in (tmp_path / "out" / "images").iterdir()}
     assert {row["image"] for row in rows(tmp_path / "out")} == kept
     assert len(load_cohort(report.path).films) == report.films
+
+
+@pytest.mark.parametrize("name", ["film 1.dcm", "IM000001", "1.2.840.99.7"])
+@pytest.mark.parametrize("whole", [False, True], ids=["no header of its own", "header of its own"])
+def test_a_film_without_the_mark_of_dicom_is_read_all_the_same(planted, tmp_path, name, whole):
+    raw = Path(shutil.copytree(planted[0], tmp_path / "raw"))
+    expected = build(raw, tmp_path / "expected")
+    content = first(raw).read_bytes()[132:]
+    if not whole:
+        content = content[12 + int.from_bytes(content[8:12], "little") :]
+    first(raw).unlink()
+    first(raw).with_name(name).write_bytes(content)
+    report = build(raw, tmp_path / "out")
+    assert (report.films, reasons(report)) == (expected.films, reasons(expected))
+    for path in (tmp_path / "expected" / "images").iterdir():
+        assert (tmp_path / "out" / "images" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_table_is_not_left_out_and_other_files_are(planted, tmp_path):
+    report = build(planted[0], tmp_path / "out")
+    assert [one.source for one in report.left_out if one.kind == "file"] == ["other/readme.txt"]
+
+
+def test_labels_that_are_not_listed_are_counted_and_told(planted, tmp_path):
+    raw = Path(shutil.copytree(planted[0], tmp_path / "raw"))
+
+    def spoil(book):
+        book.active.cell(2, 3, "Yes")
+        book.active.cell(3, 3, "")
+
+    edit(raw, spoil)
+    report = build(raw, tmp_path / "out")
+    patients = [len([*raw.glob(f"*/{name}/*.dcm")]) for name in ("p0000", "p0001")]
+    assert [(task.unlisted, task.blank) for task in report.tasks] == [tuple(patients)]
+    (note,) = [note for note in report.notes if "leaves out films" in note]
+    assert f"{patients[1]} without label and {patients[0]} with a label that is neither" in note
+    assert "'Yes'" in note
+    assert sum(load_cohort(report.path).task("icu").left_out.values()) == sum(patients)
 
 
 def test_a_film_that_nobody_foresaw_is_named_and_a_full_disk_is_not_a_film(planted, tmp_path, monkeypatch):
@@ -328,7 +367,8 @@ def test_a_name_that_is_no_text_does_not_stop_the_build(planted, tmp_path):
     first(raw).rename(os.fsdecode(os.fsencode(raw) + b"/\xff.dcm"))
     (raw / "other" / "slice.dcm").rename(os.fsdecode(os.fsencode(raw) + b"/\xfe.dcm"))
     report = build(raw, tmp_path / "out")
-    assert report.films == planted[1].tasks["icu"][0]
+    disguised = build(raw, tmp_path / "disguised", pseudonymize=True)
+    assert report.films == disguised.films == planted[1].tasks["icu"][0]
     assert "\\xfe.dcm" in (tmp_path / "out" / "left_out.csv").read_text(encoding="utf-8")
 
 

@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 
 from prognobench.cohorts import build_cohort, builders, cohort_cards, load_cohort, make_layout, task_names
+from prognobench.cohorts._builders._sources import chest_films
+from prognobench.cohorts._builders._stonybrook import _raw_films
+from prognobench.cohorts._dicom import Header
 from prognobench.frame import InputError
 
 PUBLISHED = ["aiforcovid", "cocross", "covid19ar", "stonybrook"]
@@ -196,6 +199,126 @@ def test_stonybrook_marks_the_first_film_and_tells_copies_apart(raws, tmp_path):
     assert build("stonybrook", raw, tmp_path / "body", body="any").films == report.films + 1
     laterals = build("stonybrook", raw, tmp_path / "laterals", laterals="keep")
     assert laterals.films == report.films + planted.left_out["a lateral film"]
+
+
+def retag(raw: Path, **tags) -> None:
+    for path in raw.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        for keyword, value in tags.items():
+            setattr(dataset, keyword, f"{dataset.get(keyword) or ''}{value}")
+        dataset.save_as(path)
+
+
+# Not what joins films and tables, nor what an allow-list lets through.
+FREE_TEXT = (
+    "StudyDescription", "SeriesDescription", "PatientName", "OtherPatientIDs", "PatientComments", "ImageComments",
+    "AccessionNumber", "InstitutionName", "ReferringPhysicianName", "OperatorsName", "StationName", "ProtocolName",
+    "StudyID", "DeviceSerialNumber", "PerformedProcedureStepDescription", "AdmittingDiagnosesDescription",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("aiforcovid", {}),
+        ("covid19ar", {}),
+        ("covid19ar", {"descriptions": "listed"}),
+        ("stonybrook", {}),
+        ("dicom", {}),
+    ],
+)
+def test_no_free_text_of_a_header_leaves_it(tmp_path, name, options):
+    make_layout(name, tmp_path / "raw", 8, 5, size=96)
+    retag(tmp_path / "raw", **dict.fromkeys(FREE_TEXT, " Secret^Jane"))
+    if name == "dicom":
+        task = {"label": "went_icu", "positive": "yes", "negative": "no"}
+        options = {"table": str(tmp_path / "raw" / "outcomes.xlsx"), "tasks": {"icu": task}}
+    try:
+        build(name, tmp_path / "raw", tmp_path / "out", **options)
+    except InputError as error:  # with every film left out, what is said of them
+        assert options and "Secret" not in str(error)
+        return
+    texts = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert b"Secret" not in texts
+
+
+BODY = {
+    # SeriesDescription, StudyDescription, BodyPartExamined, the part that is left out
+    "nothing": ("", "", "", None),
+    "no part": ("AP", "", "", None),
+    "portable": ("AP PORTABLE", "PORTABLE RADIOGRAPH", "", None),
+    "chest": ("CHEST AP", "XR ABDOMEN", "ABDOMEN", None),
+    "thorax": ("Thorax a.p.", "", "", None),
+    "abdominal series of a chest study": ("ABDOMEN AP", "XR CHEST", "CHEST", "abdomen"),
+    "knee": ("AP", "XR KNEE", "", "leg"),
+    "body part": ("AP", "", "PELVIS", "pelvis"),
+    "unknown body part": ("AP", "", "XYZ", "not the chest, by BodyPartExamined"),
+    "chest by its body part": ("AP", "XR SHOULDER", "CHEST", None),
+}
+
+
+@pytest.mark.parametrize("case", BODY)
+def test_a_film_is_left_out_only_where_another_part_is_named(case):
+    series, study, examined, part = BODY[case]
+    tags = {"SeriesDescription": series, "StudyDescription": study, "BodyPartExamined": examined}
+    left_out = []
+    kept = chest_films([Header("film.dcm", {key: text for key, text in tags.items() if text})], left_out)
+    assert [one.fault.what for one in left_out] == ([] if part is None else [f"another part of the body: {part}"])
+    assert len(kept) == (part is None)
+
+
+@pytest.mark.parametrize(
+    ("series", "derived"),
+    [("CHEST AP ENHANCED", True), ("PROCESSED CHEST", True), ("CHEST UNPROCESSED", False), ("CHEST AP", False)],
+)
+def test_a_copy_is_told_by_whole_words(series, derived):
+    left_out = []
+    kept = list(_raw_films([Header("film.dcm", {"SeriesDescription": series})], left_out))
+    assert (len(kept), len(left_out)) == ((0, 1) if derived else (1, 0))
+
+
+@pytest.mark.parametrize("name", ["covid19ar", "aiforcovid"])
+def test_two_spellings_of_one_column_are_not_mixed(raws, tmp_path, name):
+    raw = copied(raws, name, tmp_path)
+    path = next(raw.glob("*.xlsx"))
+    book = openpyxl.load_workbook(path)
+    sheet = book["Clinical"] if name == "covid19ar" else book.active
+    header = 2 if name == "covid19ar" else 1
+    sheet.cell(header, sheet.max_column + 1, "ICU  admit" if name == "covid19ar" else "prognosis")
+    book.save(path)
+    what = "'ICU Admit (Y/N)' and 'ICU  admit' are" if name == "covid19ar" else "'Prognosis' and 'prognosis' are"
+    with pytest.raises(InputError) as caught:
+        build(name, raw, tmp_path / "out")
+    assert what in str(caught.value)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_capitals_and_blanks_of_a_label_do_not_count(raws, tmp_path, name):
+    raw = copied(raws, name, tmp_path)
+    words = ("Death", "Discharged", "MILD", "SEVERE", "LIEVE", "Y", "N")
+    for path in raw.glob("*.xlsx"):
+        book = openpyxl.load_workbook(path)
+        for sheet in book.worksheets:
+            for place, row in enumerate(sheet.iter_rows(min_row=2)):
+                for cell in row:
+                    if cell.value in words:
+                        cell.value = f"{cell.value.lower() if place % 2 else cell.value.upper()} "
+        book.save(path)
+    for path in raw.glob("deidentified*0806.csv"):
+        path.write_text(path.read_text().replace(",deceased,", ",Deceased ,").replace(",True,", ",true,"))
+    report = build(name, raw, tmp_path / "out")
+    assert found(report) == raws[name][1].tasks
+    assert {task.blank + task.unlisted for task in report.tasks} == {0}
+
+
+def test_cocross_without_death_is_refused(raws, tmp_path):
+    raw = copied(raws, "cocross", tmp_path)
+    book = openpyxl.load_workbook(raw / "CoCross.xlsx")
+    for (cell,) in book["Data"].iter_rows(min_row=2, min_col=7, max_col=7):
+        cell.value = "Exitus" if cell.value == "Death" else cell.value
+    book.save(raw / "CoCross.xlsx")
+    with pytest.raises(InputError, match=r"expected 'Death' among the outcomes.*'Discharged', 'Exitus'"):
+        build("cocross", raw, tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

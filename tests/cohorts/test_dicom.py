@@ -217,6 +217,11 @@ FAULTS = {
         content(film(U12, RescaleSlope="1E38", RescaleIntercept="0", PhotometricInterpretation="MONOCHROME1")),
         "no finite values",
     ),
+    "deflated": (
+        swapped(RAW, b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x16\x001.2.840.10008.1.2.1.99"),
+        "transfer syntax is here: Deflated",
+    ),
+    "several frames": (content(film(U12, NumberOfFrames=3)), r"multi-frame image \(3 frames\)"),
     "palette": (content(film(U8, PhotometricInterpretation="PALETTE COLOR")), "PALETTE COLOR"),
     "window without width": (content(film(U8, WindowCenter=1, WindowWidth=0)), "window or lookup table"),
     "lookup table without data": (content(film(U8, VOILUTSequence=[Dataset()])), "window or lookup table"),

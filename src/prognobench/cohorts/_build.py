@@ -31,7 +31,7 @@ from prognobench.frame import (
 )
 
 from . import _builders
-from ._builders._builder import Builder, LeftOut, Made, Raw, RawFilm, Selection
+from ._builders._builder import PICTURES, Builder, LeftOut, Made, Raw, RawFilm, Selection
 from ._cards import PublishedTask
 from ._dicom import decode_dicom
 from ._films import BadFilm, Fault, decode
@@ -56,6 +56,8 @@ class TaskCount:
         What was built; `positive` counts films.
     published
         As many as the card says, in the same order; None where nothing is published.
+    blank, unlisted
+        Films that are not in it since they have no label, or one that is neither positive nor negative.
     """
 
     task: str
@@ -63,6 +65,8 @@ class TaskCount:
     patients: int
     positive: int
     published: tuple[int, int, int] | None
+    blank: int = 0
+    unlisted: int = 0
 
 
 @dataclass(frozen=True)
@@ -276,7 +280,7 @@ def _make_few(job: _Job) -> list[_Seen | Fault]:
 def _make_film(root: Path, folder: Path, recipe: FilmRecipe, film: RawFilm) -> _Seen | Fault:
     try:
         content = (root / film.source).read_bytes()
-        if content[128:132] == b"DICM" or Path(film.source).suffix.lower() in (".dcm", ".dicom"):
+        if content[128:132] == b"DICM" or Path(film.source).suffix.lower() not in PICTURES:
             pixels = decode_dicom(content, recipe.contrast)
             gray, spacing, largest = pixels.gray, pixels.spacing, pixels.largest
         else:
@@ -304,19 +308,34 @@ def _report(
     name: str, out: Path, films: Sequence[RawFilm], selection: Selection, left_out: Sequence[LeftOut]
 ) -> BuildReport:
     card = cohort_cards().get(name)
-    counts = []
+    counts, notes = [], []
     for task, keys in selection.document["tasks"].items():
         spec = TaskSpec.model_validate(keys)
         rows = [film for film in films if all(film.cells.get(key, "") in spec.where[key] for key in spec.where)]
         positive = sum(film.cells.get(spec.label, "") in spec.positive for film in rows)
-        rows = [film for film in rows if film.cells.get(spec.label, "") in (*spec.positive, *spec.negative)]
+        others = Counter(film.cells.get(spec.label, "") for film in rows)
+        for value in (*spec.positive, *spec.negative):
+            others.pop(value, None)
+        notes += _unlabeled(task, others)
+        rows = [film for film in rows if film.cells.get(spec.label, "") not in others]
         told = card.task(task) if card is not None else None
         published = None if told is None else _published(told)
-        counts.append(TaskCount(task, len(rows), len({film.patient for film in rows}), positive, published))
-    notes = [*selection.notes, *([*card.decisions, card.proved] if card is not None else [])]
+        patients, blank = len({film.patient for film in rows}), others.pop("", 0)
+        counts.append(TaskCount(task, len(rows), patients, positive, published, blank, others.total()))
+    notes += [*selection.notes, *([*card.decisions, card.proved] if card is not None else [])]
     patients = len({film.patient for film in films})
     burned = tuple(selection.burned_in)
     return BuildReport(out / "cohort.yaml", len(films), patients, tuple(counts), tuple(left_out), burned, tuple(notes))
+
+
+def _unlabeled(task: str, others: Mapping[str, int]) -> list[str]:
+    """Say of a task which films it leaves out for their label, with the spellings: 'Yes' beside 'yes' is a slip."""
+    told = [f"{others['']} without label"] if others.get("") else []
+    values = {value: count for value, count in others.items() if value}
+    if values:
+        listed = ", ".join(f"'{value[:40]}'" for value in [*values][:5]) + (", …" if len(values) > 5 else "")
+        told.append(f"{sum(values.values())} with a label that is neither positive nor negative ({listed})")
+    return [f"{task} leaves out films: {' and '.join(told)}."] if told else []
 
 
 def _published(task: PublishedTask) -> tuple[int, int, int]:

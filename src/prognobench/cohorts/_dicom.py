@@ -57,12 +57,15 @@ _SELECTING_TAGS = (
 _EXTRA = "prognobench[dicom]"
 _GPL_EXTRA = "prognobench[dicom-gpl]"
 _DIRECTORY = "1.2.840.10008.1.3.10"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+_DEFLATED = "Deflated Explicit VR Little Endian"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _FOR_PROCESSING = ("1.2.840.10008.5.1.4.1.1.1.1.1",)
 # JPEG 2000 has decoders of several makers; this one is always the same.
 _PREFERRED = {"1.2.840.10008.1.2.4.90": "pylibjpeg", "1.2.840.10008.1.2.4.91": "pylibjpeg"}
 _PIXELS = b"\xe0\x7f\x10\x00"  # the tag of the pixel data, little-endian
+# A file whose preamble is cut off begins with the group of its own header, or with the first one of the image.
+_BEGINNINGS = (b"\2\0", b"\x08\0")
+_HEAD = 65_536  # bytes in which a file says how it is written
 _UNDATED = "99999999"
 _COPY = "Copy the file again from its source"
 _WINDOW = "Correct the file, or choose a preprocessing with `contrast: stored`"
@@ -117,10 +120,14 @@ def require_pydicom() -> Any:
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file has the mark of DICOM, or at least the ending of its name."""
+    """Tell whether a file has the mark of DICOM, the ending of its name, or begins as one whose preamble is cut off."""
     with path.open("rb") as stream:
         head = stream.read(132)
-    return head[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom")
+    return _is_marked(head) or path.suffix.lower() in (".dcm", ".dicom") or head[:2] in _BEGINNINGS
+
+
+def _is_marked(head: bytes) -> bool:
+    return head[128:132] == b"DICM"
 
 
 def read_header(root: Path, source: str) -> Header | Fault:
@@ -130,16 +137,20 @@ def read_header(root: Path, source: str) -> Header | Fault:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            syntax = _transfer_syntax(pydicom, path)
-            if syntax == _DEFLATED:
-                return _unsupported("Deflated Explicit VR Little Endian")
+            with path.open("rb") as stream:
+                head = stream.read(_HEAD)
+            if _is_deflated(head):
+                return _unsupported(_DEFLATED)
+            marked = _is_marked(head)
             wanted = [*_SELECTING_TAGS, *ALLOWED_TAGS, "SpecificCharacterSet"]
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=wanted, force=not marked)
             tags = {element.keyword: _text(element) for element in dataset}
     except OSError as error:
         return Fault(f"the file cannot be read ({error.strerror or error})", "Check its permissions")
     except Exception as error:  # damaged bytes make nearly anything of a parser
         return Fault(f"this is no whole DICOM file ({_words(error)})", _COPY)
+    if not tags.get("SOPClassUID") and not marked:
+        return Fault("this is no whole DICOM file (the mark DICM is missing at its beginning)", _COPY)
     if not tags.get("SOPClassUID"):
         return Fault("the DICOM header ends before it says what the file is", _COPY)
     return Header(source, {keyword: text for keyword, text in tags.items() if text})
@@ -278,10 +289,16 @@ def decode_dicom(content: bytes, contrast: Contrast) -> DicomPixels:
 
 
 def _decode(pydicom: Any, content: bytes, contrast: Contrast) -> DicomPixels:
+    if _is_deflated(content):
+        raise BadFilm(*_told(_unsupported(_DEFLATED)))
     try:
-        dataset = pydicom.dcmread(io.BytesIO(content))
+        dataset = pydicom.dcmread(io.BytesIO(content), force=not _is_marked(content))
     except Exception as error:
         raise BadFilm(f"this is no whole DICOM file ({_words(error)})", _COPY) from error
+    if not _is_marked(content):
+        if not dataset.get("SOPClassUID"):
+            raise BadFilm("this is no whole DICOM file (the mark DICM is missing at its beginning)", _COPY)
+        _guess_syntax(pydicom, dataset)
     if not dataset.get("PixelData"):
         # pydicom drops the header with the pixels where these have no end.
         told = "the file is truncated: its pixel data have no end" if _PIXELS in content else None
@@ -295,11 +312,19 @@ def _decode(pydicom: Any, content: bytes, contrast: Contrast) -> DicomPixels:
     return DicomPixels(table[patterns], _spacing(dataset), int(largest))
 
 
-def _transfer_syntax(pydicom: Any, path: Path) -> str:
-    try:
-        return str(pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID", ""))
-    except pydicom.errors.InvalidDicomError:
-        return ""
+def _guess_syntax(pydicom: Any, dataset: Any) -> None:
+    """Note how a file without a header of its own is written, as its first elements were read; pixels have a length."""
+    if dataset.file_meta.get("TransferSyntaxUID") is not None or "PixelData" not in dataset:
+        return
+    implicit, little = dataset.original_encoding
+    if little and not dataset["PixelData"].is_undefined_length:
+        uid = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = uid
+
+
+def _is_deflated(content: bytes) -> bool:
+    """Tell whether a file would be inflated to be read; its name stands in the header, which is not."""
+    return re.search(rb"1\.2\.840\.10008\.1\.2\.1\.99(?![.\d])", content[:_HEAD]) is not None
 
 
 def _text(element: Any) -> str:
@@ -317,6 +342,8 @@ def _refuse_shape(dataset: Any) -> None:
     rows, columns = _number(dataset, "Rows"), _number(dataset, "Columns")
     if rows * columns > MOST_PIXELS:
         raise BadFilm(f"the image has {columns} × {rows} pixels, which is too many to be a film", "Export it smaller")
+    if _number(dataset, "NumberOfFrames") > 1:
+        raise BadFilm(f"multi-frame image ({_number(dataset, 'NumberOfFrames')} frames)", "Export the film alone")
     if rows < 1 or columns < 1:
         raise BadFilm("the header does not say how large the image is", _COPY)
     if samples != 1:
@@ -496,8 +523,6 @@ def _number(dataset: Any, keyword: str) -> int:
 
 def _words(error: Exception) -> str:
     """Return an error's message in one line."""
-    if type(error).__name__ == "InvalidDicomError":
-        return "the mark DICM is missing at its beginning"
     text = (os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "") or type(error).__name__
     first = " ".join(str(error).split())
     return first[:200] if first else text

@@ -12,7 +12,7 @@ from prognobench.frame import Document
 from .._films import Fault
 from .._spec import Text
 from ._builder import Builder, LeftOut, Raw, RawFilm, Selection, film_name, misfit, plain_name
-from ._sources import image_files, named_table, rows_by_id
+from ._sources import image_files, named_table, rows_by_id, with_listed_labels
 
 CLINICAL = (
     "PositivityAtAdmission", "Temp_C", "DaysFever", "Cough", "DifficultyInBreathing", "WBC", "RBC", "CRP", "Fibrinogen",
@@ -23,6 +23,10 @@ CLINICAL = (
 _COLUMNS = ("Hospital", "Position", "Sex", "Age", "Prognosis", "Death", *CLINICAL)
 _NEEDED = ("ImageFile", "Hospital", "Prognosis", "Death")
 _NAMES = {plain_name(name): name for name in (*_COLUMNS, "ImageFile", "Row_number")}
+_TASKS = {
+    "AFC": {"label": "Prognosis", "positive": ["SEVERE"], "negative": ["MILD", "LIEVE"]},
+    "AFC_m": {"label": "Death", "positive": ["1"], "negative": ["0"]},
+}
 _RELEASES = ("aiforcovid", "aiforcovidr2", "aiforcovidr3")
 _CHALLENGE = ("trainclindata", "testclindata", "completetestclindata")
 # Named in a public script of the authors of arXiv 2506.18434 as left out, without a reason.
@@ -59,7 +63,7 @@ def select(raw: Raw, options: Options) -> Selection:
     boxes = _boxes(options, left_out)
     films = [
         replace(film, cells={**boxes.get(film.patient, {}), **film.cells})
-        for film in _films(rows, sources, options, left_out)
+        for film in with_listed_labels(_films(rows, sources, options, left_out), _TASKS)
     ]
     missing = Fault("a row without film", "Check that the folders imgs, imgs_r2 and imgs_r3 are all there")
     left_out += [LeftOut(name, missing, "row") for name in rows if name not in sources]
@@ -125,10 +129,7 @@ def _document() -> dict[str, Any]:
             "age": "Age",
         },
         "roles": {"clinical": list(CLINICAL), "outcome": ["Prognosis", "Death"]},
-        "tasks": {
-            "AFC": {"label": "Prognosis", "positive": ["SEVERE"], "negative": ["MILD", "LIEVE"]},
-            "AFC_m": {"label": "Death", "positive": ["1"], "negative": ["0"]},
-        },
+        "tasks": _TASKS,
     }
 
 

@@ -13,6 +13,7 @@ from prognobench.frame import Document, InputError, Problem, sha256_bytes
 
 from .._films import Fault
 
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")  # the endings of films that are no DICOM
 Progress = Callable[[int, int], None]
 
 
@@ -52,7 +53,7 @@ class LeftOut:
     fault
         Why, and what can be done.
     kind
-        What was left out: `film`, `patient` or `file`.
+        What was left out: `film`, `patient`, `row`, or `file` for what is no film at all.
     """
 
     source: str

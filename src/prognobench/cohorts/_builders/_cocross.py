@@ -18,6 +18,7 @@ from ._sources import image_files, named_table
 
 _CLINICAL = ("SOFA", "APACHE II", "Charlson Comorbidity index")
 _COLUMNS = ("ICU Outcome", "Age", *_CLINICAL)
+_DEATH = "Death"
 _NEEDED = ("ID", "ICU Outcome")
 _NAMES = {plain_name(name): name for name in ("ID", *_COLUMNS)}
 
@@ -43,8 +44,11 @@ def select(raw: Raw, options: Options) -> Selection:
     missing = Fault("a patient without film", "Check that the films' names begin with the ID")
     left_out += [LeftOut(name, missing, "patient") for name in patients if name not in seen]
     columns = tuple(column for column in _COLUMNS if column in table.columns)
-    alive = sorted({film.cells["ICU Outcome"] for film in films} - {"Death", ""}) or ["Alive"]
-    notes = [f"Every outcome but 'Death' counts as alive: {', '.join(alive)}."]
+    outcomes = {row.get("ICU Outcome", "") for row in patients.values()} - {""}
+    if _DEATH not in outcomes:
+        raise misfit(path, f"'{_DEATH}' among the outcomes in the column 'ICU Outcome'", sorted(outcomes))
+    alive = sorted(outcomes - {_DEATH}) or ["Alive"]
+    notes = [f"Every outcome but '{_DEATH}' counts as alive: {', '.join(alive)}."]
     return Selection(films, columns, _document(columns, alive), left_out, notes=notes)
 
 
@@ -69,6 +73,8 @@ def _patients(table: Table, left_out: list[LeftOut]) -> dict[str, dict[str, str]
             left_out.append(LeftOut(f"row {number}", fault, "row"))
             continue
         known = patients.setdefault(name, {})
+        outcome = row["ICU Outcome"].strip()
+        row["ICU Outcome"] = _DEATH if outcome.casefold() == _DEATH.casefold() else outcome
         if row["ICU Outcome"] and known.get("ICU Outcome", "") not in ("", row["ICU Outcome"]):
             torn.append(name)
         for column, text in row.items():
@@ -111,7 +117,7 @@ def _document(columns: tuple[str, ...], alive: list[str]) -> dict[str, Any]:
     return {
         "columns": keys,
         "roles": {"clinical": [name for name in _CLINICAL if name in columns], "outcome": ["ICU Outcome"]},
-        "tasks": {"CC": {"label": "ICU Outcome", "positive": ["Death"], "negative": alive}},
+        "tasks": {"CC": {"label": "ICU Outcome", "positive": [_DEATH], "negative": alive}},
     }
 
 

@@ -15,10 +15,12 @@ from ._builder import Builder, LeftOut, Made, Raw, RawFilm, Selection, Settle, f
 from ._sources import (
     chest_films,
     first_of_each_patient,
+    is_tree,
     named_table,
     radiographs,
     rows_by_id,
     sheet_with,
+    with_listed_labels,
     without_laterals,
 )
 
@@ -33,6 +35,7 @@ _CLINICAL = (
 _OUTCOMES = ("ICU Admit", "# ICU admits", "MORTALITY", "HEMODIALYSIS Post diagnosis")
 _KNOWN = ("AGE", "SEX", "RACE", *_CLINICAL, *_OUTCOMES)  # not the ZIP code
 _NEEDED = ("PATIENT_ID", "ICU Admit")
+_TASKS = {"CAR": {"label": "ICU Admit", "positive": ["Y", "1"], "negative": ["N", "0"]}}
 _NAMES = {plain_name(name): name for name in ("PATIENT_ID", *_KNOWN)}
 # The descriptions that a published reader of the collection keeps.
 _DESCRIPTIONS = (
@@ -68,8 +71,8 @@ def select(raw: Raw, options: Options) -> Selection:
     table = named_table(path, _NAMES, _NEEDED, sheet=sheet, header=_HEADER)
     rows_left_out: list[LeftOut] = []
     rows = {_digits(name): row for name, row in rows_by_id(table, "PATIENT_ID", rows_left_out).items()}
-    headers, left_out = radiographs(raw)
-    if not headers and not left_out:
+    headers, left_out = radiographs(raw, path)
+    if not is_tree(headers, left_out):
         raise misfit(raw.folder, "DICOM files, such as 'COVID-19-AR/COVID-19-AR-16406504/…/1-1.dcm'")
     left_out += rows_left_out
     if options.body == "chest":
@@ -78,11 +81,11 @@ def select(raw: Raw, options: Options) -> Selection:
         headers = list(_described(headers, left_out))
     if options.laterals == "leave_out":
         headers = without_laterals(headers, left_out)
-    films = list(_films(headers, rows, left_out))
+    films = with_listed_labels(_films(headers, rows, left_out), _TASKS)
     seen = {film.patient for film in films}
     missing = Fault("a patient without radiograph", "Nothing is to be done: some have a CT alone")
     left_out += [LeftOut(row["PATIENT_ID"], missing, "row") for row in rows.values() if row["PATIENT_ID"] not in seen]
-    columns = ("view", "description", *(column for column in _KNOWN if column in table.columns))
+    columns = ("view", *(column for column in _KNOWN if column in table.columns))
     return Selection(films, columns, _document(columns), left_out, _settle(options))
 
 
@@ -101,7 +104,7 @@ def _described(headers: Sequence[Header], left_out: list[LeftOut]) -> Iterator[H
         if header["StudyDescription"].upper() in _DESCRIPTIONS:
             yield header
         else:
-            fault = Fault(f"study description '{header['StudyDescription']}'", "Say descriptions=any to have it")
+            fault = Fault("a study description that is not listed", "Say descriptions=any to have it")
             left_out.append(LeftOut(header.source, fault))
 
 
@@ -113,7 +116,7 @@ def _films(headers: Sequence[Header], rows: dict[str, dict[str, str]], left_out:
             fault = Fault("a film whose patient has no row in the workbook", "Check the workbook")
             left_out.append(LeftOut(header.source, fault))
             continue
-        cells = {"view": projection(header), "description": header["StudyDescription"], **row}
+        cells = {"view": projection(header), **row}
         name = film_name(header["SOPInstanceUID"] or header.source, used)
         yield RawFilm(header.source, name, row["PATIENT_ID"], cells, header.order)
 
@@ -148,7 +151,7 @@ def _document(columns: tuple[str, ...]) -> dict[str, Any]:
             "clinical": [name for name in _CLINICAL if name in columns],
             "outcome": [name for name in _OUTCOMES if name in columns],
         },
-        "tasks": {"CAR": {"label": "ICU Admit", "positive": ["Y", "1"], "negative": ["N", "0"]}},
+        "tasks": _TASKS,
     }
 
 

@@ -81,7 +81,7 @@ def select(raw: Raw, options: DicomOptions) -> Selection:
     rows = _rows_by_key(table, key, problems)
     problems.raise_if_any()
 
-    headers, left_out = radiographs(raw, options.modalities, options.keep)
+    headers, left_out = radiographs(raw, Path(options.table), options.modalities, options.keep)
     joined, orphans = _join(headers, rows, options, left_out)
     left_out += [
         LeftOut(text, Fault("a row without film", "Check the spelling, such as leading zeros"), "row")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from prognobench.frame import InputError, Problems, nearest, sha256_file
 
@@ -13,18 +15,31 @@ from .._dicom_tree import read_tree, walk
 from .._films import Fault
 from .._table_formats._workbook import sheet_names
 from .._tables import Table, read_table
-from ._builder import LeftOut, Made, Raw, RawFilm, misfit, plain_name
+from ._builder import PICTURES, LeftOut, Made, Raw, RawFilm, misfit, plain_name
 
-IMAGE_SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".dcm", ".dicom", *PICTURES)
+# Words that name another part of the body in the description of a series or study, and what is told of them: the
+# descriptions themselves are free text, which stays in the files.
+_ELSEWHERE = {
+    "ABD": "abdomen", "ABDOMEN": "abdomen", "ABDOMINAL": "abdomen", "KUB": "abdomen", "PELVIS": "pelvis", "HIP": "leg",
+    "HIPS": "leg", "FEMUR": "leg", "KNEE": "leg", "KNEES": "leg", "TIBIA": "leg", "FIBULA": "leg", "ANKLE": "leg",
+    "FOOT": "leg", "FEET": "leg", "TOE": "leg", "TOES": "leg", "LEG": "leg", "SHOULDER": "arm", "HUMERUS": "arm",
+    "ELBOW": "arm", "FOREARM": "arm", "WRIST": "arm", "HAND": "arm", "HANDS": "arm", "FINGER": "arm", "ARM": "arm",
+    "SPINE": "spine", "CSPINE": "spine", "LSPINE": "spine", "LUMBAR": "spine", "CERVICAL": "spine", "NECK": "neck",
+    "SKULL": "head", "SINUS": "head", "SINUSES": "head", "MANDIBLE": "head", "FACIAL": "head",
+}  # fmt: skip
 
 
 def radiographs(
-    raw: Raw, modalities: Collection[str] = ("CR", "DX"), keep: Collection[Keep] = ()
+    raw: Raw, table: Path, modalities: Collection[str] = ("CR", "DX"), keep: Collection[Keep] = ()
 ) -> tuple[list[Header], list[LeftOut]]:
-    """Return the headers of the films of a DICOM tree, and what else it holds, by name."""
+    """Return the headers of the films of a DICOM tree, and what else it holds, by name; but for the table."""
     sources, links = walk(raw.folder)
     tree = read_tree(raw.folder, sources, raw.workers, raw.progress)
     left_out = [LeftOut(source, fault) for source, fault in (*links, *tree.faults)]
+    other = Fault("no DICOM file", "Nothing is to be done, unless it is a film: then export it again as DICOM")
+    there = table.resolve()
+    left_out += [LeftOut(source, other, "file") for source in tree.others if raw.folder / source != there]
     headers = []
     for header in tree.headers:
         fault = passed_over(header, modalities, keep)
@@ -33,6 +48,11 @@ def radiographs(
         else:
             left_out.append(LeftOut(header.source, fault))
     return list(_without_copies(raw.folder, headers, left_out)), left_out
+
+
+def is_tree(headers: Sequence[Header], left_out: Sequence[LeftOut]) -> bool:
+    """Tell whether there was any DICOM file in the folder from which `radiographs` returned these."""
+    return bool(headers) or any(one.kind != "file" for one in left_out)
 
 
 def _without_copies(root: Path, headers: Sequence[Header], left_out: list[LeftOut]) -> Iterator[Header]:
@@ -66,21 +86,36 @@ def without_laterals(headers: Sequence[Header], left_out: list[LeftOut]) -> list
 
 
 def chest_films(headers: Sequence[Header], left_out: list[LeftOut]) -> list[Header]:
-    """Return the films of the chest, as body part, series or study say; one that says nothing counts as one.
+    """Return the films of the chest; only those that name another part of the body are none.
 
     A series says more than its study: an abdominal series may hold a film of the chest, and the other way.
     """
     kept = []
     for header in headers:
-        told = [header[keyword].upper() for keyword in ("BodyPartExamined", "SeriesDescription", "StudyDescription")]
-        chest = any(word in text for text in told for word in ("CHEST", "THORAX"))
-        elsewhere = "ABD" in told[1] and "CHEST" not in told[1]
-        if (chest and not elsewhere) or not any(told):
+        part = _part(header)
+        if part in ("", "chest"):
             kept.append(header)
         else:
-            what = f"another part of the body: {next(filter(None, (told[1], told[2], told[0])))}"
-            left_out.append(LeftOut(header.source, Fault(what, "Say body=any to have it")))
+            left_out.append(
+                LeftOut(header.source, Fault(f"another part of the body: {part}", "Say body=any to have it"))
+            )
     return kept
+
+
+def _part(header: Header) -> str:
+    """Return the part of the body that a header names, in words of our own; nothing where it names none."""
+    series, study = (_named(header[keyword]) for keyword in ("SeriesDescription", "StudyDescription"))
+    examined = _named(header["BodyPartExamined"])
+    if series or "chest" in (study, examined):
+        return series or "chest"
+    return study or examined or ("not the chest, by BodyPartExamined" if header["BodyPartExamined"] else "")
+
+
+def _named(text: str) -> str:
+    words = re.findall(r"[A-Z]+", text.upper())
+    if any(word.startswith(("CHEST", "THORA", "LUNG", "CXR")) for word in words):
+        return "chest"
+    return next((_ELSEWHERE[word] for word in words if word in _ELSEWHERE), "")
 
 
 def image_files(raw: Raw, left_out: list[LeftOut]) -> list[str]:
@@ -112,6 +147,13 @@ def named_table(path: Path, names: Mapping[str, str], needed: Collection[str], *
     problems = Problems()
     table = read_table(path, problems, **place)  # type: ignore[arg-type]
     if table is not None:
+        spellings: dict[str, list[str]] = {}
+        for column in table.columns:
+            spellings.setdefault(names.get(plain_name(column), column), []).append(column)
+        for name, several in spellings.items():
+            if len(several) > 1:
+                what = f"the columns {' and '.join(map(repr, several))} are both '{name}'"
+                problems.add(path, what, "Remove or rename all but one", table.header)
         table = replace(table, columns=tuple(names.get(plain_name(column), column) for column in table.columns))
         for column in needed:
             if column not in table.columns:
@@ -166,6 +208,23 @@ def rows_by_id(table: Table, column: str, left_out: list[LeftOut]) -> dict[str, 
         left_out.append(LeftOut(name, fault, "row"))
         del rows[name]
     return rows
+
+
+def with_listed_labels(films: Iterable[RawFilm], tasks: Mapping[str, Mapping[str, Any]]) -> list[RawFilm]:
+    """Return the films with their labels spelled as the tasks list them, where only capitals and blanks differ."""
+    listed: dict[str, dict[str, str]] = {}
+    for task in tasks.values():
+        known = listed.setdefault(task["label"], {})
+        for value in (*task["negative"], *task["positive"]):
+            known.setdefault(value.casefold(), value)
+    spelled = []
+    for film in films:
+        cells = dict(film.cells)
+        for column, known in listed.items():
+            text = cells.get(column, "").strip()
+            cells[column] = known.get(text.casefold(), text)
+        spelled.append(replace(film, cells=cells))
+    return spelled
 
 
 def first_of_each_patient(made: Sequence[Made]) -> tuple[list[RawFilm], list[LeftOut]]:

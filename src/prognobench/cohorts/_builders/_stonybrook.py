@@ -12,7 +12,16 @@ from prognobench.frame import Document
 from .._dicom import Header, parse_date, projection
 from .._films import Fault
 from ._builder import Builder, LeftOut, Made, Raw, RawFilm, Selection, film_name, misfit, plain_name
-from ._sources import chest_films, earliest, named_table, radiographs, rows_by_id, without_laterals
+from ._sources import (
+    chest_films,
+    earliest,
+    is_tree,
+    named_table,
+    radiographs,
+    rows_by_id,
+    with_listed_labels,
+    without_laterals,
+)
 
 _TABLE = "deidentified_overlap_tcia.csv.cleaned.csv_20210806.csv"
 _DEMOGRAPHIC = ("age.splits", "gender_concept_name")
@@ -29,7 +38,16 @@ _OUTCOMES = (
 )  # fmt: skip
 _NEEDED = ("to_patient_id", "last.status", "is_icu")
 _NAMES = {plain_name(name): name for name in ("to_patient_id", *_DEMOGRAPHIC, *_CLINICAL, *_OUTCOMES)}
-_ENHANCED = re.compile(r"enhanc|contrast|clahe|processed", re.IGNORECASE)
+_DEATH = {"label": "last.status", "positive": ["deceased"], "negative": ["discharged"]}
+_ICU = {"label": "is_icu", "positive": ["True", "TRUE"], "negative": ["False", "FALSE"]}
+_FIRST = {"where": {"first_film": ["yes"]}}
+_TASKS: dict[str, dict[str, Any]] = {
+    "NY_small": _DEATH | _FIRST,
+    "NY_all": _DEATH,
+    "NY_icu": _ICU | _FIRST,
+    "NY_all_icu": _ICU,
+}
+_ENHANCED = re.compile(r"\b(?:enhanc|contrast|clahe|processed)", re.IGNORECASE)
 
 
 class Options(Document):
@@ -50,8 +68,8 @@ def select(raw: Raw, options: Options) -> Selection:
     table = named_table(path, _NAMES, _NEEDED)
     rows_left_out: list[LeftOut] = []
     rows = rows_by_id(table, "to_patient_id", rows_left_out)
-    headers, left_out = radiographs(raw)
-    if not headers and not left_out:
+    headers, left_out = radiographs(raw, path)
+    if not is_tree(headers, left_out):
         raise misfit(raw.folder, "DICOM files, such as 'COVID-19-NY-SBU/A670621/…/1-1.dcm'")
     left_out += rows_left_out
     if options.body == "chest":
@@ -60,12 +78,12 @@ def select(raw: Raw, options: Options) -> Selection:
         headers = list(_raw_films(headers, left_out))
     if options.laterals == "leave_out":
         headers = without_laterals(headers, left_out)
-    films = list(_films(headers, rows, left_out))
+    films = with_listed_labels(_films(headers, rows, left_out), _TASKS)
     seen = {film.patient for film in films}
     missing = Fault("a patient without radiograph", "Nothing is to be done: some have none")
     left_out += [LeftOut(name, missing, "row") for name in rows if name not in seen]
     columns = (
-        "view", "day", "first_film", "series", "manufacturer",
+        "view", "day", "first_film", "manufacturer",
         *(column for column in table.columns if column != "to_patient_id"),
     )  # fmt: skip
     return Selection(
@@ -98,12 +116,7 @@ def _films(headers: Sequence[Header], rows: dict[str, dict[str, str]], left_out:
             fault = Fault("a film whose patient has no row in the clinical table", "Check the table")
             left_out.append(LeftOut(header.source, fault))
             continue
-        seen = {
-            "view": projection(header),
-            "series": header["SeriesDescription"],
-            "manufacturer": header["Manufacturer"],
-        }
-        cells = {**rows[patient], **seen}
+        cells = {**rows[patient], "view": projection(header), "manufacturer": header["Manufacturer"]}
         name = film_name(header["SOPInstanceUID"] or header.source, used)
         yield RawFilm(header.source, name, patient, cells, header.order)
 
@@ -128,9 +141,6 @@ def _document(columns: tuple[str, ...]) -> dict[str, Any]:
     keys = {"image": "image", "patient": "patient", "view": "view"}
     told = (("sex", "gender_concept_name"), ("age", "age.splits"))
     keys |= {key: name for key, name in told if name in columns}
-    death = {"label": "last.status", "positive": ["deceased"], "negative": ["discharged"]}
-    icu = {"label": "is_icu", "positive": ["True", "TRUE"], "negative": ["False", "FALSE"]}
-    first = {"where": {"first_film": ["yes"]}}
     return {
         "columns": keys,
         "roles": {
@@ -139,12 +149,7 @@ def _document(columns: tuple[str, ...]) -> dict[str, Any]:
             "clinical": there(_CLINICAL),
             "outcome": there(_OUTCOMES),
         },
-        "tasks": {
-            "NY_small": death | first,
-            "NY_all": death,
-            "NY_icu": icu | first,
-            "NY_all_icu": icu,
-        },
+        "tasks": _TASKS,
     }
 
 

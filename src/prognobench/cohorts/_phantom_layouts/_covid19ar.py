@@ -51,7 +51,8 @@ def _write(drawing: Drawing, folder: Path) -> Planted:
     ill = sum(film.icu == "yes" for film in patients.values())
     later = len(drawing.films) - len(patients)
     left_out = {
-        "another part of the body: ABDOMEN AP": 1,
+        "another part of the body: abdomen": 1,
+        "no DICOM file": 1,
         "modality CT": slices,
         "a lateral film": laterals,
         "a patient without radiograph": 1,

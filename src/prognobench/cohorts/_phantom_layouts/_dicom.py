@@ -91,6 +91,7 @@ def _write_no_films(drawing: Drawing, folder: Path) -> dict[str, int]:
         f"no image: {storages['report'].name}": 1,
         f"secondary capture: {storages['capture'].name}": 1,
         "modality CT": 1,
+        "no DICOM file": 1,
         f"multi-frame image (2 frames): {storages['cine'].name}": 1,
         "a film whose patient has no row in the table": 1,
     }

@@ -52,7 +52,8 @@ def _write(drawing: Drawing, folder: Path) -> Planted:
     write_csv(folder / _DICTIONARY, [["column_name", "column_type"], *([name, "text"] for name in _HEADER)])
     write_csv(folder / "manifest-1628608914773" / "metadata.csv", [["Series UID", "Subject ID"]])
     left_out = {
-        "another part of the body: KNEE AP": 1,
+        "another part of the body: leg": 1,
+        "no DICOM file": 2,
         "a derived film: it refers to the one that it was made of": derived,
         "a contrast-enhanced copy: its series says so": enhanced,
         "a lateral film": laterals,
