@@ -185,8 +185,9 @@ def cohort_build(
     from prognobench.reporting import film_progress, print_build
 
     said = [*(options or ())]
-    said += [f"{key}={json.dumps(str(value))}" for key, value in (("table", table), ("match", match)) if value]
-    said += [f"column={json.dumps(column)}"] if column else []
+    texts = (("table", table), ("match", match), ("column", column))
+    # Options are read as YAML, which knows no pairs of escapes for what lies beyond 16 bits.
+    said += [f"{key}={json.dumps(str(value), ensure_ascii=False)}" for key, value in texts if value]
     said += ["tasks.{}={}".format(*map(str.strip, text.split(":", 1))) if ":" in text else text for text in task or ()]
     with _plain_errors() as console:
         with film_progress(console) as progress:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import openpyxl
 import pytest
 from typer.testing import CliRunner
 
@@ -44,6 +45,18 @@ def test_dicom_files_are_built_as_the_page_says(raw, tmp_path):
     assert "BurnedInAnnotation" in output
     assert "published" not in output
     assert "paper" in (tmp_path / "out" / "build.json").read_text(encoding="utf-8")
+
+
+def test_files_and_columns_may_have_names_with_signs_of_every_kind(raw, tmp_path):
+    table = tmp_path / 'Ergebnisse 🫁 "é".csv'
+    book = openpyxl.load_workbook(raw / "dicom" / "outcomes.xlsx").active
+    lines = [",".join(str(cell) for cell in row) for row in book.iter_rows(values_only=True)]
+    table.write_text("\n".join([lines[0].replace("PatientID", "🧑 patient"), *lines[1:]]) + "\n", encoding="utf-8")
+    output = call(
+        "cohort", "build", "dicom", raw / "dicom", tmp_path / "out", "--table", table, "--column", "🧑 patient",
+        "--task", "icu: {label: went_icu, positive: [yes], negative: [no]}", "--workers", 1,
+    )  # fmt: skip
+    assert "of 6 patients" in output
 
 
 @pytest.mark.parametrize(

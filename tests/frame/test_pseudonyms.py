@@ -21,6 +21,11 @@ def test_a_pseudonym_is_a_keyed_hash():
     assert Pseudonyms(b"key")("patient", "007") == f"patient-{expected}"
 
 
+def test_a_name_that_is_no_text_has_a_pseudonym():
+    expected = hmac.new(b"key", b"film\0\xff.dcm", hashlib.sha256).hexdigest()[:20]
+    assert Pseudonyms(b"key")("film", "\udcff.dcm") == f"film-{expected}"
+
+
 def test_the_key_is_made_once_and_for_its_owner_alone(folder):
     names = pseudonyms()("patient", "007")
     assert names == pseudonyms()("patient", "007")

@@ -41,7 +41,7 @@ class Pseudonyms:
 
     def __call__(self, kind: str, name: str) -> str:
         """Return the pseudonym of a name; names of different kinds have nothing in common."""
-        message = f"{kind}\0{name}".encode()
+        message = f"{kind}\0{name}".encode("utf-8", "surrogateescape")  # names of files may be no text
         return f"{kind}-{hmac.new(self._key, message, hashlib.sha256).hexdigest()[:_DIGITS]}"
 
 
