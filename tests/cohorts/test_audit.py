@@ -176,6 +176,42 @@ class TestTable:
         assert late.rows == tuple(row for row in range(2, 26) if (row - 2) % 2 and row - 1 > 10)
         assert {finding.columns for finding in found if finding.check == "identifier"} == {("film_date",), ("event",)}
 
+    @pytest.mark.parametrize("separator", ["/", "-"])
+    def test_day_and_month_are_told_by_all_columns_together(self, cohort, separator) -> None:
+        """Films of November, the day written first; the outcome came on 5 December or on 5 March."""
+        films = [f"{13 + number % 12:02d}{separator}11{separator}2020" for number in range(24)]
+        for came, late in (("05", []), ("03", list(range(1, 24, 2)))):
+            month = "12" if came == "05" else "03"
+            events = [f"05{separator}{month}{separator}2020" if number % 2 else "" for number in range(24)]
+            found = found_in(cohort({"film_date": films, "event": events}, "outcome: [event]"))
+            rows = [finding.rows for finding in found if finding.check == "film after the outcome"]
+            assert rows == ([tuple(number + 2 for number in late)] if late else [])
+
+    def test_where_nothing_tells_day_from_month_a_film_is_late_in_either_order(self, cohort) -> None:
+        def late(film: str, came: str) -> bool:
+            columns = {"film_date": [film] * 24, "event": [came if number % 2 else "" for number in range(24)]}
+            found = found_in(cohort(columns, "outcome: [event]"))
+            return "film after the outcome" in {finding.check for finding in found}
+
+        assert late("07/08/2020", "06/05/2020")
+        assert not late("03/05/2020", "05/03/2020")
+        assert not late("05/03/2020", "03/05/2020")
+
+    def test_copies_that_are_left_out_are_no_unreadable_films(self, cohort) -> None:
+        path = cohort({}, more="on_duplicate: keep_first\n")
+        for number in (3, 5, 8):
+            (path.parent / "images" / f"{number}.png").write_bytes((path.parent / "images" / "0.png").read_bytes())
+        found = [finding for finding in found_in(path, folds=2) if finding.check != "few positives"]
+        assert [(f.check, f.severity, f.rows) for f in found] == [("identical duplicate", "note", (5, 7, 10))]
+
+    @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+    def test_one_reason_with_several_numbers_is_one_finding(self, cohort) -> None:
+        path = cohort({}, more="on_bad_image: exclude\n")
+        for number in (3, 5):
+            Image.new("L", (9000 + number, 9999)).save(path.parent / "images" / f"{number}.png")
+        found = [finding for finding in found_in(path, folds=2) if finding.check == "unreadable film"]
+        assert [finding.rows for finding in found] == [(5, 7)], found
+
     def test_a_clinical_column_that_is_known_later_is_a_leak_and_an_acquisition_is_a_confound(self, cohort) -> None:
         told = ["ventilated" if number % 2 else "none" for number in range(24)]
         found = found_in(cohort({"support": told}, "clinical: [support]"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import openpyxl
 import pydicom
 import pytest
@@ -15,6 +17,7 @@ from prognobench.cohorts import build_cohort, builders, cohort_cards, load_cohor
 from prognobench.cohorts._builders._sources import chest_films
 from prognobench.cohorts._builders._stonybrook import _raw_films
 from prognobench.cohorts._dicom import Header
+from prognobench.cohorts._phantom_layouts._objects import film_object, save_object
 from prognobench.frame import InputError
 
 PUBLISHED = ["aiforcovid", "cocross", "covid19ar", "stonybrook"]
@@ -240,6 +243,54 @@ def test_no_free_text_of_a_header_leaves_it(tmp_path, name, options):
         return
     texts = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert b"Secret" not in texts
+
+
+def test_dicom_films_of_the_workbook_cohorts_are_chosen_by_their_headers_too(raws, tmp_path):
+    """Where films are named by a table and not by their headers, these still say what is no film."""
+    raw = copied(raws, "aiforcovid", tmp_path)
+    paths = sorted((raw / "imgs").glob("P_[1-4].dcm"))
+    tags = [
+        {"SOPClassUID": pydicom.uid.SecondaryCaptureImageStorage},
+        {"Modality": "CT"},
+        {"NumberOfFrames": 2},
+    ]
+    for path, changed in zip(paths, tags, strict=False):
+        dataset = pydicom.dcmread(path)
+        for keyword, value in changed.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(path)
+    report = build("aiforcovid", raw, tmp_path / "out")
+    told = reasons(report)
+    assert told["modality CT"] == 1
+    assert [sum(count for what, count in told.items() if word in what) for word in ("secondary", "multi-frame")] == [
+        1,
+        1,
+    ]
+    kept = build("aiforcovid", raw, tmp_path / "kept", keep="secondary_capture", modalities=["CR", "CT"])
+    assert kept.films == report.films + 2
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, "dicom"])
+def test_a_remedy_names_only_options_that_are_there(raws, tmp_path, name):
+    raw = tmp_path / "raw"
+    make_layout(name, raw, 8, 5, size=96)
+    storages = (
+        (pydicom.uid.SecondaryCaptureImageStorage, "OT"),
+        (pydicom.uid.DigitalXRayImageStorageForProcessing, "DX"),
+        (pydicom.uid.CTImageStorage, "CT"),
+    )
+    for place, (storage, modality) in enumerate(storages):
+        levels = np.arange(64 * 70, dtype=np.uint16).reshape(64, 70)
+        dataset = film_object(levels, ("P", "s", "r", str(place)), SOPClassUID=storage, Modality=modality)
+        save_object(dataset, raw / f"other {place}.dcm")
+    options = {}
+    if name == "dicom":
+        task = {"label": "went_icu", "positive": "yes", "negative": "no"}
+        options = {"table": str(raw / "outcomes.xlsx"), "tasks": {"icu": task}}
+    report = build(name, raw, tmp_path / "out", **options)
+    assert {one.source for one in report.left_out} >= {f"other {place}.dcm" for place in range(3)}
+    named = {option for one in report.left_out for option in re.findall(r"(\w+)=", one.fault.remedy)}
+    assert {"keep", "modalities"} <= named <= set(builders()[name].options.model_fields)
 
 
 BODY = {

@@ -155,7 +155,7 @@ def test_films_of_the_same_bytes(small, choice: str, images: str, groups: list[s
     cohort = load_cohort(small.path)
     assert cohort.films["image"].tolist() == [f"{name}.png" for name in images]
     assert cohort.films["group"].tolist() == groups
-    expected = [[4, "c.png", "the same bytes as row 2"]] if choice == "keep_first" else []
+    expected = [[4, "c.png", "the same bytes as row 2", "duplicate"]] if choice == "keep_first" else []
     assert cohort.excluded.to_numpy().tolist() == expected
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from prognobench.cohorts import load_cohort
 from prognobench.cohorts._cell_texts import cell_text
+from prognobench.cohorts._table_formats._workbook import sheet_names
 from prognobench.cohorts._tables import read_table
 from prognobench.frame import InputError, Problems
 
@@ -162,6 +163,8 @@ def test_an_archive_that_unpacks_to_more_than_a_table_is_not_unpacked(tmp_path, 
     monkeypatch.setattr("prognobench.cohorts._table_formats._workbook._MOST_BYTES", 1 << 20)
     with pytest.raises(InputError, match="unpacks to"):
         read(path)
+    monkeypatch.setattr(openpyxl, "load_workbook", lambda *_, **__: pytest.fail("the archive was unpacked"))
+    assert sheet_names(path) == []
 
 
 def test_a_fault_of_a_parquet_file_is_named(tmp_path):

@@ -59,7 +59,7 @@ class Cohort:
     table
         The table's texts of those rows, with the same index; an empty text is a blank cell.
     excluded
-        The rows that were left out: `row`, `image`, `reason`.
+        The rows that were left out: `row`, `image`, `reason`, and `kind`: `unreadable` or `duplicate`.
     tasks
         Every task by its name.
     stand_in
@@ -137,7 +137,7 @@ def load_cohort(
 
     films = _rows(spec, table)
     _check_cells(table, films, problems)
-    excluded: list[tuple[int, str, str]] = []
+    excluded: list[tuple[int, str, str, str]] = []
     films = _add_content(spec, table, films, root, problems, excluded, preprocessings, progress)
     twins = [] if len(problems) else _near_duplicates(films)
     films = _handle_duplicates(spec, table, films, twins, problems, excluded)
@@ -152,7 +152,7 @@ def load_cohort(
     built = _build_tasks(path, spec, films, texts, needed, lines, problems)
     if len(problems):
         raise InputError(sorted(problems, key=lambda problem: (problem.where != str(path), problem.row or 0)))
-    left_out = pd.DataFrame(sorted(excluded), columns=["row", "image", "reason"])
+    left_out = pd.DataFrame(sorted(excluded), columns=["row", "image", "reason", "kind"])
     pairs = _pairs_of(films["sha256"].tolist(), twins)
     return Cohort(path, spec, spec.name, films, texts, left_out, built, near_duplicates=pairs)
 
@@ -261,7 +261,7 @@ def _add_content(
     films: pd.DataFrame,
     root: Path,
     problems: Problems,
-    excluded: list[tuple[int, str, str]],
+    excluded: list[tuple[int, str, str, str]],
     preprocessings: Sequence[Preprocessing],
     progress: Progress | None,
 ) -> pd.DataFrame:
@@ -295,7 +295,7 @@ def _add_content(
     for index, fault in sorted(faults.items()):
         row, image = rows[index], images[index]
         if exclude and not fault.forbidden:
-            excluded.append((row, image, fault.what))
+            excluded.append((row, image, fault.what, "unreadable"))
         else:
             problems.add(table.path, f"the image '{image}': {fault.what}", fault.remedy, row)
     if exclude:
@@ -389,7 +389,7 @@ def _handle_duplicates(
     films: pd.DataFrame,
     twins: Sequence[NearDuplicate],
     problems: Problems,
-    excluded: list[tuple[int, str, str]],
+    excluded: list[tuple[int, str, str, str]],
 ) -> pd.DataFrame:
     """Add `group`, after what `on_duplicate` and `near_duplicates` say about films that are one."""
     first_row: dict[str, int] = {}
@@ -402,7 +402,7 @@ def _handle_duplicates(
             what = f"the image '{image}' has the same bytes as that of row {first}"
             problems.add(table.path, what, "Remove one of the rows, or set `on_duplicate: group`", row)
         elif spec.on_duplicate == "keep_first":
-            excluded.append((row, image, f"the same bytes as row {first}"))
+            excluded.append((row, image, f"the same bytes as row {first}", "duplicate"))
             repeated.append(index)
     if spec.near_duplicates == "error":
         for pair in twins:

@@ -29,8 +29,8 @@ _OF_FILM = {
     "radiograph",
     "taken",
 }
-_FORMATS = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y%m%d", "%d.%m.%Y", "%m/%d/%Y",
-            "%d/%m/%Y", "%m-%d-%Y", "%Y/%m/%d")  # fmt: skip
+_FORMATS = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y%m%d", "%d.%m.%Y", "%Y/%m/%d",
+            "%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y")  # fmt: skip
 
 
 def _find(subject: Subject) -> list[Finding]:
@@ -65,17 +65,42 @@ def _late_films(cohort: Cohort, task: Task) -> Iterator[tuple[tuple[str, ...], N
         numbers = as_numbers(cohort.table[column].tolist())
         if numbers is not None and words_of(column) & _SPANS:
             yield (column,), np.nan_to_num(numbers, nan=0.0) < 0
-    taken = [
-        (str(column), dates)
-        for column in cohort.table.columns
-        if words_of(str(column)) & _OF_FILM and (dates := as_dates(cohort.table[column].tolist())) is not None
-    ]
+    films = [str(column) for column in cohort.table.columns if words_of(str(column)) & _OF_FILM]
+    readings = _readings(cohort, [*films, *events])
     for column in events:
-        came = as_dates(cohort.table[column].tolist())
-        if came is not None:
-            for name, dates in taken:
-                if name != column:
-                    yield (name, column), dates > came  # a comparison with a missing date is false
+        for name in films:
+            if name != column and name in readings and column in readings:
+                # Where days and months may be exchanged, late is what is late in either order; a comparison with a
+                # missing date is false.
+                pairs = zip(*_in_step(readings[name], readings[column]), strict=True)
+                yield (name, column), np.logical_and.reduce([dates > came for dates, came in pairs])
+
+
+_Readings = dict[str, NDArray[np.datetime64]]
+
+
+def _readings(cohort: Cohort, columns: list[str]) -> dict[str, _Readings]:
+    """Return what each column that holds dates says, by the formats that it may be written in.
+
+    One table is taken to be written in one order of day and month: where one column tells it, it holds for those that
+    do not.
+    """
+    read = {column: dates_by_format(cohort.table[column].tolist()) for column in dict.fromkeys(columns)}
+    read = {column: known for column, known in read.items() if known}
+    told = {form for known in read.values() if len(known) == 1 for form in known}
+    for column, known in read.items():
+        chosen = {form: dates for form, dates in known.items() if form in told}
+        if len(chosen) == 1:
+            read[column] = chosen
+    return read
+
+
+def _in_step(one: _Readings, other: _Readings) -> tuple[list[NDArray[np.datetime64]], list[NDArray[np.datetime64]]]:
+    """Return the readings of two columns in pairs: by the same format where both may have it, else all with all."""
+    shared = [form for form in one if form in other]
+    if shared:
+        return [one[form] for form in shared], [other[form] for form in shared]
+    return [dates for dates in one.values() for _ in other], [*other.values()] * len(one)
 
 
 def _later_known(cohort: Cohort) -> list[str]:
@@ -94,19 +119,28 @@ def _is_of(cohort: Cohort, task: Task, column: str) -> bool:
 
 
 def as_dates(cells: list[str]) -> NDArray[np.datetime64] | None:
-    """Return a column as dates, a blank cell as NaT; None where no one format reads every cell, or all are blank."""
+    """Return a column as dates, a blank cell as NaT; None where no one format reads every cell, or all are blank.
+
+    Where several do, day and month may be exchanged.
+    """
+    return next(iter(dates_by_format(cells).values()), None)
+
+
+def dates_by_format(cells: list[str]) -> dict[str, NDArray[np.datetime64]]:
+    """Return a column as dates by each format that reads every cell; a blank cell as NaT."""
+    read: dict[str, NDArray[np.datetime64]] = {}
     told = [cell.strip() for cell in cells]
     if not any(told):
-        return None
+        return read
     for form in _FORMATS:
         try:
             dates = [datetime.strptime(cell, form) if cell else None for cell in told]
         except ValueError:
             continue
-        return np.array(
+        read[form] = np.array(
             [np.datetime64("NaT") if date is None else np.datetime64(date) for date in dates], "datetime64[s]"
         )
-    return None
+    return read
 
 
 CHECKS = (Check("film after the outcome", 17, _find),)

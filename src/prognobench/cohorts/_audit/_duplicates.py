@@ -55,6 +55,19 @@ def _find(subject: Subject) -> list[Finding]:
                     numbers={"pairs": len(chosen), "least_likeness": min(pair["likeness"] for pair in chosen)},
                 )
             )
+    dropped = subject.cohort.excluded
+    dropped = dropped[dropped["kind"] == "duplicate"]
+    if len(dropped):
+        found.append(
+            Finding(
+                "identical duplicate",
+                "note",
+                f"{count(len(dropped), 'film')} left out: another row has the same bytes",
+                "Nothing is to be done: `on_duplicate: keep_first` asks for it",
+                rows=tuple(int(row) for row in dropped["row"]),
+                numbers={"films": len(dropped)},
+            )
+        )
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -17,8 +18,13 @@ WHITE, BLACK = 0.3, 0.6  # share of a film at its white and at its black end; th
 
 def _excluded(subject: Subject) -> list[Finding]:
     excluded = subject.cohort.excluded
+    excluded = excluded[excluded["kind"] == "unreadable"]
     found = []
-    for reason, part in excluded.groupby("reason", sort=True):
+    # One reason with other numbers, such as how many bytes are missing, is one finding.
+    for _, part in excluded.groupby(excluded["reason"].str.replace(r"\d+", "", regex=True), sort=True):
+        reason = (
+            part["reason"].iloc[0] if part["reason"].nunique() == 1 else re.sub(r"\d+", "…", part["reason"].iloc[0])
+        )
         # A film of one gray value is refused while it is read; here it has the name of those of nearly one.
         constant = "one gray value" in str(reason)
         found.append(

@@ -20,7 +20,7 @@ from .._cohort import Cohort
 from ._check import Check, Finding, Subject
 
 _LOG = logging.getLogger(__name__)
-_VERSION = 1  # raise it with any change of what is found
+_VERSION = 2  # raise it with any change of what is found
 _ORDER = ("error", "warning", "note")
 
 

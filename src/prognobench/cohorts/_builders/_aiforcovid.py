@@ -7,12 +7,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from prognobench.frame import Document
-
 from .._films import Fault
 from .._spec import Text
 from ._builder import Builder, LeftOut, Raw, RawFilm, Selection, film_name, misfit, plain_name
-from ._sources import image_files, named_table, rows_by_id, with_listed_labels
+from ._sources import FilmOptions, image_files, named_table, rows_by_id, with_listed_labels
 
 CLINICAL = (
     "PositivityAtAdmission", "Temp_C", "DaysFever", "Cough", "DifficultyInBreathing", "WBC", "RBC", "CRP", "Fibrinogen",
@@ -35,7 +33,7 @@ _REJECTED = frozenset(
 )
 
 
-class Options(Document):
+class Options(FilmOptions):
     """What is open in the publications."""
 
     rejected: Literal["keep", "leave_out"] = "keep"
@@ -57,7 +55,7 @@ def select(raw: Raw, options: Options) -> Selection:
                 left_out.append(LeftOut(name, fault, "row"))
             else:
                 rows[name] = row
-    sources = _by_stem(image_files(raw, left_out), left_out)
+    sources = _by_stem(image_files(raw, options, left_out), left_out)
     if not sources:
         raise misfit(raw.folder, "films named after ImageFile, such as 'imgs/P_1.dcm' or 'TrainSet/P_1.png'")
     boxes = _boxes(options, left_out)

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from prognobench.frame import Document
-
 from .._films import Fault
 from .._spec import Text
 from .._table_formats._workbook import sheet_names
 from .._tables import Table
 from ._builder import Builder, LeftOut, Raw, RawFilm, Selection, film_name, misfit, plain_name
-from ._sources import image_files, named_table
+from ._sources import FilmOptions, image_files, named_table
 
 _CLINICAL = ("SOFA", "APACHE II", "Charlson Comorbidity index")
 _COLUMNS = ("ICU Outcome", "Age", *_CLINICAL)
@@ -23,7 +21,7 @@ _NEEDED = ("ID", "ICU Outcome")
 _NAMES = {plain_name(name): name for name in ("ID", *_COLUMNS)}
 
 
-class Options(Document):
+class Options(FilmOptions):
     """What is open in the publications."""
 
     sheet: Text = "Data"
@@ -36,7 +34,7 @@ def select(raw: Raw, options: Options) -> Selection:
     left_out: list[LeftOut] = []
     table = named_table(path, _NAMES, _NEEDED, sheet=options.sheet)
     patients = _patients(table, left_out)
-    sources = image_files(raw, left_out)
+    sources = image_files(raw, options, left_out)
     if not sources:
         raise misfit(raw.folder, "image files named '<ID>_….jpeg' or in a folder named '<ID>'")
     films = list(_films(sources, patients, left_out))

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from prognobench.frame import Document
-
 from .._dicom import Header, projection
 from .._films import Fault
 from ._builder import Builder, LeftOut, Made, Raw, RawFilm, Selection, Settle, film_name, misfit, plain_name
 from ._sources import (
+    FilmOptions,
     chest_films,
     first_of_each_patient,
     is_tree,
@@ -47,7 +46,7 @@ _DESCRIPTIONS = (
 )
 
 
-class Options(Document):
+class Options(FilmOptions):
     """What is open in the publications."""
 
     films: Literal["first", "all"] = "first"
@@ -71,7 +70,7 @@ def select(raw: Raw, options: Options) -> Selection:
     table = named_table(path, _NAMES, _NEEDED, sheet=sheet, header=_HEADER)
     rows_left_out: list[LeftOut] = []
     rows = {_digits(name): row for name, row in rows_by_id(table, "PATIENT_ID", rows_left_out).items()}
-    headers, left_out = radiographs(raw, path)
+    headers, left_out = radiographs(raw, path, options.modalities, options.keep)
     if not is_tree(headers, left_out):
         raise misfit(raw.folder, "DICOM files, such as 'COVID-19-AR/COVID-19-AR-16406504/…/1-1.dcm'")
     left_out += rows_left_out

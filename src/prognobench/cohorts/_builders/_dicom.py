@@ -12,12 +12,12 @@ from pydantic import BeforeValidator, Field
 
 from prognobench.frame import Document, Problems, nearest
 
-from .._dicom import ALLOWED_TAGS, Header, Keep, age_in_years, parse_date, projection
+from .._dicom import ALLOWED_TAGS, Header, age_in_years, parse_date, projection
 from .._films import Fault
 from .._spec import ColumnNames, Name, TaskSpec, Text
 from .._tables import Table, read_table
 from ._builder import Builder, LeftOut, Raw, RawFilm, Selection, film_name
-from ._sources import radiographs
+from ._sources import Kept, Modalities, listed, radiographs
 
 _TAGS = (
     "Modality", "PatientSex", "PatientAge", "PhotometricInterpretation", "BitsStored", "BodyPartExamined",
@@ -30,10 +30,6 @@ _KEYS = {
     "file": ("file", "filename", "image", "imagefile"),
 }
 _DEMOGRAPHIC = ("sex", "age")
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 class DicomOptions(Document):
@@ -59,11 +55,11 @@ class DicomOptions(Document):
     """The column of the table that holds the hospital."""
     columns: ColumnNames | None = None
     """Columns of the table to keep; all by default, with pseudonyms those that the other options name."""
-    tags: Annotated[list[Text], BeforeValidator(_listed)] = Field(default_factory=lambda: list(_TAGS))
+    tags: Annotated[list[Text], BeforeValidator(listed)] = Field(default_factory=lambda: list(_TAGS))
     """DICOM tags that become columns, by keyword; only those of the allow-list can."""
-    modalities: Annotated[list[Text], BeforeValidator(_listed)] = Field(default_factory=lambda: ["CR", "DX"])
+    modalities: Modalities = Field(default_factory=lambda: ["CR", "DX"])
     """The modalities that are films."""
-    keep: Annotated[list[Keep], BeforeValidator(_listed)] = Field(default_factory=list)
+    keep: Kept = Field(default_factory=list)
     """What is used although it is left out by default."""
 
 

@@ -6,18 +6,20 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
-from prognobench.frame import InputError, Problems, nearest, sha256_file
+from pydantic import BeforeValidator, Field
+
+from prognobench.frame import Document, InputError, Problems, nearest, sha256_file
 
 from .._dicom import Header, Keep, passed_over, projection
 from .._dicom_tree import read_tree, walk
 from .._films import Fault
+from .._spec import Text
 from .._table_formats._workbook import sheet_names
 from .._tables import Table, read_table
 from ._builder import PICTURES, LeftOut, Made, Raw, RawFilm, misfit, plain_name
 
-IMAGE_SUFFIXES = (".dcm", ".dicom", *PICTURES)
 # Words that name another part of the body in the description of a series or study, and what is told of them: the
 # descriptions themselves are free text, which stays in the files.
 _ELSEWHERE = {
@@ -30,8 +32,26 @@ _ELSEWHERE = {
 }  # fmt: skip
 
 
+def listed(value: Any) -> Any:
+    """Return a list, also of one text alone."""
+    return [value] if isinstance(value, str) else value
+
+
+Modalities = Annotated[list[Text], BeforeValidator(listed)]
+Kept = Annotated[list[Keep], BeforeValidator(listed)]
+
+
+class FilmOptions(Document):
+    """Which DICOM files are films."""
+
+    modalities: Modalities = Field(default_factory=lambda: ["CR", "DX"])
+    """The modalities that are films."""
+    keep: Kept = Field(default_factory=list)
+    """What is used although it is left out by default."""
+
+
 def radiographs(
-    raw: Raw, table: Path, modalities: Collection[str] = ("CR", "DX"), keep: Collection[Keep] = ()
+    raw: Raw, table: Path, modalities: Collection[str], keep: Collection[Keep]
 ) -> tuple[list[Header], list[LeftOut]]:
     """Return the headers of the films of a DICOM tree, and what else it holds, by name; but for the table."""
     sources, links = walk(raw.folder)
@@ -40,14 +60,19 @@ def radiographs(
     other = Fault("no DICOM file", "Nothing is to be done, unless it is a film: then export it again as DICOM")
     there = table.resolve()
     left_out += [LeftOut(source, other, "file") for source in tree.others if raw.folder / source != there]
-    headers = []
-    for header in tree.headers:
+    headers = list(_used(tree.headers, modalities, keep, left_out))
+    return list(_without_copies(raw.folder, headers, left_out)), left_out
+
+
+def _used(
+    headers: Iterable[Header], modalities: Collection[str], keep: Collection[Keep], left_out: list[LeftOut]
+) -> Iterator[Header]:
+    for header in headers:
         fault = passed_over(header, modalities, keep)
         if fault is None:
-            headers.append(header)
+            yield header
         else:
             left_out.append(LeftOut(header.source, fault))
-    return list(_without_copies(raw.folder, headers, left_out)), left_out
 
 
 def is_tree(headers: Sequence[Header], left_out: Sequence[LeftOut]) -> bool:
@@ -118,11 +143,16 @@ def _named(text: str) -> str:
     return next((_ELSEWHERE[word] for word in words if word in _ELSEWHERE), "")
 
 
-def image_files(raw: Raw, left_out: list[LeftOut]) -> list[str]:
-    """Return the files whose ending says that they are images, and note the links that are not followed."""
+def image_files(raw: Raw, options: FilmOptions, left_out: list[LeftOut]) -> list[str]:
+    """Return the files whose ending says that they are images; links and DICOM files that are no films are left out."""
     sources, links = walk(raw.folder)
     left_out += [LeftOut(source, fault) for source, fault in links]
-    return [source for source in sources if PurePosixPath(source).suffix.lower() in IMAGE_SUFFIXES]
+    pictures = [source for source in sources if PurePosixPath(source).suffix.lower() in PICTURES]
+    named = [source for source in sources if PurePosixPath(source).suffix.lower() in (".dcm", ".dicom")]
+    tree = read_tree(raw.folder, named, raw.workers, raw.progress)
+    left_out += [LeftOut(source, fault) for source, fault in tree.faults]
+    films = _used(tree.headers, options.modalities, options.keep, left_out)
+    return sorted([*pictures, *(header.source for header in films)])
 
 
 def named_table(path: Path, names: Mapping[str, str], needed: Collection[str], **place: str | int | None) -> Table:

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from prognobench.frame import Document
-
 from .._dicom import Header, parse_date, projection
 from .._films import Fault
 from ._builder import Builder, LeftOut, Made, Raw, RawFilm, Selection, film_name, misfit, plain_name
 from ._sources import (
+    FilmOptions,
     chest_films,
     earliest,
     is_tree,
@@ -50,7 +49,7 @@ _TASKS: dict[str, dict[str, Any]] = {
 _ENHANCED = re.compile(r"\b(?:enhanc|contrast|clahe|processed)", re.IGNORECASE)
 
 
-class Options(Document):
+class Options(FilmOptions):
     """What is open in the publications."""
 
     body: Literal["chest", "any"] = "chest"
@@ -68,7 +67,7 @@ def select(raw: Raw, options: Options) -> Selection:
     table = named_table(path, _NAMES, _NEEDED)
     rows_left_out: list[LeftOut] = []
     rows = rows_by_id(table, "to_patient_id", rows_left_out)
-    headers, left_out = radiographs(raw, path)
+    headers, left_out = radiographs(raw, path, options.modalities, options.keep)
     if not is_tree(headers, left_out):
         raise misfit(raw.folder, "DICOM files, such as 'COVID-19-NY-SBU/A670621/…/1-1.dcm'")
     left_out += rows_left_out

@@ -12,22 +12,15 @@ from prognobench.frame import Problems, nearest
 from .._cell_texts import cell_text
 from ._format import Place, Records, TableFormat
 
-_MOST_BYTES = 1 << 30  # of what a workbook unpacks to; a table of a million rows has a tenth of it
+_MOST_BYTES = 256 << 20  # of what a workbook unpacks to; a table of a million rows has 100 MB
 _SAVE = "Save it again as .xlsx in a spreadsheet program, or as CSV in UTF-8"
 
 
 def _read(path: Path, place: Place, problems: Problems) -> Records | None:
-    import openpyxl
-
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > _MOST_BYTES:
-            problems.add(path, f"the workbook unpacks to {unpacked} bytes, which is no table", _SAVE)
-            return None
         # One holds what each formula came to, the other tells which cells are formulas.
-        values = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        formulas = openpyxl.load_workbook(path, read_only=True)
+        values = _opened(path, data_only=True)
+        formulas = _opened(path)
         try:
             sheet = _sheet(path, values, place, problems)
             return None if sheet is None else _records(path, values[sheet], formulas[sheet], place, problems)
@@ -36,18 +29,34 @@ def _read(path: Path, place: Place, problems: Problems) -> Records | None:
             formulas.close()
     except OSError:
         raise
+    except _TooLarge as error:
+        problems.add(path, str(error), _SAVE)
+        return None
     except Exception as error:  # whatever a damaged archive or its XML makes of the reader
         told = " ".join(str(error).split()) or type(error).__name__
         problems.add(path, f"this is no whole workbook ({told})", _SAVE)
         return None
 
 
-def sheet_names(path: Path) -> list[str]:
-    """Return the names of the sheets of a workbook; none where it is no whole one."""
+class _TooLarge(Exception):
+    """A workbook unpacks to more than a table has."""
+
+
+def _opened(path: Path, data_only: bool = False) -> Any:
+    """Open a workbook; what it unpacks to is asked first, since opening it unpacks the texts of all its sheets."""
     import openpyxl
 
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > _MOST_BYTES:
+        raise _TooLarge(f"the workbook unpacks to {unpacked} bytes, which is no table")
+    return openpyxl.load_workbook(path, read_only=True, data_only=data_only)
+
+
+def sheet_names(path: Path) -> list[str]:
+    """Return the names of the sheets of a workbook; none where it is no whole one."""
     try:
-        book = openpyxl.load_workbook(path, read_only=True)
+        book = _opened(path)
     except Exception:  # whoever reads the table next says what is wrong
         return []
     try:
