@@ -6,7 +6,8 @@ both in this one run, each twice in turn, the better of each counting:
 - bare: as many processes, each decoding with pydicom, resizing to 1024 pixels with Pillow and writing the same PNG;
 - build: the whole command, with headers, table, LUTs, checks and the cohort folder.
 
-Prints films a second, their ratio, and the most memory that all processes of the build held at one time.
+Prints films a second, their ratio, and the most memory that all processes of the build held at one time. The exit
+status is 1 where the build has less than 80 % of the bare loop's films a second, or more than 1 GiB.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from prognobench.cohorts._build import write_png
 from prognobench.cohorts._phantom import draw_table, render_film
 from prognobench.cohorts._phantom_layouts._objects import compress, film_object, save_object
 
+LEAST_SHARE, MOST_MIB = 0.8, 1024
 SYNTAXES = ("ExplicitVRLittleEndian", "JPEG2000Lossless", "JPEGLSLossless")
 
 
@@ -95,8 +97,8 @@ def _watch(peak: list[float], done: threading.Event) -> None:
         peak[0] = max(peak[0], total / 2**20)
 
 
-def main() -> None:
-    """Print one line for each of the two, and the ratio."""
+def main() -> int:
+    """Print one line for each of the two, and the ratio; return the exit status."""
     films, side, *rest = [*map(int, sys.argv[1:]), *(60, 2000)[len(sys.argv) - 1 :]]
     processes = rest[0] if rest else os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
@@ -110,8 +112,10 @@ def main() -> None:
     print(f"{films} films of {side} x {side} pixels, {processes} processes")
     print(f"bare  {bare_rate:6.2f} films a second")
     print(f"build {build_rate:6.2f} films a second, {100 * build_rate / bare_rate:.0f} % of the bare loop")
-    print(f"memory {max(memory for _, memory in builds):.0f} MiB at most, all processes together")
+    memory = max(memory for _, memory in builds)
+    print(f"memory {memory:.0f} MiB at most, all processes together")
+    return int(build_rate < LEAST_SHARE * bare_rate or memory > MOST_MIB)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

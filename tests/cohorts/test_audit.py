@@ -176,6 +176,14 @@ class TestTable:
         assert late.rows == tuple(row for row in range(2, 26) if (row - 2) % 2 and row - 1 > 10)
         assert {finding.columns for finding in found if finding.check == "identifier"} == {("film_date",), ("event",)}
 
+    def test_centers_with_too_few_of_a_class_to_be_left_out_are_told(self, cohort) -> None:
+        where = ["A" if number < 12 else "B" if number < 18 else "C" for number in range(24)]
+        path = cohort({"where": where})
+        path.write_text(path.read_text().replace("patient: who", "patient: who, center: where"))
+        (few,) = [finding for finding in found_in(path, folds=2) if finding.check == "few positives"]
+        assert (few.severity, few.columns, few.numbers) == ("note", ("where",), {"centers": 2, "least": 3})
+        assert "'B' (3), 'C' (3)" in few.what
+
     @pytest.mark.parametrize("separator", ["/", "-"])
     def test_day_and_month_are_told_by_all_columns_together(self, cohort, separator) -> None:
         """Films of November, the day written first; the outcome came on 5 December or on 5 March."""

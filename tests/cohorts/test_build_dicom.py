@@ -268,6 +268,16 @@ def test_the_table_is_not_left_out_and_other_files_are(planted, tmp_path):
     assert [one.source for one in report.left_out if one.kind == "file"] == ["other/readme.txt"]
 
 
+def test_a_file_that_is_too_large_for_a_film_is_not_read(planted, tmp_path, monkeypatch):
+    raw, there = planted
+    largest = max(path.stat().st_size for path in raw.glob("*/p0*/*.dcm"))
+    monkeypatch.setattr("prognobench.cohorts._build._MOST_BYTES", largest - 1)
+    report = build(raw, tmp_path / "out")
+    told = [one for one in report.left_out if one.fault.what == f"the file has {largest} bytes, which is no film"]
+    assert told
+    assert report.films == there.tasks["icu"][0] - len(told)
+
+
 def test_labels_that_are_not_listed_are_counted_and_told(planted, tmp_path):
     raw = Path(shutil.copytree(planted[0], tmp_path / "raw"))
 

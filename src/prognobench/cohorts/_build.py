@@ -41,6 +41,7 @@ from ._recipes import FilmRecipe, apply_recipe, film_recipe
 from ._spec import CohortSpec, TaskSpec
 
 Progress = Callable[[str, int, int], None]
+_MOST_BYTES = 256 << 20  # of a file; the largest film has 180 MB, not compressed
 _AT_ONCE = 4  # films that a process makes before it answers
 
 
@@ -279,7 +280,10 @@ def _make_few(job: _Job) -> list[_Seen | Fault]:
 
 def _make_film(root: Path, folder: Path, recipe: FilmRecipe, film: RawFilm) -> _Seen | Fault:
     try:
-        content = (root / film.source).read_bytes()
+        path = root / film.source
+        if path.stat().st_size > _MOST_BYTES:
+            return Fault(f"the file has {path.stat().st_size} bytes, which is no film", "Export the film alone")
+        content = path.read_bytes()
         if content[128:132] == b"DICM" or Path(film.source).suffix.lower() not in PICTURES:
             pixels = decode_dicom(content, recipe.contrast)
             gray, spacing, largest = pixels.gray, pixels.spacing, pixels.largest

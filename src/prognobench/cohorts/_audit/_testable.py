@@ -38,7 +38,10 @@ def _one_class(subject: Subject) -> list[Finding]:
 
 
 def _few(subject: Subject) -> list[Finding]:
-    return [finding for task in subject.cohort.tasks.values() for finding in _of_a_task(subject, task)]
+    found = []
+    for task in subject.cohort.tasks.values():
+        found += [*_of_a_task(subject, task), *_of_its_centers(subject, task)]
+    return found
 
 
 def _of_a_task(subject: Subject, task: Task) -> list[Finding]:
@@ -59,6 +62,30 @@ def _of_a_task(subject: Subject, task: Task) -> list[Finding]:
     fewer = f"Use {held // FEWEST} folds" if held // FEWEST >= FEWEST_FOLDS else "Use a holdout"
     remedy = f"{fewer}, or repeat the folds, and read the intervals, not the means"
     return [Finding("few positives", "warning", what, remedy, task.name, numbers=numbers)]
+
+
+def _of_its_centers(subject: Subject, task: Task) -> list[Finding]:
+    """Tell the centers that `loco` would test on too few of a class; those without any of it are told apart."""
+    few: dict[str, int] = {}
+    for center, films in task.rows.groupby("center", sort=True):
+        counts = films.groupby("label")["group"].nunique()
+        if len(counts) == len(task.classes) and counts.min() < FEWEST:
+            few[str(center)] = int(counts.min())
+    if not few or task.rows["center"].nunique() < 2:
+        return []
+    told = ", ".join(f"'{center}' ({held})" for center, held in few.items())
+    return [
+        Finding(
+            "few positives",
+            "note",
+            f"fewer than {FEWEST} groups of patients of a class in {count(len(few), 'center')}: {told}. Left out alone "
+            "(`loco`), one patient moves its sensitivity or specificity by more than 20 points",
+            "Read the intervals of these centers, not their means",
+            task.name,
+            (subject.cohort.spec.columns.center or "",),
+            numbers={"centers": len(few), "least": min(few.values())},
+        )
+    ]
 
 
 CHECKS = (Check("one-class center", 30, _one_class), Check("few positives", 40, _few))
