@@ -251,6 +251,7 @@ class TestTable:
         ("column", "cell", "what"),
         [
             ("patient_name", "x{}", "a name"),
+            ("gender_concept_name", "x{}", None),
             ("file_name", "x{}", None),
             ("DOB", "{}", "a date of birth"),
             ("dateOfBirth", "{}", "a date of birth"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from typer.testing import CliRunner
+
+from prognobench.cli import app
 from prognobench.cohorts import build_cohort, cohort_cards, describe, load_cohort, make_layout
 
 pytestmark = pytest.mark.torch
@@ -17,6 +21,11 @@ validation: {kfold: {folds: 3}}
 protocol: quick
 controls: [majority]
 """
+# What the audit finds in 24 synthetic patients besides their being few.
+EXPECTED = {
+    "aiforcovid": {("one-class center", ("Hospital",))},
+    "stonybrook": {("identifier", ("visit_start_datetime",))},
+}
 
 
 @pytest.mark.parametrize("name", sorted(cohort_cards()))
@@ -26,6 +35,8 @@ def test_raw_files_become_a_finished_study(tmp_path, name):
     planted = make_layout(name, tmp_path / "raw", 24, 1, size=96)
     built = build_cohort(name, tmp_path / "raw", tmp_path / "cohort", workers=1)
     described = describe(load_cohort(built.path))
+    found = _checked(built.path)
+    assert found <= EXPECTED.get(name, set()) | {("few positives", ()), ("few positives", ("Hospital",))}
     task = cohort_cards()[name].tasks[0].name
     films, patients, positive = planted.tasks[task]
     told = described["tasks"][task]
@@ -34,3 +45,12 @@ def test_raw_files_become_a_finished_study(tmp_path, name):
     plan = plan_study(read_study(tmp_path / "study.yaml"))
     summary = run_plan(plan, tmp_path / "results", threads=1)
     assert (summary.done, summary.failed) == (6, [])
+
+
+def _checked(path):
+    """Return what `cohort check` finds, by the names of the checks and columns."""
+    result = CliRunner().invoke(app, ["cohort", "check", str(path), "--folds", "3", "--json"])
+    assert result.exit_code == 0, result.output
+    findings = json.loads(result.output)["audit"]["findings"]
+    assert "few positives" in {one["check"] for one in findings}  # of 24 patients there are
+    return {(one["check"], tuple(one["columns"])) for one in findings}

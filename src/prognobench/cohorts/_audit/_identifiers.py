@@ -44,6 +44,7 @@ _NO_PERSON = {
     "drug",
     "model",
     "scanner",
+    "concept",  # of OMOP's data model, which names codes
 }
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
 _PHONE = re.compile(r"(?=(?:\D*\d){7,15}\D*$)(?:\+\d|\(?0\d|\(\d|\d{3}[-. ]\d{3})[\d ()./-]*")
