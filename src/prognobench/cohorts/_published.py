@@ -110,7 +110,7 @@ def published_cohort(name: str) -> Cohort:
         tasks={task.name: TaskSpec(label=task.name, positive=["1"], negative=["0"]) for task in card.tasks},
     )
     texts = films[["image", "patient"]].reset_index(drop=True)
-    nothing = pd.DataFrame(columns=["row", "image", "reason"])
+    nothing = pd.DataFrame(columns=["row", "image", "reason", "kind"])
     return Cohort(Path(f"published counts of {card.title}"), spec, card.id, films, texts, nothing, tasks, stand_in=True)
 
 
