@@ -96,6 +96,20 @@ class TestOverHoles:
         assert best_cell(block.assign(mcc_mean=float("nan"))).why == "no test fold gives an MCC"
 
 
+class TestOneCandidate:
+    def test_what_was_not_chosen_among_others_is_not_corrected(self):
+        (answer,) = answers(tables_of((("a", "lp", GOOD), ("none", "majority", CHANCE))))
+        assert "the only one tried" in answer.sentences[0]
+        assert not any(
+            word in told for told in (*answer.sentences, *answer.doubts) for word in ("best of", "corrected")
+        )
+
+    def test_what_was_is(self):
+        (answer,) = answers(tables_of(BEATEN))
+        assert "corrected for having been chosen among 2" in answer.sentences[0]
+        assert any(told.startswith("Chosen as the best of 2") for told in answer.doubts)
+
+
 class TestSynthetic:
     @pytest.mark.parametrize(
         ("cohort", "declared", "expected"),

@@ -293,7 +293,7 @@ class _Facts:
 
     def _chosen(self, row: Mapping[Any, Any]) -> list[str]:
         one = self._selection_of.get(_values(row, _CELL))
-        if one is None or pd.isna(one["corrected"]):
+        if one is None or one["n_candidates"] == 1 or pd.isna(one["corrected"]):
             return []
         return [
             f"Chosen as the best of {one['n_candidates']} on the same folds: corrected for that, its MCC × 100 is "

@@ -46,7 +46,8 @@ def selection(
 
         - `n_candidates`: learned results, controls not among them; `model`, `strategy`: the one with the highest MCC;
         - `naive`: its mean MCC, with the bootstrap interval that forgets the choice;
-        - `corrected`: what the choice would give on patients that had no say in it, with its interval;
+        - `corrected`: what the choice would give on patients that had no say in it, with its interval; of a lone
+          candidate, which nothing was chosen from, `naive` itself;
         - `n_resamples` on which it rests;
         - `undefined`: why there is none, else blank. Jobs that are not done refuse it: the missing one may win.
 
@@ -105,14 +106,17 @@ class Chosen:
 def chosen(block: Block, cells: list[Cell], confidence: float) -> Chosen:
     """Choose the best of complete cells with the same folds, and score the choice."""
     winner = max(cells, key=lambda cell: block.mcc[cell.place])
-    scores = corrected_scores(block, cells)
+    naive = float(block.mcc[winner.place])
+    # A lone candidate was not chosen: there is nothing to correct.
+    lone = len(cells) == 1
+    scores = block.drawn_mcc[:, winner.place] if lone else corrected_scores(block, cells)
     scores = scores[~np.isnan(scores)]
-    both = np.array([block.mcc[winner.place], scores.mean() if len(scores) else np.nan])
+    both = np.array([naive, naive if lone else scores.mean() if len(scores) else np.nan])
     error = block.drawn_error(winner)
     spread = error.standard_error(block.drawn_mcc[:, [winner.place]])
     low, high = error.interval(both, spread, confidence)
     bounds = list(zip(low.tolist(), high.tolist(), strict=True))
-    return Chosen(winner, float(both[0]), bounds[0], float(both[1]), bounds[1], len(scores))
+    return Chosen(winner, naive, bounds[0], float(both[1]), bounds[1], len(scores))
 
 
 def _row(block: Block, cells: list[Cell], confidence: float) -> dict[str, object]:

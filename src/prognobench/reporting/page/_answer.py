@@ -98,9 +98,11 @@ def _answer(tables: StudyTables, block: pd.DataFrame) -> Answer:
 
 
 def _corrected(tables: StudyTables, best: Mapping[Any, Any], candidates: int) -> str:
+    if candidates == 1:
+        return ", the only one tried"
     chosen = of_block(tables.selection, best)
     if chosen.empty or is_missing(chosen["corrected"].iloc[0]):
-        return f" (highest of {candidates}, not corrected for the choice)" if candidates > 1 else ""
+        return f" (highest of {candidates}, not corrected for the choice)"
     one = chosen.iloc[0]
     return f"; corrected for having been chosen among {one['n_candidates']}, {100 * one['corrected']:.1f}"
 
