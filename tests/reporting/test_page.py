@@ -210,6 +210,11 @@ class TestWhatItSays:
         assert {link for link in links if "/" not in link} <= {path.name for path in made.files.values()}
         assert all((made.page.parent / link).exists() for link in links)
 
+    def test_the_command_that_runs_it_again_has_what_was_laid_over_the_study_file(self, page: Page, broken):
+        assert "prognobench run STUDY.yaml --results DIR protocol=quick ; what is done is kept." in page.text
+        text = Page(broken.page.read_text("utf-8")).text
+        assert "--results DIR 'cohorts=[…]' ;" in text
+
     def test_a_synthetic_cohort_is_called_so(self, tmp_path: Path):
         make_results(tmp_path / "results", cohort="phantom")
         text = Page(report(tmp_path / "results", tmp_path / "out", figures=False).page.read_text("utf-8")).text

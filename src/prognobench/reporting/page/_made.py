@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -215,12 +216,14 @@ _WHERE = {
 }
 
 
-def reproduce_section(tables: StudyTables) -> Section:
+def reproduce_section(tables: StudyTables, made: Provenance) -> Section:
     """Say how each number is made again."""
+    overrides = "".join(f" {shlex.quote(redacted(one, ()))}" for one in made.overrides)
     done = tables.jobs.loc[tables.jobs["state"] == "done", "job"]
     key = str(done.iloc[0]) if len(done) else "<job key>"
     steps = (
-        "Run the study again into the same folder: `prognobench run STUDY.yaml --results DIR`; what is done is kept.",
+        f"Run the study again into the same folder: `prognobench run STUDY.yaml --results DIR{overrides}`; what is done "
+        "is kept.",
         f"Compute every table and figure again: `prognobench report DIR --study {words(tables.study)} --out OUT`.",
         "Follow one number down: its row in the CSV below, its jobs by the keys in fold_metrics.csv (column `job`), "
         f"and the record `DIR/runs/{key[:12]}…/` with predictions, spec, cost and environment, each sealed by SHA-256.",

@@ -100,7 +100,7 @@ def study_page(
         cost_section(tables, made.costs),
         environment_section(made),
         holes_section(made, masked),
-        reproduce_section(tables),
+        reproduce_section(tables, made),
     ]
     versions = sorted({(one["versions"] or {}).get("prognobench", "?") for one in made.environments})
     html = _render("page.html.j2", title=f"{words(tables.study)} – prognobench", study=words(tables.study),
