@@ -153,9 +153,9 @@ class TestDoubts:
 
     def test_few_of_the_rarer_class(self):
         few = only(decide(*study([("m", "lp", 3)], positives=3)), "lp")["doubts"]
-        assert "Few to go by: 3.0 positive films in a test fold on average." in few
+        assert "Few to go by: 3 positive films in a test fold on average." in few
         few = only(decide(*study([("m", "lp", 3)], negatives=3)), "lp")["doubts"]
-        assert "3.0 negative films" in few
+        assert "3 negative films" in few
 
     def test_a_wide_interval(self):
         assert "The interval is 40 points of MCC wide." in only(decide(*study(CELLS), width=0.4), "lp")["doubts"]

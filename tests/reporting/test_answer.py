@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pandas as pd
@@ -10,7 +11,7 @@ from test_result_tables import CHANCE, GOOD, PERFECT, study
 
 from prognobench.reporting import StudyTables, paper_tables, study_tables
 from prognobench.reporting._best import best_cell, own_controls
-from prognobench.reporting.page._answer import answers
+from prognobench.reporting.page._answer import METHODS, answers
 from prognobench.reporting.page._numbers import subgroups_section, winners_table
 
 # A control on top: all three are far apart.
@@ -34,7 +35,10 @@ def winner(tables: StudyTables) -> dict[str, str]:
 class TestAControlWins:
     def test_the_best_is_not_called_better_than_what_the_ranking_left_undecided(self):
         (answer,) = answers(tables_of(BEATEN))
-        assert answer.sentences[0].startswith("a with lp has the highest mean MCC × 100, 60.0")
+        assert answer.sentences[0].startswith(
+            "Not shown: that a with lp is above its controls. It has the highest mean"
+        )
+        assert " MCC × 100, 60.0 [" in answer.sentences[0]
         assert "It is not above what needs no learned image content" in answer.sentences[1]
         top = tables_of(BEATEN).ranking.query("strategy == 'lp'")["top_group"].iloc[0]
         assert ("better than" in answer.sentences[1]) <= bool(top)
@@ -108,6 +112,24 @@ class TestOneCandidate:
         (answer,) = answers(tables_of(BEATEN))
         assert "corrected for having been chosen among 2" in answer.sentences[0]
         assert any(told.startswith("Chosen as the best of 2") for told in answer.doubts)
+
+
+class TestItsNumbers:
+    def test_the_best_has_its_default_interval_and_the_task_its_size(self):
+        tables = tables_of(BEATEN)
+        (answer,) = answers(tables)
+        own = tables.intervals.query("strategy == 'lp' and metric == 'mcc' and default").iloc[0]
+        (size,) = tables.sizes.to_dict("records")
+        low, high = (f"{100 * own[key]:.1f}" for key in ("ci_low", "ci_high"))
+        assert f"60.0 [{low}, {high}] (95 % interval: {METHODS[own['method']]})" in answer.sentences[0]
+        counted = f"{size['n_patients']} patients, {size['n_positive_patients']} of them positive."
+        assert answer.sentences[0].endswith(f"; task {size['task']} of {size['cohort']}: {counted}")
+        assert " points, 95 % [" in answer.sentences[1]
+
+    def test_an_interval_that_is_not_defined_is_not_shown(self):
+        tables = tables_of(BEATEN)
+        tables = replace(tables, intervals=tables.intervals.assign(ci_low=float("nan")))
+        assert "60.0 (no 95 % interval is defined)" in answers(tables)[0].sentences[0]
 
 
 class TestSynthetic:

@@ -21,8 +21,9 @@ from prognobench.cli import app
 from prognobench.evaluation import Budget
 from prognobench.frame import InputError
 from prognobench.reporting import report, report_studies
+from prognobench.reporting.page._answer import METHODS
 from prognobench.reporting.page._made import redacted, with_stems
-from prognobench.reporting.page._numbers import METHODS, calibration_section, ranking_section, results_section
+from prognobench.reporting.page._numbers import calibration_section, ranking_section, results_section
 from prognobench.studies import read_provenance
 
 SECTIONS = [
@@ -118,7 +119,9 @@ class TestWhatItSays:
     def test_the_answer_is_two_sentences_about_the_best(self, made, page: Page):
         assert len(made.answer) == 2
         best = made.table[made.table["best"]].iloc[0]
-        assert made.answer[0].startswith(f"{best['model']} with {best['strategy']} has the highest mean MCC × 100, ")
+        name = f"{best['model']} with {best['strategy']}"
+        opened = name if best["above_controls"] else f"Not shown: that {name} is above its controls. It"
+        assert made.answer[0].startswith(f"{opened} has the highest mean MCC × 100, ")
         assert "learned image content" in made.answer[1]
         assert made.answer[0] in page.text
 

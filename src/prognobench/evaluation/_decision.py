@@ -271,9 +271,9 @@ class _Facts:
         kind, share = ("positive", share) if share <= 0.5 else ("negative", 1 - share)
         if cases * share >= FEW_POSITIVES:
             return []
-        return [
-            f"Few to go by: {cases * share:.1f} {kind} {'patients' if patients else 'films'} in a test fold on average"
-        ]
+        count = round(cases * share)
+        unit = ("patient" if patients else "film") + ("" if count == 1 else "s")
+        return [f"Few to go by: {count or 'fewer than 1'} {kind} {unit} in a test fold on average"]
 
     def _width(self, row: Mapping[Any, Any]) -> list[str]:
         width = row["ci_high"] - row["ci_low"]

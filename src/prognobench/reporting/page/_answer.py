@@ -15,6 +15,12 @@ from .._tables import StudyTables
 from ._parts import is_missing, plural, sentences, words
 
 BLOCK = [*BLOCK_KEYS, "protocol"]
+CELL = [*BLOCK, "model", "strategy"]
+METHODS = {
+    "nadeau_bengio": "corrected t over folds (Nadeau–Bengio)",
+    "bootstrap": "bootstrap over patients",
+    "t": "t over folds",
+}
 
 
 @dataclass(frozen=True)
@@ -89,12 +95,33 @@ def _answer(tables: StudyTables, block: pd.DataFrame) -> Answer:
     in_top = ranking["top_group"].astype("boolean").fillna(False).astype(bool) & ~ranking["strategy"].isin(CONTROLS)
     top = ranking[in_top]
     above = None if pd.isna(best["above_controls"]) else bool(best["above_controls"])
+    opened = f"Not shown: that {name} is above its controls. It" if above is False else name
     told = (
-        f"{name} has the highest mean MCC × 100, {100 * best['mcc_mean']:.1f}{_corrected(tables, best, len(learned))}.",
+        f"{opened} has the highest mean MCC × 100, {_with_interval(tables, block, best)}"
+        f"{_corrected(tables, best, len(learned))}{_size(tables, best)}.",
         f"{_standing(best, above)}{_ties(top, best, len(learned) - 1)}",
     )
     doubts = _doubts(tables, best)
     return Answer(title, told, doubts, above, frozenset(words(one) for one in top["strategy"]))
+
+
+def _with_interval(tables: StudyTables, block: pd.DataFrame, best: Mapping[Any, Any]) -> str:
+    told = f"{100 * best['mcc_mean']:.1f}"
+    rows, method = with_mcc_interval(block, tables)
+    row = rows[(rows["model"] == best["model"]) & (rows["strategy"] == best["strategy"])].iloc[0]
+    if is_missing(row["mcc_ci_low"]):
+        return f"{told} (no 95 % interval is defined)"
+    return f"{told} [{100 * row['mcc_ci_low']:.1f}, {100 * row['mcc_ci_high']:.1f}] (95 % interval: {method})"
+
+
+def _size(tables: StudyTables, best: Mapping[Any, Any]) -> str:
+    sizes = tables.sizes
+    rows = sizes[(sizes["cohort"] == best["test_cohort"]) & (sizes["task"] == best["task"])]
+    if rows.empty:
+        return ""
+    one = rows.iloc[0]
+    patients, positive = plural(int(one["n_patients"]), "patient"), int(one["n_positive_patients"])
+    return f"; task {words(best['task'])} of {words(best['test_cohort'])}: {patients}, {positive:,} of them positive"
 
 
 def _corrected(tables: StudyTables, best: Mapping[Any, Any], candidates: int) -> str:
@@ -112,7 +139,7 @@ def _standing(best: Mapping[Any, Any], above: bool | None) -> str:
         why = words(best["undefined"])
         return f"Whether it is above its controls is not known{f' ({why})' if why else ''}"
     bounds = f"[{100 * best['ci_low']:+.1f}, {100 * best['ci_high']:+.1f}]"
-    told = f"{100 * best['difference']:+.1f} {bounds} points to the control {words(best['best_control'])}"
+    told = f"{100 * best['difference']:+.1f} points, 95 % {bounds}, to the control {words(best['best_control'])}"
     if above:
         return f"It is above what needs no learned image content ({told})"
     return f"It is not above what needs no learned image content ({told}), so nothing shows that it reads disease"
@@ -157,3 +184,24 @@ def of_block(table: pd.DataFrame, row: Mapping[Any, Any]) -> pd.DataFrame:
     for key in BLOCK:
         table = table[table[key].isna() if is_missing(row[key]) else table[key] == row[key]]
     return table
+
+
+def with_mcc_interval(block: pd.DataFrame, tables: StudyTables) -> tuple[pd.DataFrame, str]:
+    """Add the interval of the mean MCC that holds for the block, or the first one that is defined, and name it."""
+    found = tables.intervals
+    found = found[(found["metric"] == "mcc") & found["ci_low"].notna()]
+    found = found.merge(block[BLOCK].drop_duplicates().astype(found[BLOCK].dtypes.to_dict()), on=BLOCK)
+    defaults = found[found["default"].fillna(False).astype(bool)]
+    there = set((defaults if len(defaults) else found)["method"])
+    method = next((name for name in METHODS if name in there), "")
+    rows = found.loc[found["method"] == method, [*CELL, "ci_low", "ci_high"]]
+    rows = rows.rename(columns={"ci_low": "mcc_ci_low", "ci_high": "mcc_ci_high"})
+    named = method_name(method) if method else "none is defined"
+    if method and not len(defaults):
+        named += ", not known to hold here"
+    return block.merge(rows.astype(block[CELL].dtypes.to_dict()), "left", CELL), named
+
+
+def method_name(word: str) -> str:
+    """Say the name of an interval as people do."""
+    return METHODS.get(word, word)

@@ -222,8 +222,8 @@ def reproduce_section(tables: StudyTables, made: Provenance) -> Section:
     done = tables.jobs.loc[tables.jobs["state"] == "done", "job"]
     key = str(done.iloc[0]) if len(done) else "<job key>"
     steps = (
-        f"Run the study again into the same folder: `prognobench run STUDY.yaml --results DIR{overrides}`; what is done "
-        "is kept.",
+        f"Run the study again into the same folder: `prognobench run STUDY.yaml --results DIR{overrides}`; "
+        "what is done is kept.",
         f"Compute every table and figure again: `prognobench report DIR --study {words(tables.study)} --out OUT`.",
         "Follow one number down: its row in the CSV below, its jobs by the keys in fold_metrics.csv (column `job`), "
         f"and the record `DIR/runs/{key[:12]}…/` with predictions, spec, cost and environment, each sealed by SHA-256.",

@@ -11,7 +11,7 @@ from prognobench.evaluation import CONTROLS
 
 from .._best import best_cell, own_controls
 from .._tables import StudyTables
-from ._answer import BLOCK, block_title, blocks_of, of_block
+from ._answer import BLOCK, CELL, block_title, blocks_of, method_name, of_block, with_mcc_interval
 from ._parts import (
     Card,
     Cell,
@@ -46,7 +46,6 @@ def _model(row: Row) -> Cell:
     return Cell(name, name.casefold())
 
 
-CELL = [*BLOCK, "model", "strategy"]
 MODEL, STRATEGY = Column("model", _model), Column("strategy", text("strategy"))
 _MOST_OPEN = 2  # tables of one kind that stand open; more are folded away
 _PATIENT_BOOTSTRAP = "95 % interval of the paired bootstrap over patients"
@@ -108,7 +107,7 @@ def results_section(tables: StudyTables) -> Section:
     ]
     parts: list[Part] = []
     for title, block in _blocks(rows):
-        block, method = _with_interval(block, tables)
+        block, method = with_mcc_interval(block, tables)
         block = block.sort_values("mcc_mean", ascending=False, kind="stable").sort_values("control", kind="stable")
         level = block["level"].iloc[0]
         unit = "a patient's mean score" if level == "patient" else "each film"
@@ -131,34 +130,6 @@ def _with_more_metrics(shown: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFra
     for name in ("roc_auc", "sensitivity", "specificity"):
         more[name] = summary[f"{name}_patient_mean"].where(patient, summary[f"{name}_mean"])
     return shown.merge(more.astype(shown[CELL].dtypes.to_dict()), "left", CELL)
-
-
-def _with_interval(block: pd.DataFrame, tables: StudyTables) -> tuple[pd.DataFrame, str]:
-    """Add the interval of the mean MCC that holds for the block, or the first one that is defined, and name it."""
-    found = tables.intervals
-    found = found[(found["metric"] == "mcc") & found["ci_low"].notna()]
-    found = found.merge(block[BLOCK].drop_duplicates().astype(found[BLOCK].dtypes.to_dict()), on=BLOCK)
-    defaults = found[found["default"].fillna(False).astype(bool)]
-    there = set((defaults if len(defaults) else found)["method"])
-    method = next((name for name in METHODS if name in there), "")
-    rows = found.loc[found["method"] == method, [*CELL, "ci_low", "ci_high"]]
-    rows = rows.rename(columns={"ci_low": "mcc_ci_low", "ci_high": "mcc_ci_high"})
-    named = method_name(method) if method else "none is defined"
-    if method and not len(defaults):
-        named += ", not known to hold here"
-    return block.merge(rows.astype(block[CELL].dtypes.to_dict()), "left", CELL), named
-
-
-METHODS = {
-    "nadeau_bengio": "corrected t over folds (Nadeau–Bengio)",
-    "bootstrap": "bootstrap over patients",
-    "t": "t over folds",
-}
-
-
-def method_name(word: str) -> str:
-    """Say the name of an interval as people do."""
-    return METHODS.get(word, word)
 
 
 def _interval(row: Row) -> Cell:

@@ -225,8 +225,8 @@ def sentences(told: str) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> sentences("Few to go by: 3.0 films. No interval is known to hold here.")
-    ('Few to go by: 3.0 films.', 'No interval is known to hold here.')
+    >>> sentences("Few to go by: 3 films. No interval is known to hold here.")
+    ('Few to go by: 3 films.', 'No interval is known to hold here.')
     """
     return tuple(part for part in re.split(r"(?<=\.) (?=[A-Z])", told) if part)
 
