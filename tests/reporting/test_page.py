@@ -22,8 +22,9 @@ from prognobench.evaluation import Budget
 from prognobench.frame import InputError
 from prognobench.reporting import report, report_studies
 from prognobench.reporting.page._answer import METHODS
-from prognobench.reporting.page._made import redacted, with_stems
+from prognobench.reporting.page._made import GLOSSARY, redacted, with_stems
 from prognobench.reporting.page._numbers import calibration_section, ranking_section, results_section
+from prognobench.reporting.page._page import _general_doubts
 from prognobench.studies import read_provenance
 
 SECTIONS = [
@@ -127,6 +128,21 @@ class TestWhatItSays:
 
     def test_what_no_control_was_run_for_is_a_doubt(self, page: Page):
         assert "Controls that were not run: random." in page.text
+
+    @pytest.mark.parametrize(
+        ("protocol", "named"),
+        [("quick", "quick"), ("quick[epochs=1]", "quick (quick[epochs=1])"), ("standard", ""), ("quicker", "")],
+    )
+    def test_a_first_look_is_a_doubt(self, made, protocol: str, named: str):
+        tables = replace(made.tables, jobs=made.tables.jobs.assign(protocol=protocol))
+        told = _general_doubts(tables, read_provenance(made.page.parents[1] / "results", "made"))
+        doubt = f"Made with the protocol {named}, for a first look; use standard for results to report."
+        assert [one for one in told if one.startswith("Made with")] == ([doubt] if named else [])
+
+    def test_the_glossary_has_what_the_page_says(self):
+        terms = {word for term, _ in GLOSSARY for word in re.split(r", | (?=k$)", term)}
+        words = {"protocol", "bootstrap", "naive", "corrected", "std", "kfold", "seed", "top group"}
+        assert words <= terms
 
     def test_every_table_with_an_interval_says_which(self, page: Page):
         kinds = "bootstrap", "each named in its row", "the default one, named under Intervals"

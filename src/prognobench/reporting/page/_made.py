@@ -258,16 +258,25 @@ GLOSSARY = (
      "healthy, × 100."),
     ("fold", "The patients are dealt into parts; each part is tested once by a model trained on the others. Numbers "
      "are means over these test folds, never of patients that a model was trained on."),
+    ("kfold k", "Validation by k folds: every patient is tested exactly once."),
+    ("std, ±", "Standard deviation: how far the folds lie from their mean. It is no interval of the mean."),
     ("control", "A prediction that needs no learned image content: the majority class, a regression on view, center, "
      "age, sex and image size (metadata), or a network with random weights. A model that is not above its controls may "
      "have learned nothing of disease."),
     ("95 % interval", "The range in which the true value lies in 95 of 100 studies like this one, if its assumptions "
      "hold. Each table's title says which interval it shows."),
+    ("bootstrap", "Patients are drawn again and again, with repeats, and the number is computed on each draw; an "
+     "interval shows how far it moves when other patients of the same kind are tested."),
     ("cannot be told apart", "With these patients the difference could be chance. It does not mean equal."),
-    ("corrected winner", "The best of many on the same patients looks better than it is. The corrected value is what "
-     "it would show on new ones."),
+    ("top group", "The best model and all that cannot be told apart from it: among those choose the cheapest."),
+    ("naive, corrected", "The best of many on the same patients looks better than it is: naive is the score it shows "
+     "on them, corrected what it would show on new ones. A lone candidate was not chosen, and both are the same."),
     ("strategy", "How a pretrained network is adapted: lp trains only a last layer, fft all of it, lora, vera, ia3 and "
      "bitfit (PEFT) a few added or chosen numbers."),
+    ("protocol", "How training is done: epochs, rates, batch size. The protocol quick trains briefly, for a first "
+     "look; standard is for results to report."),
+    ("seed", "The number that starts the chance in training: order of films, first weights. The same seed gives the "
+     "same run; several show how much of a difference is such chance."),
     ("regime", "full: all training films; few_shot k: k films of each class."),
 )  # fmt: skip
 

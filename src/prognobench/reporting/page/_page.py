@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -131,6 +132,11 @@ def _general_doubts(tables: StudyTables, made: Provenance) -> list[str]:
     if tables.synthetic:
         named = ", ".join(map(words, tables.synthetic))
         doubts.append(f"The films of {named} are SYNTHETIC: nothing here is about patients.")
+    quick = sorted({words(one) for one in tables.jobs["protocol"].dropna() if re.match(r"quick(\[|$)", str(one))})
+    if quick:
+        # A derived protocol bears the name of its preset, with its own settings in brackets.
+        named = "quick" if quick == ["quick"] else f"quick ({', '.join(quick)})"
+        doubts.append(f"Made with the protocol {named}, for a first look; use standard for results to report.")
     lost = made.status.planned - made.status.done
     if lost:
         doubts.append(f"{plural(lost, 'planned job')} not done; see Holes and failures.")
