@@ -120,6 +120,27 @@ CONTRASTS = """() => {
 }"""
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_table_that_scrolls_shows_it_and_no_other(opened, width):
+    page = opened("plain", width)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.wait_for_timeout(200)
+    told = page.evaluate(SCROLLING)
+    assert told and all(wide == line == fades for wide, line, fades in told)
+    assert {wide for wide, _, _ in told} >= ({True} if width == "phone" else {False})
+    page.evaluate("document.querySelectorAll('.scroll').forEach((one) => { one.scrollLeft = 1e6; })")
+    page.wait_for_timeout(200)
+    told = page.evaluate(SCROLLING)
+    assert all(wide == line and not fades for wide, line, fades in told)
+
+
+SCROLLING = """() => Array.from(document.querySelectorAll(".scroll")).map((one) => [
+  one.scrollWidth > one.clientWidth + 1,
+  one.parentElement.querySelector(".more").offsetHeight > 0,
+  getComputedStyle(one).maskImage !== "none",
+])"""
+
+
 def column(page, table: int, place: int) -> list[str]:
     rows = page.locator("#results table").nth(table).locator("tbody tr")
     return [rows.nth(row).locator("td").nth(place).inner_text() for row in range(rows.count())]

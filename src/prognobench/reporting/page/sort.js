@@ -21,6 +21,18 @@ document.querySelectorAll("th button").forEach((button) => {
     body.append(...rows.map((one) => one.row));
   });
 });
+// A table that is wider than its box says so, and fades where more follows.
+const tell = (box) => {
+  const wide = box.scrollWidth > box.clientWidth + 1;
+  box.classList.toggle("wide", wide);
+  box.classList.toggle("before-end", wide && box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+  box.parentElement.querySelector(".more").hidden = !wide;
+};
+const sizes = new ResizeObserver((all) => requestAnimationFrame(() => all.forEach((one) => tell(one.target))));
+document.querySelectorAll(".scroll").forEach((box) => {
+  sizes.observe(box);
+  box.addEventListener("scroll", () => tell(box), { passive: true });
+});
 // On paper everything is open.
 const folded = () => document.querySelectorAll("details:not([open])");
 window.addEventListener("beforeprint", () => {
