@@ -5,6 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long one case takes says how busy the machine is, and is no test's to judge.
+settings.register_profile("prognobench", deadline=None)
+settings.load_profile("prognobench")
 
 REAL_COHORTS = Path(os.environ.get("PROGNOBENCH_REAL_COHORTS", Path(__file__).parents[1] / ".." / "shared" / "cohorts"))
 

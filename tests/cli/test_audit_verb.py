@@ -31,8 +31,9 @@ def test_findings_are_printed_with_remedies_and_end_in_status_0(faulty):
     assert "column alone" in output
 
 
-def test_a_clean_cohort_is_told_to_be_one(phantom):
-    output = " ".join(call("cohort", "check", phantom, "--folds", 2).split())
+def test_a_clean_cohort_is_told_to_be_one(tmp_path):
+    call("cohort", "phantom", tmp_path / "cohort", "--patients", 60, "--seed", 3, "--size", 96)
+    output = " ".join(call("cohort", "check", tmp_path / "cohort" / "cohort.yaml", "--folds", 2).split())
     assert "The audit found nothing." in output
 
 

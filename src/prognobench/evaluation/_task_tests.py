@@ -113,9 +113,13 @@ def signed_rank_p(differences: Floats) -> Floats:
     n = len(differences)
     if n > _EXACT:
         some = (differences != 0).any(axis=0)
+        size = np.sort(np.abs(differences), axis=0)
+        plain = (size[0] > 0) & (np.diff(size, axis=0) > 0).all(axis=0)
         p = np.ones(differences.shape[1])
-        if some.any():
-            p[some] = wilcoxon(differences[:, some], axis=0).pvalue
+        # Apart, since scipy chooses one method for all columns given: exact only where none has ties or zeros.
+        for columns in (some & plain, some & ~plain):
+            if columns.any():
+                p[columns] = wilcoxon(differences[:, columns], axis=0).pvalue
         return p
     zero = differences == 0
     # What is equal but for the last bits has the same rank.
