@@ -17,7 +17,7 @@ from prognobench.cohorts import Preprocessing, load_cohort, open_pixels
 from prognobench.models import find_weights, load_backbone, model_card
 from prognobench.studies import Store, read_results
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.timeout(2700)]
 MODELS = ("efficientnet_lite0", "dinov2_s")
 STUDY = """\
 name: hannover
