@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+# Made once: a plan of many jobs writes hundreds of thousands of values.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
 
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hex digits."""
@@ -30,7 +33,7 @@ def canonical_json(value: Any) -> str:
     TypeError, ValueError
         When `value` holds something that JSON cannot say.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def sha256_json(value: Any) -> str:
