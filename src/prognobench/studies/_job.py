@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 from prognobench.frame import canonical_json, sha256_bytes, sha256_json
@@ -161,8 +162,13 @@ def identity_fragments(identity: Mapping[str, Any], shared: dict[str, str] | Non
         Fragments of other jobs, to be used again; new ones are added.
     """
     kept = {} if shared is None else shared
-    texts = (f"{canonical_json(key)}:{canonical_json(identity[key])}" for key in sorted(identity))
+    texts = (f"{_key_text(key)}:{canonical_json(identity[key])}" for key in sorted(identity))
     return tuple(kept.setdefault(text, text) for text in texts)
+
+
+@cache
+def _key_text(key: str) -> str:
+    return canonical_json(key)
 
 
 def job_key(identity: dict[str, Any]) -> str:
