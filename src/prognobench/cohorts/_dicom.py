@@ -293,7 +293,7 @@ def _decode(pydicom: Any, content: bytes, contrast: Contrast) -> DicomPixels:
         raise BadFilm(*_told(_unsupported(_DEFLATED)))
     try:
         dataset = pydicom.dcmread(io.BytesIO(content), force=not _is_marked(content))
-    except Exception as error:
+    except Exception as error:  # damaged bytes make nearly anything of a parser
         raise BadFilm(f"this is no whole DICOM file ({_words(error)})", _COPY) from error
     if not _is_marked(content):
         if not dataset.get("SOPClassUID"):
@@ -392,7 +392,7 @@ def _refuse_payload(pydicom: Any, dataset: Any) -> None:
 def _decoders(pydicom: Any, syntax: str) -> tuple[str, ...]:
     try:
         return tuple(pydicom.pixels.get_decoder(syntax).available_plugins)
-    except NotImplementedError:
+    except NotImplementedError:  # pydicom's word for a transfer syntax that it does not know
         return ()
 
 
@@ -480,7 +480,7 @@ def _shown(pydicom: Any, dataset: Any, contrast: Contrast) -> tuple[NDArray[np.f
                     raise ValueError("the VOI LUT is empty")  # pydicom would pass over it
                 shown = np.rint(shown).astype(np.int64)  # the table is looked up by whole numbers
             shown = pydicom.pixels.apply_voi_lut(shown, dataset)
-        except Exception as error:
+        except Exception as error:  # a damaged table makes nearly anything of pydicom
             raise BadFilm(f"its window or lookup table cannot be used ({_words(error)})", _WINDOW) from error
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shown = shown.max() + shown.min() - shown.astype(np.float64)

@@ -21,7 +21,7 @@ _HEADER = ("Row_number", "ImageFile", "Hospital", "Age", "Sex", *CLINICAL, "Posi
 
 
 def _write(drawing: Drawing, folder: Path) -> Planted:
-    # The phantom's centers in their order are the hospitals A to F.
+    # The phantom's centers in their order are the hospitals A to F, as many of them as there are centers.
     centers = list(dict.fromkeys(film.center for film in sorted(drawing.films, key=lambda film: film.number)))
     hospital = dict(zip(sorted(centers), _HOSPITALS, strict=False))
     for place, (hospitals, images, workbook, prefix) in enumerate(_RELEASES):

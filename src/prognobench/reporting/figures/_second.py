@@ -59,6 +59,7 @@ def _feed(waiting: SimpleQueue[str], done: dict[str, WrittenFigure], tables: Tab
         assert process.stdin is not None and process.stdout is not None
         try:
             _send(process.stdin, ({name: getattr(tables, name) for name in _TABLES}, folder))
+            # Both ends of the pipe are this program; nothing from outside is ever unpickled.
             pickle.load(process.stdout)  # it is up # noqa: S301
             while (name := _next(waiting)) is not None:
                 _send(process.stdin, name)
