@@ -166,6 +166,12 @@ def identity_fragments(identity: Mapping[str, Any], shared: dict[str, str] | Non
     return tuple(kept.setdefault(text, text) for text in texts)
 
 
+def joined(*parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the fragments of an identity that was written in parts; no key may stand in two of them."""
+    # Keys are letters and underscores, so that their fragments sort as they do.
+    return tuple(sorted(fragment for part in parts for fragment in part))
+
+
 @cache
 def _key_text(key: str) -> str:
     return canonical_json(key)

@@ -17,7 +17,7 @@ from prognobench.protocols import KFold, Protocol, Regime, Split, head_key
 
 from ._cohorts import load_cohorts
 from ._cuts import Cut, Cutter, words
-from ._job import SCHEMA, Job, identity_fragments
+from ._job import SCHEMA, Job, identity_fragments, joined
 from ._spec import Block, ModelEntry, Study
 
 if TYPE_CHECKING:
@@ -199,9 +199,9 @@ def _each_once(study: Study, jobs: list[Job]) -> list[Job]:
         elif twin.protocol != job.protocol and job.kind != "control":
             what = f"'{job.title}' is the same under {twin.protocol} and {job.protocol}, and would be shown"
             problems.add(study.path, f"{what} under one of them alone", "Ask for it in one block")
-    named: dict[str, Job] = {}
+    named: dict[tuple[Any, ...], Job] = {}
     for job in first.values():
-        twin = named.setdefault(sha256_json(job.words()), job)
+        twin = named.setdefault(tuple(job.words().values()), job)
         if twin is not job:
             what = f"two blocks ask for '{job.title}' on different splits, which no table could tell apart"
             problems.add(study.path, what, "Put them into two studies")
@@ -315,7 +315,8 @@ class _JobMaker:
     ) -> None:
         self.block, self.cohorts, self.architectures, self.hashes = block, cohorts, architectures, hashes
         self.part_sizes: dict[str, Counter[str]] = {}
-        self.fragments: dict[str, str] = fragments
+        self.fragments = fragments
+        self.written: dict[tuple[Any, ...], tuple[str, ...]] = {}
         self.cards = {card.id: card for card in architectures.values()}
         # The settings of a control that is a logistic regression.
         self.solved = block.protocol.for_controls().what_matters("probe")
@@ -339,22 +340,27 @@ class _JobMaker:
 
     def control(self, cut: Cut, control: _Control, regime: Regime, split: Split) -> Job:
         """Make the job of one control."""
-        identity = {**self._data(cut, regime, split), "strategy": {"name": control.name}, "protocol": {}}
         weights: Weights | None = None
-        if control.name != "majority":
-            identity |= {"protocol": self.solved}
-        if control.name == "metadata":
-            identity |= {"metadata": self._metadata(cut)}
         if control.name == RANDOM:
-            card = self.cards[control.model]
-            weights = find_weights(card, f"{RANDOM}:{control.seed}")
-            identity |= {
-                **self._read(card, weights, "probe"),
-                "head": head_key(self.block.protocol.for_controls().head.readouts),
-                "seed": control.seed,
-            }
+            weights = find_weights(self.cards[control.model], f"{RANDOM}:{control.seed}")
+
+        def told() -> dict[str, Any]:
+            identity: dict[str, Any] = {"strategy": {"name": control.name}, "protocol": {}}
+            if control.name != "majority":
+                identity |= {"protocol": self.solved}
+            if control.name == "metadata":
+                identity |= {"metadata": self._metadata(cut)}
+            if weights is not None:
+                identity |= {
+                    **self._read(self.cards[control.model], weights, "probe"),
+                    "head": head_key(self.block.protocol.for_controls().head.readouts),
+                    "seed": control.seed,
+                }
+            return identity
+
         who = (control.model, control.name, "control", None if weights is None else weights.id, control.model)
-        return self._job(cut, who, regime, split, control.seed, identity)
+        fragments = self._written((control, cut.cohort.name, cut.task.name, cut.tested), told)
+        return self._job(cut, who, regime, split, control.seed, fragments)
 
     def seeds(self, strategy: Strategy) -> tuple[int, ...]:
         """Return the seeds for which a strategy is to be trained: one where they could change nothing."""
@@ -362,18 +368,26 @@ class _JobMaker:
 
     def learned(self, cut: Cut, backbone: Backbone, strategy: Strategy, regime: Regime, split: Split, seed: int) -> Job:
         kind = strategy.card.kind
-        identity = {
-            **self._data(cut, regime, split),
-            **self._read(backbone.card, backbone.weights, kind),
-            "head": head_key(readable(backbone.card, self.block.protocol.head.readouts)),
-            "strategy": strategy.under(self.block.protocol).resolved(),
-            # A card's list of targets may be corrected; what was trained by the older one is another result.
-            **({"targets": targets} if (targets := list(strategy.roles(backbone.card))) else {}),
-            "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
-            **({"seed": seed} if self.block.protocol.draws(kind) else {}),
-        }
+
+        def told() -> dict[str, Any]:
+            return {
+                **self._read(backbone.card, backbone.weights, kind),
+                "head": head_key(readable(backbone.card, self.block.protocol.head.readouts)),
+                "strategy": strategy.under(self.block.protocol).resolved(),
+                # A card's list of targets may be corrected; what was trained by the older one is another result.
+                **({"targets": targets} if (targets := list(strategy.roles(backbone.card))) else {}),
+                "protocol": self.block.protocol.what_matters(kind, strategy.card.name),
+                **({"seed": seed} if self.block.protocol.draws(kind) else {}),
+            }
+
         who = (backbone.name, strategy.label, kind, backbone.weights.id, self.architectures[backbone.name].id)
-        return self._job(cut, who, regime, split, seed, identity)
+        return self._job(cut, who, regime, split, seed, self._written((backbone.name, strategy.label, seed), told))
+
+    def _written(self, what: tuple[Any, ...], told: Callable[[], dict[str, Any]]) -> tuple[str, ...]:
+        """Return a part of an identity as JSON; what many jobs of the block share is told and written once."""
+        if what not in self.written:
+            self.written[what] = identity_fragments(told(), self.fragments)
+        return self.written[what]
 
     def _read(self, card: ModelCard, weights: Weights, kind: str) -> dict[str, Any]:
         """Return what is read: the pixels, and the model with its weights."""
@@ -430,7 +444,7 @@ class _JobMaker:
         regime: Regime,
         split: Split,
         seed: int,
-        identity: dict[str, Any],
+        fragments: tuple[str, ...],
     ) -> Job:
         model, strategy, kind, weights, architecture = who
         if split.sha256 not in self.part_sizes:
@@ -458,7 +472,13 @@ class _JobMaker:
             n_train=parts["train"],
             n_val=parts["val"],
             n_test=parts["test"] + tested,
-            fragments=identity_fragments(identity, self.fragments),
+            fragments=joined(
+                self._written(
+                    ("data", cut.cohort.name, cut.task.name, cut.tested, regime, split.sha256),
+                    lambda: self._data(cut, regime, split),
+                ),
+                fragments,
+            ),
         )
 
 

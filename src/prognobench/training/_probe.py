@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from prognobench.models import columns, readable, widest
 from prognobench.protocols import Protocol, Readout
@@ -19,6 +17,8 @@ from ._films import Films, Outcome, Rows, class_weights, film_weights, weighted_
 from ._finetune import Checkpoint, train_heads
 
 if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
     from prognobench.models import ModelCard
 
 
@@ -125,6 +125,10 @@ def _solve(
     penalty: float,
     by_film: npt.NDArray[np.float64] | None,
 ) -> LogisticRegression:
+    # A plan asks this room for the precision in use, and would wait for scikit-learn as long as for torch.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=penalty, class_weight=dict(enumerate(weights)), tol=1e-7, max_iter=20_000)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
