@@ -1,8 +1,12 @@
 """What all tests share: caches of their own, and small studies of synthetic films."""
 
+import multiprocessing
 import os
 import re
+import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -85,3 +89,45 @@ def pretrained(request, tmp_path_factory):
 def monkeypatch_module():
     with pytest.MonkeyPatch.context() as patch:
         yield patch
+
+
+class _Thread:
+    """Looks like a process to `run_plan`."""
+
+    exitcode = 0
+
+    def __init__(self, target, args, daemon):
+        # A process would have an end of the pipe of its own, which stays open when the starter closes its copy.
+        here = Connection(os.dup(args[0].fileno()))
+
+        def run():
+            with here:
+                target(here, *args[1:])
+
+        self._thread = threading.Thread(target=run, daemon=daemon)
+        self.start, self.join, self.is_alive = self._thread.start, self._thread.join, self._thread.is_alive
+
+    def terminate(self):
+        """Do nothing: a thread cannot be ended from outside; the job at hand is waited for."""
+
+    kill = terminate
+
+
+class _Threads:
+    """Looks like `multiprocessing` to `run_plan`."""
+
+    Process = _Thread
+    Pipe = staticmethod(multiprocessing.Pipe)
+
+
+@pytest.fixture(scope="module")
+def in_this_process(monkeypatch_module):
+    """Let workers be threads of this process: to start a process and load torch in it takes longer than a small study.
+
+    For tests of what jobs give. Those of processes themselves are `test_run.py` and `test_kills.py`.
+    """
+    from prognobench.studies import _run, _worker
+
+    monkeypatch_module.setattr(_run, "get_context", lambda method: _Threads)
+    # Only the main thread of a process may say what Ctrl-C does; here that is pytest.
+    monkeypatch_module.setattr(_worker, "signal", SimpleNamespace(signal=lambda *_: None, SIGINT=None, SIG_IGN=None))

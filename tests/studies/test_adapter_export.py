@@ -14,7 +14,7 @@ from prognobench.frame import InputError
 from prognobench.models import find_weights, load_backbone, model_card
 from prognobench.studies import Store, export_adapter, plan_study, read_study, run_plan
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("in_this_process")]
 STUDY = """\
 name: exported
 cohorts: [{path: %s, tasks: [icu]}]

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from prognobench.studies import Store, export_features, plan_study, read_study
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("in_this_process")]
 
 
 def test_a_classifier_on_the_exported_features_gives_the_records_of_lp(finished, study_file, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from prognobench.frame import InputError
 from prognobench.studies import Store, plan_study, read_study, run_plan
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("in_this_process")]
 MODELS = 'models=[{"timm:test_vit": {weights: random}}, {"timm:test_efficientnet": {weights: random}}]'
 DEBUG = "protocol={base: paper_debug, epochs: 2, head_learning_rates: [0.01, 0.001]}"
 

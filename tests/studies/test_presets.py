@@ -25,7 +25,7 @@ from prognobench.studies import (
 from prognobench.studies._speeds import Work, note_speed
 from prognobench.training import processor_name
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("in_this_process")]
 
 # Of the formula in docs/presets.md.
 FOLDS = {"AFC": 6, "AFC_m": 6, "CAR": 5, "CC": 5, "NY_small": 5, "NY_all": 5}

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from prognobench.cli import app
 from prognobench.cohorts import build_cohort, cohort_cards, describe, load_cohort, make_layout
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("in_this_process")]
 
 STUDY = """\
 name: built

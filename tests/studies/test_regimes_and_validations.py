@@ -11,7 +11,7 @@ from prognobench.evaluation import fold_metrics, summarize
 from prognobench.frame import InputError
 from prognobench.studies import Store, plan_study, read_results, read_study, run_plan
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("in_this_process")]
 
 
 def plan(path, *overrides):

@@ -10,7 +10,7 @@ from prognobench.cohorts import make_phantom
 from prognobench.evaluation import compare_with_controls
 from prognobench.studies import Store, plan_study, read_results, read_study, run_plan
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("in_this_process")]
 STUDY = """\
 name: controls
 cohorts: [{path: cohort/cohort.yaml, tasks: [icu]}]
