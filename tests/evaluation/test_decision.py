@@ -69,7 +69,7 @@ def decide(predictions, jobs, tops=TOP, width=0.1, winner=None, **options) -> pd
         top_group=pd.array([tops.get(name, False) if tops else None for name in names], "boolean"),
     )  # fmt: skip
     intervals = learned.assign(metric="mcc", default=True, ci_low=0.5, ci_high=0.5 + width)
-    selection = learned.assign(n_candidates=4, naive=0.9, corrected=0.8)
+    selection = learned.assign(n_candidates=4, naive=0.9, corrected=0.8, above_controls=True)
     selection = selection[[name == winner for name in names]]
     sizes = task_sizes(predictions, jobs)
     return decision_map(folds, jobs, summary, controls, intervals, ranking, selection, sizes, **options)

@@ -8,7 +8,7 @@ import pytest
 from drawn_studies import CELLS, only, study
 from scipy.stats import rankdata
 
-from prognobench.evaluation import PatientBootstrap, pairwise_tests, ranking, selection
+from prognobench.evaluation import PatientBootstrap, compare_with_controls, pairwise_tests, ranking, selection
 from prognobench.evaluation._ranking import tie_groups
 from prognobench.evaluation._selection import corrected_scores
 
@@ -164,6 +164,29 @@ def test_the_best_of_equals_is_corrected_downwards_and_a_lone_one_not():
     for end in ("", "_ci_low", "_ci_high"):
         assert alone[f"corrected{end}"] == alone[f"naive{end}"]
     assert alone["corrected_ci_low"] < alone["corrected"] < alone["corrected_ci_high"]
+
+
+def test_the_difference_to_the_controls_is_corrected_by_what_the_choice_is_worth():
+    # Fifteen models that are as good as the control, of which one seems better.
+    equals = [(f"m{place:02}", "lp", 1.0) for place in range(15)]
+    predictions, jobs = study([*equals, ("none", "metadata", 1.0)], patients=40)
+    one = only(selection(predictions, jobs))
+    naive = compare_with_controls(predictions, jobs)
+    naive = naive[naive["model"] == one["model"]].iloc[0]
+    moved = one["corrected"] - one["naive"]
+    assert one["control"] == "metadata" and moved < 0
+    for end, plain in (("", "difference"), ("_ci_low", "ci_low"), ("_ci_high", "ci_high")):
+        assert one[f"corrected_difference{end}"] == pytest.approx(naive[plain] + moved, abs=1e-12)
+    assert naive["above_controls"] and not one["above_controls"]
+
+
+def test_a_lone_candidate_is_above_its_controls_as_everywhere_and_none_without_controls():
+    lone = study([("m", "lp", 3.0), ("none", "majority", -2.0)], patients=60)
+    one, naive = only(selection(*lone)), only(compare_with_controls(*lone))
+    assert one["above_controls"] and naive["above_controls"]
+    assert one["corrected_difference_ci_low"] == naive["ci_low"]
+    alone = only(selection(*study([("m", "lp", 3.0), ("n", "lp", 1.0)], patients=60)))
+    assert pd.isna(alone["above_controls"]) and np.isnan(alone["corrected_difference"])
 
 
 def test_the_order_of_rows_changes_no_bit():

@@ -11,11 +11,12 @@ from test_result_tables import CHANCE, GOOD, PERFECT, study
 
 from prognobench.reporting import StudyTables, paper_tables, study_tables
 from prognobench.reporting._best import best_cell, own_controls
-from prognobench.reporting.page._answer import METHODS, answers
+from prognobench.reporting.page._answer import METHODS, answers, overall
 from prognobench.reporting.page._numbers import subgroups_section, winners_table
 
 # A control on top: all three are far apart.
 BEATEN = (("a", "lp", 8), ("a", "fft", 6), ("none", "majority", CHANCE), ("none", "metadata", PERFECT))
+CHOSEN = (("a", "lp", PERFECT), ("b", "lp", GOOD), ("none", "majority", CHANCE))
 HOLES = (("a", "lp", (GOOD, None)), ("b", "lp", GOOD), ("none", "majority", CHANCE))
 
 
@@ -98,6 +99,29 @@ class TestOverHoles:
         assert best_cell(block).cell["model"] == "a"
         assert best_cell(block[block["control"]]).why == "no model was run"
         assert best_cell(block.assign(mcc_mean=float("nan"))).why == "no test fold gives an MCC"
+
+
+class TestChosenAmongMany:
+    def test_the_best_of_many_is_above_its_controls_only_when_corrected_for_the_choice(self):
+        tables = tables_of(CHOSEN)
+
+        def said(above: bool):
+            values = {"corrected_difference": 0.1 if above else -0.1, "corrected_difference_ci_low": 0.02}
+            changed = {name: getattr(tables, name) for name in tables.__dataclass_fields__}
+            changed["selection"] = tables.selection.assign(above_controls=above, **values)
+            made = StudyTables(**changed)
+            return answers(made)[0], winner(made)
+
+        answer, row = said(above=True)
+        assert answer.is_above and answer.chosen and row[""] == "best"
+        assert "and corrected for having been chosen +10.0 [+2.0, " in answer.sentences[1]
+        assert overall([answer, answer])[0].endswith("is above its controls, corrected for having been chosen.")
+        answer, row = said(above=False)
+        assert answer.is_above is False and row[""].startswith("best, not above ")
+        assert answer.sentences[0].startswith("Not shown: that ")
+        assert answer.sentences[1].startswith("As the best of 2 it is not above what needs no learned image content (")
+        assert "so nothing shows that it reads disease" in answer.sentences[1]
+        assert overall([answer, answer])[0].startswith("In 0 of 2 comparisons")
 
 
 class TestOneCandidate:

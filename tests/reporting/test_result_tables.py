@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from prognobench.evaluation import compare_with_controls, fold_metrics, intervals, summarize, task_sizes
+from prognobench.evaluation import compare_with_controls, fold_metrics, intervals, selection, summarize, task_sizes
 from prognobench.reporting import print_table, result_table, write_tables
 from prognobench.reporting._csv import csv_text
 
@@ -176,6 +176,17 @@ class TestPrinted:
         sizes = task_sizes(predictions, jobs)
         print_table(table_of(predictions, jobs), Console(file=stream, width=80), sizes)
         assert "80 films of 40 patients, 20 of them positive." in stream.getvalue()
+
+    def test_the_best_of_several_is_told_corrected_for_the_choice(self):
+        predictions, jobs = study(CELLS)
+        stream = io.StringIO()
+        chosen = selection(predictions, jobs)
+        print_table(table_of(predictions, jobs), Console(file=stream, width=200), chosen=chosen)
+        text = " ".join(stream.getvalue().split())
+        one = chosen.iloc[0]
+        ends = [f"{100 * one[f'corrected_difference{end}']:+.1f}" for end in ("", "_ci_low", "_ci_high")]
+        told = "The best of 3, corrected for having been chosen: {:.1f}, {} [{}, {}] to its best control, above it."
+        assert told.format(100 * one["corrected"], *ends) in text
 
     def test_a_result_that_cannot_be_compared_says_why(self):
         text = " ".join(printed(table_of(*study([("m", "lp", GOOD), ("none", "majority", (GOOD, None))]))).split())

@@ -11,7 +11,7 @@ from ._resampling import Block, Cell, Level, PatientBootstrap
 from ._tables import CELL_KEYS, finished
 
 # Differences of equal predictions may differ from 0 in the last bits.
-_TIE = 1e-12
+TIE = 1e-12
 _COLUMNS = [
     *CELL_KEYS,
     "protocol",
@@ -72,7 +72,7 @@ def compare_with_controls(
         | {"level": block.level}
         | cell.key
         | {"n_folds": block.n_folds(cell)}
-        | _compare(cell, block, confidence)
+        | against_controls(cell, block, confidence)
         for block in bootstrap.blocks
         for cell in block.cells
         if not cell.is_control
@@ -88,7 +88,8 @@ def compare_with_controls(
     )
 
 
-def _compare(cell: Cell, block: Block, confidence: float) -> dict[str, Any]:
+def against_controls(cell: Cell, block: Block, confidence: float) -> dict[str, Any]:
+    """Return a cell's part of a row of `compare_with_controls`."""
     controls, mcc = cell.controls(block.cells), block.mcc
     known: dict[str, Any] = {"n_resamples": 0, "above_controls": None, "undefined": ""}
     if not cell.lack:
@@ -122,4 +123,4 @@ def _compare(cell: Cell, block: Block, confidence: float) -> dict[str, Any]:
     if np.isnan(margin):
         return known | {"undefined": "one resample holds both classes and has no spread"}
     low, high = known["difference"] - margin, known["difference"] + margin
-    return known | {"ci_low": low, "ci_high": high, "above_controls": bool(low > _TIE)}
+    return known | {"ci_low": low, "ci_high": high, "above_controls": bool(low > TIE)}

@@ -295,10 +295,14 @@ class _Facts:
         one = self._selection_of.get(_values(row, _CELL))
         if one is None or one["n_candidates"] == 1 or pd.isna(one["corrected"]):
             return []
-        return [
+        told = (
             f"Chosen as the best of {one['n_candidates']} on the same folds: corrected for that, its MCC × 100 is "
             f"{100 * one['corrected']:.1f} instead of {100 * one['naive']:.1f}"
-        ]
+        )
+        if pd.isna(one["above_controls"]) or one["above_controls"] or not row["above_controls"]:
+            return [told]
+        bounds = (100 * one[f"corrected_difference{end}"] for end in ("", "_ci_low", "_ci_high"))
+        return [told + ", which is not shown to be above its controls ({:+.1f} [{:+.1f}, {:+.1f}])".format(*bounds)]
 
     def _centers(self, row: Mapping[Any, Any]) -> list[str]:
         rows = self._folds_of.get(_values(row, _CELL))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ._controls import TIE, against_controls
 from ._pairwise import learned_by_protocol
 from ._ranking import why_no_choice
 from ._resampling import Block, Bools, Cell, Floats, Level, PatientBootstrap, mean_mcc
@@ -15,7 +16,8 @@ from ._tables import BLOCK_KEYS, finished
 _COLUMNS = [
     *BLOCK_KEYS,
     *("protocol", "level", "n_candidates", "model", "strategy", "naive", "naive_ci_low", "naive_ci_high"),
-    *("corrected", "corrected_ci_low", "corrected_ci_high", "n_resamples", "undefined"),
+    *("corrected", "corrected_ci_low", "corrected_ci_high", "control", "corrected_difference"),
+    *("corrected_difference_ci_low", "corrected_difference_ci_high", "above_controls", "n_resamples", "undefined"),
 ]
 
 
@@ -48,6 +50,9 @@ def selection(
         - `naive`: its mean MCC, with the bootstrap interval that forgets the choice;
         - `corrected`: what the choice would give on patients that had no say in it, with its interval; of a lone
           candidate, which nothing was chosen from, `naive` itself;
+        - `control`, `corrected_difference`: its best control, and `corrected` less that control's mean MCC, with its
+          interval; `above_controls`: whether that interval is above 0. Missing where the winner is not compared with
+          its controls, see `compare_with_controls`;
         - `n_resamples` on which it rests;
         - `undefined`: why there is none, else blank. Jobs that are not done refuse it: the missing one may win.
 
@@ -63,7 +68,9 @@ def selection(
     on the drawn patients is chosen, and scored on those who were not drawn, here as elsewhere by fold and then
     averaged. `corrected` is the mean of these scores. Its interval is made of the winner's own bootstrap standard
     error: the percentiles of the scores, which the authors take, rest on a third of the patients, and in the
-    simulation of `docs/statistics.md` held the truth almost always.
+    simulation of `docs/statistics.md` held the truth almost always. In the same way the interval of
+    `corrected_difference` is as wide as that of the winner's paired difference in `compare_with_controls`, moved by
+    what the choice is worth.
     """
     bootstrap = bootstrap or PatientBootstrap(predictions, jobs, level=level, resamples=resamples)
     rows = [_row(block, cells, confidence) for block in bootstrap.blocks for cells in learned_by_protocol(block)]
@@ -72,8 +79,9 @@ def selection(
         _COLUMNS,
         [*BLOCK_KEYS, "protocol"],
         bootstrap.planned,
-        string="level model strategy undefined",
+        string="level model strategy control undefined",
         int64="n_candidates n_resamples",
+        boolean="above_controls",
     )
 
 
@@ -125,20 +133,41 @@ def _row(block: Block, cells: list[Cell], confidence: float) -> dict[str, object
         "level": block.level,
         "n_candidates": len(cells),
         "n_resamples": 0,
+        "above_controls": None,
         "undefined": why_no_choice(block, cells),
     }
     if row["undefined"]:
         return row
     found = chosen(block, cells, confidence)
-    return row | {
-        "model": found.winner.model,
-        "strategy": found.winner.strategy,
-        "naive": found.naive,
-        "naive_ci_low": found.naive_interval[0],
-        "naive_ci_high": found.naive_interval[1],
-        "corrected": found.corrected,
-        "corrected_ci_low": found.corrected_interval[0],
-        "corrected_ci_high": found.corrected_interval[1],
-        "n_resamples": found.n_resamples,
-        "undefined": "" if found.n_resamples else "in no resample both classes are drawn and left out",
+    return (
+        row
+        | _over_controls(block, found, confidence)
+        | {
+            "model": found.winner.model,
+            "strategy": found.winner.strategy,
+            "naive": found.naive,
+            "naive_ci_low": found.naive_interval[0],
+            "naive_ci_high": found.naive_interval[1],
+            "corrected": found.corrected,
+            "corrected_ci_low": found.corrected_interval[0],
+            "corrected_ci_high": found.corrected_interval[1],
+            "n_resamples": found.n_resamples,
+            "undefined": "" if found.n_resamples else "in no resample both classes are drawn and left out",
+        }
+    )
+
+
+def _over_controls(block: Block, found: Chosen, confidence: float) -> dict[str, object]:
+    """Return how far the winner is above its best control once it is corrected for the choice."""
+    told = against_controls(found.winner, block, confidence)
+    if told["above_controls"] is None or np.isnan(found.corrected):
+        return {}
+    moved = found.corrected - found.naive
+    low = told["ci_low"] + moved
+    return {
+        "control": told["control"],
+        "corrected_difference": told["difference"] + moved,
+        "corrected_difference_ci_low": low,
+        "corrected_difference_ci_high": told["ci_high"] + moved,
+        "above_controls": bool(low > TIE),
     }

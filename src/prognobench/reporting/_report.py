@@ -91,7 +91,7 @@ def report(
     with report_progress(console) as progress:
         made = _make(results, out, name, budget, figures, progress)
     if console is not None:
-        print_table(made.table, console, made.tables.sizes)
+        print_table(made.table, console, made.tables.sizes, made.tables.selection)
         if made.tables.synthetic:
             named = ", ".join(map(printable, made.tables.synthetic))
             console.print(Text(f"The films of {named} are SYNTHETIC: nothing here is about patients.", "bold"))

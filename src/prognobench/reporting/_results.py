@@ -97,7 +97,9 @@ def _shared_controls(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(missing) if missing else rows.iloc[:0]
 
 
-def print_table(table: pd.DataFrame, console: Console, sizes: pd.DataFrame | None = None) -> None:
+def print_table(
+    table: pd.DataFrame, console: Console, sizes: pd.DataFrame | None = None, chosen: pd.DataFrame | None = None
+) -> None:
     """Print the rows of `result_table`, one block a task, with what must be known to read them.
 
     Parameters
@@ -108,12 +110,15 @@ def print_table(table: pd.DataFrame, console: Console, sizes: pd.DataFrame | Non
         Where to print; names from outside are shown as text, never as markup or control codes.
     sizes
         What `prognobench.evaluation.task_sizes` returns, to say how many films and patients were tested.
+    chosen
+        What `prognobench.evaluation.selection` returns, to say what is left of the best once it is corrected for having
+        been chosen.
     """
     for _, block in table.groupby(_BLOCK, dropna=False, sort=False):
         console.print()
         console.print(_text(console, _title(block.iloc[0]), "bold"))
         console.print(_rows(block, console))
-        for note in [*_counts(block.iloc[0], sizes), *_notes(block)]:
+        for note in [*_counts(block.iloc[0], sizes), *_choice(block.iloc[0], chosen), *_notes(block)]:
             console.print(Padding(_text(console, note, "dim"), (0, 2)))
 
 
@@ -227,6 +232,22 @@ def _counts(row: pd.Series[Any], sizes: pd.DataFrame | None) -> list[str]:
         f"{one['n_films']:,} films of {one['n_patients']:,} patients, {one['n_positive_patients']:,} of them positive."
         for one in there.to_dict("records")
     ]
+
+
+def _choice(row: pd.Series[Any], chosen: pd.DataFrame | None) -> list[str]:
+    if chosen is None:
+        return []
+    same = [chosen[key].isna() if pd.isna(row[key]) else chosen[key] == row[key] for key in _BLOCK]
+    rows = chosen[np.logical_and.reduce([one.fillna(False).to_numpy(bool) for one in same])]
+    notes = []
+    for one in rows[(rows["n_candidates"] > 1) & rows["corrected"].notna()].to_dict("records"):
+        told = f"The best of {one['n_candidates']}, corrected for having been chosen: {100 * one['corrected']:.1f}"
+        if not pd.isna(one["above_controls"]):
+            ends = (100 * one[f"corrected_difference{end}"] for end in ("", "_ci_low", "_ci_high"))
+            verdict = "above" if one["above_controls"] else "not shown to be above"
+            told += ", {:+.1f} [{:+.1f}, {:+.1f}] to its best control, ".format(*ends) + f"{verdict} it"
+        notes.append(f"{told}.")
+    return notes
 
 
 def _text(console: Console, text: str, style: str = "") -> Text:

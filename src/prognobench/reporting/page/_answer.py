@@ -32,6 +32,7 @@ class Answer:
     doubts: tuple[str, ...]
     is_above: bool | None
     strategies: frozenset[str]  # of the top group; empty where nothing is ranked
+    chosen: bool = False  # whether `is_above` is corrected for a choice
 
 
 def block_title(row: Any) -> str:
@@ -68,6 +69,7 @@ def overall(found: list[Answer]) -> tuple[str, ...]:
     known = [one for one in found if one.is_above is not None]
     above = sum(bool(one.is_above) for one in known)
     first = f"In {above} of {plural(len(found), 'comparison')} the model with the highest MCC is above its controls"
+    first += ", corrected for having been chosen" if any(one.chosen for one in known) else ""
     if len(known) < len(found):
         first += f"; in {len(found) - len(known)} that is not known"
     ranked = [one for one in found if one.strategies]
@@ -94,15 +96,17 @@ def _answer(tables: StudyTables, block: pd.DataFrame) -> Answer:
     ranking = of_block(tables.ranking, best)
     in_top = ranking["top_group"].astype("boolean").fillna(False).astype(bool) & ~ranking["strategy"].isin(CONTROLS)
     top = ranking[in_top]
-    above = None if pd.isna(best["above_controls"]) else bool(best["above_controls"])
+    chosen = _choice(tables, best)
+    above = _above(best, chosen)
     opened = f"Not shown: that {name} is above its controls. It" if above is False else name
     told = (
         f"{opened} has the highest mean MCC × 100, {_with_interval(tables, block, best)}"
         f"{_corrected(tables, best, len(learned))}{_size(tables, best)}.",
-        f"{_standing(best, above)}{_ties(top, best, len(learned) - 1)}",
+        f"{_standing(best, chosen)}{_ties(top, best, len(learned) - 1)}",
     )
     doubts = _doubts(tables, best)
-    return Answer(title, told, doubts, above, frozenset(words(one) for one in top["strategy"]))
+    strategies = frozenset(words(one) for one in top["strategy"])
+    return Answer(title, told, doubts, above, strategies, chosen is not None)
 
 
 def _with_interval(tables: StudyTables, block: pd.DataFrame, best: Mapping[Any, Any]) -> str:
@@ -134,12 +138,36 @@ def _corrected(tables: StudyTables, best: Mapping[Any, Any], candidates: int) ->
     return f"; corrected for having been chosen among {one['n_candidates']}, {100 * one['corrected']:.1f}"
 
 
-def _standing(best: Mapping[Any, Any], above: bool | None) -> str:
+def _choice(tables: StudyTables, best: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
+    """Return what is known of the best once it is corrected for having been chosen; None where it was not chosen."""
+    rows = of_block(tables.selection, best)
+    rows = rows[(rows["n_candidates"] > 1) & rows["above_controls"].notna()]
+    return None if rows.empty else rows.iloc[0].to_dict()
+
+
+def _above(best: Mapping[Any, Any], chosen: Mapping[Any, Any] | None) -> bool | None:
+    """Tell whether the best is above its controls; of a chosen one, whether it is when corrected for the choice."""
+    if pd.isna(best["above_controls"]):
+        return None
+    return bool(best["above_controls"]) and (chosen is None or bool(chosen["above_controls"]))
+
+
+def _standing(best: Mapping[Any, Any], chosen: Mapping[Any, Any] | None) -> str:
+    above = None if pd.isna(best["above_controls"]) else bool(best["above_controls"])
     if above is None:
         why = words(best["undefined"])
         return f"Whether it is above its controls is not known{f' ({why})' if why else ''}"
     bounds = f"[{100 * best['ci_low']:+.1f}, {100 * best['ci_high']:+.1f}]"
     told = f"{100 * best['difference']:+.1f} points, 95 % {bounds}, to the control {words(best['best_control'])}"
+    if above and chosen is not None:
+        told += ", and corrected for having been chosen " + "{:+.1f} [{:+.1f}, {:+.1f}]".format(
+            *(100 * chosen[f"corrected_difference{end}"] for end in ("", "_ci_low", "_ci_high"))
+        )
+        if not chosen["above_controls"]:
+            return (
+                f"As the best of {chosen['n_candidates']} it is not above what needs no learned image content "
+                f"({told}), so nothing shows that it reads disease"
+            )
     if above:
         return f"It is above what needs no learned image content ({told})"
     return f"It is not above what needs no learned image content ({told}), so nothing shows that it reads disease"

@@ -51,11 +51,20 @@ _MOST_OPEN = 2  # tables of one kind that stand open; more are folded away
 _PATIENT_BOOTSTRAP = "95 % interval of the paired bootstrap over patients"
 
 
+_CORRECTED = ("corrected", "corrected_ci_low", "corrected_ci_high")
+_CORRECTED_DIFFERENCE = (
+    "corrected_difference",
+    "corrected_difference_ci_low",
+    "corrected_difference_ci_high",
+)
+_CHOSEN = ("n_candidates", "chosen_above", *_CORRECTED, *_CORRECTED_DIFFERENCE)
+
+
 def winners_table(tables: StudyTables) -> PageTable:
     """Show the best of each block, naive and corrected, beside its own controls; none where no best is named."""
     rows = []
     for block in blocks_of(tables.results):
-        none = dict.fromkeys(["n_candidates", "corrected", "corrected_ci_low", "corrected_ci_high"])
+        none = dict.fromkeys(_CHOSEN)
         blank = none | dict.fromkeys(CONTROLS)
         found = best_cell(block)
         if found.cell is None:
@@ -64,16 +73,21 @@ def winners_table(tables: StudyTables) -> PageTable:
             continue
         controls = own_controls(block, found.cell["architecture"]).groupby("strategy")["mcc_mean"].max().to_dict()
         chosen = of_block(tables.selection, found.cell)
+        chosen = chosen.rename(columns={"above_controls": "chosen_above"})
         corrected = chosen.iloc[0].to_dict() if len(chosen) else none
-        rows.append(found.cell | blank | controls | {key: corrected[key] for key in none} | {"why": ""})
+        row = found.cell | blank | controls | {key: corrected[key] for key in none} | {"why": ""}
+        if not is_missing(row["chosen_above"]):
+            row["above_controls"] = bool(row["above_controls"]) and bool(row["chosen_above"])
+        rows.append(row)
     columns = [
         Column("where", lambda row: Cell(block_title(row), None, "wrap")),
         Column("best", _winner),
         Column("naive", number("mcc_mean")),
-        Column("corrected", with_interval("corrected", "corrected_ci_low", "corrected_ci_high")),
+        Column("corrected", with_interval(*_CORRECTED)),
         Column("best of", number("n_candidates", 0, 1)),
         *(Column(name, number(name)) for name in CONTROLS),
         Column("over best control", with_interval("difference", "ci_low", "ci_high", sign=True)),
+        Column("the same, corrected", with_interval(*_CORRECTED_DIFFERENCE, sign=True)),
         Column("", lambda row: Cell("") if row["why"] else _marks(row)),
     ]
     caption = (
