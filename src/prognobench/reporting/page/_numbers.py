@@ -68,7 +68,7 @@ def winners_table(tables: StudyTables) -> PageTable:
         blank = none | dict.fromkeys(CONTROLS)
         found = best_cell(block)
         if found.cell is None:
-            known = ("mcc_mean", "difference", "ci_low", "ci_high", "above_controls", "model", "strategy")
+            known = ("mcc_mean", "above_controls", "model", "strategy")
             rows.append(block.iloc[0].to_dict() | blank | dict.fromkeys(known) | {"why": found.why})
             continue
         controls = own_controls(block, found.cell["architecture"]).groupby("strategy")["mcc_mean"].max().to_dict()
@@ -86,8 +86,7 @@ def winners_table(tables: StudyTables) -> PageTable:
         Column("corrected", with_interval(*_CORRECTED)),
         Column("best of", number("n_candidates", 0, 1)),
         *(Column(name, number(name)) for name in CONTROLS),
-        Column("over best control", with_interval("difference", "ci_low", "ci_high", sign=True)),
-        Column("the same, corrected", with_interval(*_CORRECTED_DIFFERENCE, sign=True)),
+        Column("over best control", with_interval(*_CORRECTED_DIFFERENCE, sign=True), "corrected, too"),
         Column("", lambda row: Cell("") if row["why"] else _marks(row)),
     ]
     caption = (
