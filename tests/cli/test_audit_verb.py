@@ -55,7 +55,7 @@ def test_the_folder_holds_the_audit_and_a_page_of_pairs_that_name_nobody(faulty,
     pictures = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", page)
     assert len(pictures) == 2 * len(pairs) >= 12
     assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
-    assert "http" not in page.replace("data:image", "")
+    assert "://" not in page
     rows = [row.split(",") for row in (faulty / "labels.csv").read_text().splitlines()[1:]]
     # Short names stand in pictures and pseudonyms by chance.
     shown = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+|patient-[0-9a-f]{20}", "", page)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from made_results import make_results
+from test_audit_page import FOUND, keep_audits
 
 from prognobench.reporting import report
 
@@ -43,7 +44,9 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     make_results(folder / "plain", tasks=("icu", "death"), patients=40)
     make_results(folder / "odd", cells=HOSTILE, cohort="phantom", missing=1, error="E" * 300)
-    return {name: report(folder / name, folder / f"{name}-out").page for name in ("plain", "odd")}
+    keep_audits(folder / "plain", FOUND)
+    made = {name: report(folder / name, folder / f"{name}-out").page for name in ("plain", "odd")}
+    return made | {"audit": made["plain"].with_name("audit.html")}
 
 
 @pytest.fixture
@@ -90,9 +93,26 @@ def test_the_page_never_scrolls_sideways_and_shows_its_figures(opened, name, wid
         assert picture.evaluate("one => getComputedStyle(one).backgroundColor") == "rgb(255, 255, 255)"
 
 
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground(opened, scheme):
-    page = opened("odd", color_scheme=scheme)
+def test_the_page_of_the_audit_shows_its_films_and_never_scrolls_sideways(opened, width, scheme):
+    page = opened("audit", width, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") == WIDTHS[width]
+    films = page.locator(".gallery img")
+    assert films.count() == 4
+    for film in films.all():
+        film.scroll_into_view_if_needed()
+        assert film.evaluate("async one => { await one.decode(); return one.naturalWidth; }") == 96
+    beside = [film.bounding_box() for film in films.all()[:2]]
+    assert beside[0]["y"] == beside[1]["y"] and beside[0]["x"] + beside[0]["width"] <= beside[1]["x"]
+    page.locator("header a").click()
+    assert page.url.endswith("index.html")
+
+
+@pytest.mark.parametrize("name", ["odd", "audit"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(opened, name, scheme):
+    page = opened(name, color_scheme=scheme)
     low = page.evaluate(CONTRASTS)
     assert low == []
 

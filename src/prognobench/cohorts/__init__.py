@@ -1,6 +1,6 @@
 """Stage 1: raw images and tables become a checked cohort with an image cache."""
 
-from ._audit import Audit, Finding, audit
+from ._audit import Audit, AuditReport, Finding, SuspectedPair, ToldFinding, audit, audit_report
 from ._build import BuildReport, build_cohort, builders
 from ._cards import CohortCard, PublishedTask
 from ._cohort import Cohort, load_cohort, open_pixels
@@ -18,6 +18,7 @@ from ._thumbnails import film_thumbnails
 
 __all__ = [
     "Audit",
+    "AuditReport",
     "BuildReport",
     "Cohort",
     "CohortCard",
@@ -28,9 +29,12 @@ __all__ = [
     "Planted",
     "Preprocessing",
     "PublishedTask",
+    "SuspectedPair",
     "Task",
     "TaskSpec",
+    "ToldFinding",
     "audit",
+    "audit_report",
     "build_cohort",
     "builders",
     "cohort_cards",

@@ -178,10 +178,10 @@ def _chosen(results: Path, studies: list[str], study: str | None) -> str:
 def _make(
     results: Path, out: Path, study: str, budget: Budget | None, figures: bool, progress: ReportProgress
 ) -> Report:
-    from prognobench.studies import read_cohorts, read_films, read_names, read_provenance, read_results
+    from prognobench.studies import read_audits, read_cohorts, read_films, read_names, read_provenance, read_results
 
     from ._families import families
-    from .page import study_page
+    from .page import AUDIT_PAGE, audit_page, study_page
 
     progress("reading the records")
     predictions, jobs = read_results(results, study)
@@ -190,7 +190,7 @@ def _make(
     if "peak_memory_bytes" not in jobs:
         jobs = jobs.merge(made.costs[["job", "peak_memory_bytes"]], "left", "job")
     kinds = {model: str(kind) for model, kind in families(jobs["model"].dropna().unique()).items()}
-    films = read_films(results, study)
+    films, audits = read_films(results, study), read_audits(results, study)
     tables = study_tables(
         predictions, jobs, films, study=study, cohorts=read_cohorts(results, study), families=kinds,
         methods=made.methods, budget=budget, progress=progress,
@@ -206,12 +206,19 @@ def _make(
         drawn = write_figures(tables, out)
     progress("the page")
     names = {*predictions["image"].unique(), *predictions["patient"].unique(), *films["image"], *read_names(results)}
-    html, answer = study_page(tables, names, made, drawn, has_films=len(films) > 0)
+    html, answer = study_page(tables, names, made, drawn, has_films=len(films) > 0, audits=audits)
     write_in_one_step(out / _PAGE, html)
+    if audits:
+        write_in_one_step(out / AUDIT_PAGE, audit_page(audits.values(), back=_PAGE))
+    else:
+        (out / AUDIT_PAGE).unlink(missing_ok=True)
     return Report(files, tables.results, tables, out / _PAGE, answer)
 
 
 def _clear(out: Path) -> None:
+    from .page import AUDIT_PAGE
+
+    (out / AUDIT_PAGE).unlink(missing_ok=True)
     for name in StudyTables.csv_names():
         (out / f"{name}.csv").unlink(missing_ok=True)
     shutil.rmtree(out / _TABLES, ignore_errors=True)

@@ -1,6 +1,7 @@
 """The grid: plan, execute, resume, record."""
 
 from ._adapters import export_adapter
+from ._audit_files import read_audits
 from ._cohort_files import read_cohorts, read_films
 from ._doctor import Finding, examine
 from ._estimate import Estimate, estimate
@@ -42,6 +43,7 @@ __all__ = [
     "preset_names",
     "preset_text",
     "preset_titles",
+    "read_audits",
     "read_cohorts",
     "read_films",
     "read_names",

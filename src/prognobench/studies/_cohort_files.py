@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 import pandas as pd
 
 from prognobench.cohorts import Cohort, describe
-from prognobench.frame import InputError, Problem, Problems, canonical_json, sha256_bytes, write_in_one_step
 
-from ._results import chosen_plan
+from ._kept_files import keep, read_kept
 from ._store import Store
 
 _KNOWN = ("view", "sex", "age")  # columns that `cohort.yaml` may name
@@ -26,14 +24,10 @@ def keep_cohorts(store: Store, cohorts: Iterable[Cohort]) -> dict[str, str]:
 
     Of the table only image, view, center, sex and age are kept, as they are spelled.
     """
-    kept = {}
-    for cohort in cohorts:
-        content = canonical_json({"description": _description(cohort), "films": _films(cohort)}).encode("ascii")
-        kept[cohort.name] = sha256_bytes(content)
-        path = _path(store, kept[cohort.name])
-        if not path.exists() or sha256_bytes(path.read_bytes()) != kept[cohort.name]:
-            write_in_one_step(path, content)
-    return kept
+    return {
+        cohort.name: keep(store, "cohorts", {"description": _description(cohort), "films": _films(cohort)})
+        for cohort in cohorts
+    }
 
 
 def read_films(results: Path, study: str | None = None) -> pd.DataFrame:
@@ -57,7 +51,9 @@ def read_films(results: Path, study: str | None = None) -> pd.DataFrame:
     InputError
         There is no such study, or a file is missing or was altered; all of them are named.
     """
-    tables = [pd.DataFrame(content["films"]).assign(cohort=name) for name, content in _contents(results, study)]
+    tables = [
+        pd.DataFrame(content["films"]).assign(cohort=name) for name, content in read_kept(results, study, "cohorts")
+    ]
     rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["cohort", *_FILM])
     return rows[["cohort", *_FILM]].astype("string")
 
@@ -85,7 +81,7 @@ def read_cohorts(results: Path, study: str | None = None) -> pd.DataFrame:
     """
     rows = [
         row | {"synthetic": content["description"].get("synthetic")}
-        for name, content in _contents(results, study)
+        for name, content in read_kept(results, study, "cohorts")
         for row in _counts(name, content["description"])
     ]
     table = pd.DataFrame(rows, columns=[*_COUNTS, "synthetic"])
@@ -124,31 +120,3 @@ def _counts(name: str, described: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 yield from ({**row, "class": label, "center": center, "films": n} for label, n in classes.items())
         for reason, films in told["left_out"].items():
             yield {**row, "left_out": reason, "films": films}
-
-
-def _contents(results: Path, study: str | None) -> list[tuple[str, dict[str, Any]]]:
-    store = Store(results)
-    found, problems = [], Problems()
-    for name, sha256 in chosen_plan(store, study).get("cohorts", {}).items():
-        try:
-            found.append((name, _content(_path(store, sha256), sha256)))
-        except InputError as error:
-            problems.extend(error)
-    problems.raise_if_any()
-    return found
-
-
-def _content(path: Path, sha256: str) -> dict[str, Any]:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        content = None
-    if content is None or sha256_bytes(content) != sha256:
-        what = "it is missing" if content is None else "it was altered: its SHA-256 is not its name"
-        raise InputError([Problem(str(path), what, "Put it back as it was, or run the study again, which writes it")])
-    loaded: dict[str, Any] = json.loads(content)
-    return loaded
-
-
-def _path(store: Store, sha256: str) -> Path:
-    return store.root / "cohorts" / f"{sha256}.json"

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from prognobench.frame import InputError, Problem, Problems
 
+from ._audit_files import keep_audits
 from ._changes import basis, told_changes
 from ._cohort_files import keep_cohorts
 from ._job import Job
@@ -156,7 +157,11 @@ def _prepare(store: Store, plan: Plan) -> list[Job]:
     except InputError as error:
         problems.extend(error)
     problems.raise_if_any()
-    kept = {"basis": basis(plan), "cohorts": keep_cohorts(store, plan.cohorts.values())}
+    kept = {
+        "basis": basis(plan),
+        "cohorts": keep_cohorts(store, plan.cohorts.values()),
+        "audits": keep_audits(store, plan.audits, plan.cohorts),
+    }
     write_plan(store, plan.study.name, plan.to_json() | kept)
     return pending
 

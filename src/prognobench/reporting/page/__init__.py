@@ -1,5 +1,5 @@
 """The report as one HTML page that needs nothing else."""
 
-from ._page import IndexEntry, index_page, study_page
+from ._page import AUDIT_PAGE, IndexEntry, audit_page, index_page, study_page
 
-__all__ = ["IndexEntry", "index_page", "study_page"]
+__all__ = ["AUDIT_PAGE", "IndexEntry", "audit_page", "index_page", "study_page"]

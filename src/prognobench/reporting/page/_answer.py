@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from prognobench.cohorts import AuditReport
 from prognobench.evaluation import BLOCK_KEYS, CONTROLS
 
 from .._best import best_cell
 from .._tables import StudyTables
+from ._audits import confound_doubts
 from ._parts import is_missing, plural, sentences, words
 
 BLOCK = [*BLOCK_KEYS, "protocol"]
@@ -57,9 +59,9 @@ def blocks_of(rows: pd.DataFrame) -> list[pd.DataFrame]:
     return sorted((block for _, block in rows.groupby(BLOCK, dropna=False, sort=False)), key=place)
 
 
-def answers(tables: StudyTables) -> list[Answer]:
-    """Answer each block of the study."""
-    return [_answer(tables, block) for block in blocks_of(tables.results)]
+def answers(tables: StudyTables, audits: Mapping[str, AuditReport] | None = None) -> list[Answer]:
+    """Answer each block of the study; what the audits found of its cohorts is held against the best model."""
+    return [_answer(tables, block, audits or {}) for block in blocks_of(tables.results)]
 
 
 def overall(found: list[Answer]) -> tuple[str, ...]:
@@ -86,7 +88,7 @@ def overall(found: list[Answer]) -> tuple[str, ...]:
     )
 
 
-def _answer(tables: StudyTables, block: pd.DataFrame) -> Answer:
+def _answer(tables: StudyTables, block: pd.DataFrame, audits: Mapping[str, AuditReport]) -> Answer:
     title = block_title(block.iloc[0])
     found = best_cell(block)
     if found.cell is None:
@@ -104,7 +106,7 @@ def _answer(tables: StudyTables, block: pd.DataFrame) -> Answer:
         f"{_corrected(tables, best, len(learned))}{_size(tables, best)}.",
         f"{_standing(best, chosen)}{_ties(top, best, len(learned) - 1)}",
     )
-    doubts = _doubts(tables, best)
+    doubts = (*_doubts(tables, best), *confound_doubts(audits, best, _roc_auc(tables, best)))
     strategies = frozenset(words(one) for one in top["strategy"])
     return Answer(title, told, doubts, above, strategies, chosen is not None)
 
@@ -205,6 +207,14 @@ def _doubts(tables: StudyTables, best: Mapping[Any, Any]) -> tuple[str, ...]:
     if rows.empty:
         return ()
     return sentences(words(rows["doubts"].iloc[0]))
+
+
+def _roc_auc(tables: StudyTables, best: Mapping[Any, Any]) -> float:
+    """Return the mean ROC-AUC of a result at its level; NaN where it is not known."""
+    rows = of_block(tables.summary, best)
+    rows = rows[(rows["model"] == best["model"]) & (rows["strategy"] == best["strategy"])]
+    name = "roc_auc_patient_mean" if best["level"] == "patient" else "roc_auc_mean"
+    return float("nan") if rows.empty or is_missing(rows[name].iloc[0]) else float(rows[name].iloc[0])
 
 
 def of_block(table: pd.DataFrame, row: Mapping[Any, Any]) -> pd.DataFrame:

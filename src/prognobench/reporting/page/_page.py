@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from prognobench import __version__
+from prognobench.cohorts import AuditReport
 from prognobench.studies import Provenance
 
 from .._tables import StudyTables
 from ._answer import Answer, answers, overall
+from ._audits import audit_section, audits_of_a_study, leak_doubts
 from ._made import (
     GLOSSARY,
     cohort_section,
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 
     from ..figures import WrittenFigure
 
+AUDIT_PAGE = "audit.html"
+
 
 @dataclass(frozen=True)
 class IndexEntry:
@@ -60,6 +65,7 @@ def study_page(
     figures: Sequence[WrittenFigure] = (),
     *,
     has_films: bool = False,
+    audits: Mapping[str, AuditReport] | None = None,
 ) -> tuple[str, tuple[str, ...]]:
     """Write the page of one study.
 
@@ -75,6 +81,8 @@ def study_page(
         The figures that lie beside the page.
     has_films
         Whether the folder holds what is known of the films.
+    audits
+        What the audit found, by the cohort's name; where it is known the page leads to `AUDIT_PAGE` beside it.
 
     Returns
     -------
@@ -83,10 +91,12 @@ def study_page(
     answer
         Its first sentences.
     """
-    found = answers(tables)
+    audits = audits or {}
+    found = answers(tables, audits)
     masked = with_stems(names)
+    cohorts = cohort_section(tables, masked)
     sections = [
-        _summary(tables, found, made),
+        _summary(tables, found, [*_general_doubts(tables, made), *leak_doubts(audits)]),
         Section("words", "Words on this page", (Terms(GLOSSARY, "What MCC, fold, control and the others mean", True),)),
         results_section(tables),
         comparisons_section(tables),
@@ -96,7 +106,7 @@ def study_page(
         calibration_section(tables),
         *_figures(figures),
         decision_section(tables),
-        cohort_section(tables, masked),
+        replace(cohorts, parts=(*cohorts.parts, *audits_of_a_study(audits, AUDIT_PAGE))),
         protocol_section(made),
         cost_section(tables, made.costs),
         environment_section(made),
@@ -104,9 +114,24 @@ def study_page(
         reproduce_section(tables, made),
     ]
     versions = sorted({(one["versions"] or {}).get("prognobench", "?") for one in made.environments})
-    html = _render("page.html.j2", title=f"{words(tables.study)} – prognobench", study=words(tables.study),
-                   sections=sections, versions=", ".join(versions))  # fmt: skip
+    html = _render("page.html.j2", title=f"{words(tables.study)} – prognobench", heading=words(tables.study),
+                   sections=sections, versions=", ".join(versions), first="the answer", back="")  # fmt: skip
     return html, overall(found)
+
+
+def audit_page(audits: Iterable[AuditReport], back: str = "") -> str:
+    """Write the page of audits, a section a cohort; it shows films.
+
+    Parameters
+    ----------
+    audits
+        What may be shown of each.
+    back
+        The page that leads to it, where there is one.
+    """
+    sections = [audit_section(place, audit) for place, audit in enumerate(audits, start=1)]
+    return _render("page.html.j2", title="Audit – prognobench", heading="What the audit found", sections=sections,
+                   versions=__version__, first="the findings", back=back)  # fmt: skip
 
 
 def index_page(entries: Sequence[IndexEntry]) -> str:
@@ -114,10 +139,8 @@ def index_page(entries: Sequence[IndexEntry]) -> str:
     return _render("index.html.j2", title="Studies – prognobench", entries=entries)
 
 
-def _summary(tables: StudyTables, found: Sequence[Answer], made: Provenance) -> Section:
-    doubts = [*_general_doubts(tables, made)]
-    if len(found) == 1:
-        doubts += found[0].doubts
+def _summary(tables: StudyTables, found: Sequence[Answer], general: Sequence[str]) -> Section:
+    doubts = [*general, *(found[0].doubts if len(found) == 1 else ())]
     parts: list[Part] = [Prose(overall(list(found)), look="answer")]
     if doubts:
         parts.append(Prose(tuple(doubts), points=True, look="doubt"))

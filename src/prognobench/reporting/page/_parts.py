@@ -100,7 +100,35 @@ class Heading:
     kind: str = field(default="heading", init=False)
 
 
-Part = PageTable | Prose | Terms | Picture | Card | Heading
+@dataclass(frozen=True)
+class Pointer:
+    """A sentence that ends in a link to a file beside the page, and what is to be said behind it."""
+
+    before: str
+    href: str
+    named: str
+    behind: str = ""
+    kind: str = field(default="pointer", init=False)
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """Small pictures side by side, as data URIs with what they show, over one caption; `look` is `doubt` or nothing."""
+
+    pictures: tuple[tuple[str, str], ...]
+    caption: str
+    look: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Many exhibits, as many in a line as there is room for."""
+
+    exhibits: tuple[Exhibit, ...]
+    kind: str = field(default="gallery", init=False)
+
+
+Part = PageTable | Prose | Terms | Picture | Card | Heading | Pointer | Gallery
 
 
 @dataclass(frozen=True)
@@ -125,7 +153,8 @@ def table(
     """Make a table of a CSV, and of `more`; say where rows are left out that its CSV has."""
     every = list(rows)
     shown = every[:MOST_ROWS]
-    left = [f"{len(every) - MOST_ROWS:,} more rows are in {csv}.csv."] if len(every) > MOST_ROWS else []
+    where = f"are in {csv}.csv" if csv else "are not shown"
+    left = [f"{len(every) - MOST_ROWS:,} more rows {where}."] if len(every) > MOST_ROWS else []
     cells = tuple((look(row), tuple(column.cell(row) for column in columns)) for row in shown)
     numbers = [bool(cells) and cells[0][1][place].look.startswith("number") for place in range(len(columns))]
     headings = tuple((column.heading, column.told, number) for column, number in zip(columns, numbers, strict=True))
