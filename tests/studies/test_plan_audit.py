@@ -23,7 +23,14 @@ def test_every_cohort_is_audited_as_finely_as_it_is_cut(study_file: Path) -> Non
     assert plan_study(read_study(study_file, ["validation={kfold: {folds: 4}}"])).audits["phantom"].folds == 4
     holdout = plan_study(read_study(study_file, ["validation={holdout: {}}"]))
     assert holdout.audits["phantom"].folds == 5
-    assert holdout.audits["phantom"].findings != ()  # 10 positive patients are too few for five folds
+
+
+def test_what_was_counted_in_the_splits_replaces_the_estimate(study_file: Path) -> None:
+    told = plan_study(read_study(study_file, ["validation={loco: {}}"])).audits["phantom"].findings
+    (few,) = [one for one in told if one.check == "few positives"]
+    assert few.what.startswith("loco tests few groups of patients (3 positive in fold")
+    assert told[0] is few
+    assert not any("shared out to" in one.what for one in told)
 
 
 def test_what_an_audit_forbids_stops_a_study_before_it_begins(study_file: Path, monkeypatch) -> None:
@@ -41,6 +48,7 @@ def test_warnings_are_told_and_stop_nothing(study_file: Path) -> None:
     assert told.exit_code == 0
     output = " ".join(told.output.split())
     assert "audit of phantom: 1 warning" in output
-    assert "icu: 10 positive groups of patients shared out to 5 folds" in output
-    quiet = CliRunner().invoke(app, ["plan", str(study_file), "validation={kfold: {folds: 3}}"])
-    assert ("audit of" in quiet.output) == (10 // 3 < 5)
+    assert "icu: holdout tests few groups of patients (2 positive" in output
+    assert output.count("few groups of patients") == 2  # that it tests, and that it validates on
+    assert "→ Use kfold, which tests every film" in output
+    assert "shared out to" not in output

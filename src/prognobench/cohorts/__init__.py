@@ -1,6 +1,16 @@
 """Stage 1: raw images and tables become a checked cohort with an image cache."""
 
-from ._audit import Audit, AuditReport, Finding, SuspectedPair, ToldFinding, audit, audit_report
+from ._audit import (
+    FEW_POSITIVES,
+    FEWEST_GROUPS,
+    Audit,
+    AuditReport,
+    Finding,
+    SuspectedPair,
+    ToldFinding,
+    audit,
+    audit_report,
+)
 from ._build import BuildReport, build_cohort, builders
 from ._cards import CohortCard, PublishedTask
 from ._cohort import Cohort, load_cohort, open_pixels
@@ -17,6 +27,8 @@ from ._tasks import Task
 from ._thumbnails import film_thumbnails
 
 __all__ = [
+    "FEWEST_GROUPS",
+    "FEW_POSITIVES",
     "Audit",
     "AuditReport",
     "BuildReport",

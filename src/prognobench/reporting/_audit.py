@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.padding import Padding
 
-from prognobench.cohorts import Audit, Cohort, Finding, audit_report
+from prognobench.cohorts import FEW_POSITIVES, Audit, Cohort, Finding, audit_report
 from prognobench.frame import write_in_one_step
 
 from ._listings import listing
@@ -52,10 +52,17 @@ def print_audits(audits: Mapping[str, Audit], console: Console) -> None:
             continue
         told = ", ".join(f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items())
         console.print(f"[yellow]audit[/yellow] of {plain(name)}: {told}", highlight=False)
-        for finding in _of_each_check(worst)[:_MOST_TOLD]:
+        # What was counted in the splits of the study, `cohort check` cannot tell.
+        planned = [finding for finding in worst if finding.check == FEW_POSITIVES]
+        others = _of_each_check([finding for finding in worst if finding.check != FEW_POSITIVES])
+        for finding in [*planned, *others[:_MOST_TOLD]]:
             task = f"{finding.task}: " if finding.task else ""
             console.print(f"  {plain(task + finding.what)}", highlight=False)
-        console.print("  `prognobench cohort check` on its cohort.yaml tells all, with remedies.", highlight=False)
+            if finding in planned:
+                console.print(f"    → {plain(finding.remedy)}.", highlight=False)
+        if others:
+            told = "  `prognobench cohort check` on its cohort.yaml tells all of its films and columns, with remedies."
+            console.print(told, highlight=False)
 
 
 def write_audit(audit: Audit, cohort: Cohort, out: Path) -> list[Path]:

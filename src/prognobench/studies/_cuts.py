@@ -34,6 +34,8 @@ class Cut:
         What is cut.
     tested
         Names of the cohorts whose films are tested.
+    whole
+        The splits before any regime reduces them.
     splits
         The splits of each regime of the grid, without those that have too few films.
     short
@@ -43,6 +45,7 @@ class Cut:
     cohort: Cohort
     task: Task
     tested: tuple[str, ...]
+    whole: tuple[Split, ...]
     splits: Mapping[Regime, tuple[Split, ...]]
     short: tuple[Short, ...]
 
@@ -69,7 +72,7 @@ class Cutter:
                 splits[regime], lacking = self._regime(block, cohort, task, regime, whole)
                 short += lacking
             tested = tested_cohorts(self.study, block, cohort, self.cohorts)
-            cuts.append(Cut(cohort, task, tested, splits, tuple(short)))
+            cuts.append(Cut(cohort, task, tested, tuple(whole), splits, tuple(short)))
         return cuts
 
     def _whole(self, block: Block, cohort: Cohort, task: Task) -> list[Split] | None:

@@ -17,6 +17,7 @@ from prognobench.protocols import KFold, Protocol, Regime, Split, head_key
 
 from ._cohorts import load_cohorts
 from ._cuts import Cut, Cutter, words
+from ._few import few_in_parts
 from ._job import SCHEMA, Job, identity_fragments, joined
 from ._spec import Block, ModelEntry, Study
 
@@ -77,7 +78,7 @@ class Plan:
     outlines
         What stands in for cohorts and weights that are not here, in sentences; a plan with any cannot be run.
     audits
-        What the audit found in each cohort, by its name.
+        What the audit found in each cohort, by its name, with what was counted in the splits.
     """
 
     study: Study
@@ -141,6 +142,8 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
     grids = _grids(study, by_place, backbones, problems)
     problems.raise_if_any()
     audits = _audits(study, by_place)
+    few = few_in_parts(((grid.block, grid.cuts) for grid in grids), cohorts)
+    audits = {name: found.with_planned(few.get(name, ())) for name, found in audits.items()}
     architectures = _architectures(backbones.values())
     jobs, left_out = _jobs(grids, cohorts, architectures)
     jobs = _each_once(study, jobs)

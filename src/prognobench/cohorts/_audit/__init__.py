@@ -3,8 +3,11 @@
 from ._check import Check, Finding, Severity
 from ._report import AuditReport, SuspectedPair, ToldFinding, audit_report
 from ._run import Audit, audit
+from ._testable import FEW_POSITIVES, FEWEST_GROUPS
 
 __all__ = [
+    "FEWEST_GROUPS",
+    "FEW_POSITIVES",
     "Audit",
     "AuditReport",
     "Check",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +18,7 @@ from prognobench.frame import home, sha256_json, write_in_one_step
 
 from .._cohort import Cohort
 from ._check import Check, Finding, Subject
+from ._testable import FEW_POSITIVES
 
 _LOG = logging.getLogger(__name__)
 _VERSION = 2  # raise it with any change of what is found
@@ -49,6 +50,15 @@ class Audit:
     def stops(self) -> bool:
         """Whether a finding forbids to go on."""
         return any(finding.severity == "error" for finding in self.findings)
+
+    def with_planned(self, planned: Sequence[Finding]) -> Audit:
+        """Return it with what was counted in planned splits instead of what was estimated without them.
+
+        What is counted stands before other findings of its severity.
+        """
+        others = [finding for finding in self.findings if finding.check != FEW_POSITIVES]
+        ordered = sorted([*planned, *others], key=lambda finding: _ORDER.index(finding.severity))
+        return replace(self, findings=tuple(ordered))
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON can say it."""

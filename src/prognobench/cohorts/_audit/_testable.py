@@ -8,7 +8,8 @@ from .._tasks import Task
 from ._check import Check, Finding, Subject, count
 
 # With fewer patients of a class in a fold, one patient moves its sensitivity or specificity by more than 20 points.
-FEWEST = 5
+FEWEST_GROUPS = 5
+FEW_POSITIVES = "few positives"
 FEWEST_FOLDS = 3  # of a k-fold validation: one tests, another validates
 
 
@@ -50,7 +51,7 @@ def _of_a_task(subject: Subject, task: Task) -> list[Finding]:
     label = min(range(len(task.classes)), key=lambda label: groups[label])
     held, folds = groups[label], subject.folds
     a_fold = held // folds
-    if a_fold >= FEWEST:
+    if a_fold >= FEWEST_GROUPS:
         return []
     numbers = {"groups": held, "folds": folds, "a_fold": a_fold}
     what = f"{count(held, f'{task.classes[label]} group')} of patients shared out to {folds} folds"
@@ -59,9 +60,9 @@ def _of_a_task(subject: Subject, task: Task) -> list[Finding]:
         what += f" are {a_fold} in the smallest: one patient moves its sensitivity or specificity by {points} points"
     else:
         what += " leave a fold that cannot be tested"
-    fewer = f"Use {held // FEWEST} folds" if held // FEWEST >= FEWEST_FOLDS else "Use a holdout"
+    fewer = f"Use {held // FEWEST_GROUPS} folds" if held // FEWEST_GROUPS >= FEWEST_FOLDS else "Use a holdout"
     remedy = f"{fewer}, or repeat the folds, and read the intervals, not the means"
-    return [Finding("few positives", "warning", what, remedy, task.name, numbers=numbers)]
+    return [Finding(FEW_POSITIVES, "warning", what, remedy, task.name, numbers=numbers)]
 
 
 def _of_its_centers(subject: Subject, task: Task) -> list[Finding]:
@@ -69,17 +70,17 @@ def _of_its_centers(subject: Subject, task: Task) -> list[Finding]:
     few: dict[str, int] = {}
     for center, films in task.rows.groupby("center", sort=True):
         counts = films.groupby("label")["group"].nunique()
-        if len(counts) == len(task.classes) and counts.min() < FEWEST:
+        if len(counts) == len(task.classes) and counts.min() < FEWEST_GROUPS:
             few[str(center)] = int(counts.min())
     if not few or task.rows["center"].nunique() < 2:
         return []
     told = ", ".join(f"'{center}' ({held})" for center, held in few.items())
     return [
         Finding(
-            "few positives",
+            FEW_POSITIVES,
             "note",
-            f"fewer than {FEWEST} groups of patients of a class in {count(len(few), 'center')}: {told}. Left out alone "
-            "(`loco`), one patient moves its sensitivity or specificity by more than 20 points",
+            f"fewer than {FEWEST_GROUPS} groups of patients of a class in {count(len(few), 'center')}: {told}. Left "
+            "out alone (`loco`), one patient moves its sensitivity or specificity by more than 20 points",
             "Read the intervals of these centers, not their means",
             task.name,
             (subject.cohort.spec.columns.center or "",),
@@ -88,4 +89,4 @@ def _of_its_centers(subject: Subject, task: Task) -> list[Finding]:
     ]
 
 
-CHECKS = (Check("one-class center", 30, _one_class), Check("few positives", 40, _few))
+CHECKS = (Check("one-class center", 30, _one_class), Check(FEW_POSITIVES, 40, _few))

@@ -33,6 +33,10 @@ class Holdout(ValidationKind):
         """`holdout`, with what differs from the default."""
         return self._labelled("holdout", test="test", val="val", stratify="")
 
+    def remedy_for_few(self, groups: int, fewest: int) -> str:
+        """Tell that k-fold tests every film."""
+        return "Use kfold, which tests every film, or a larger share, and read the intervals, not the means"
+
     def splits(self, rows: pd.DataFrame, seed: int, source: Source | None = None) -> list[Split]:
         """Cut the films of a task; raises ValueError where a part would lack a class."""
         if "center" in self.stratify:

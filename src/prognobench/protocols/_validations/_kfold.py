@@ -13,6 +13,7 @@ from .._splits import Split, refuse_missing_classes, split_of
 from ._kind import Source, Stratify, ValidationKind, Variant
 
 _PAPER_VAL_FOLDS = {5: 1, 10: 2}
+_FEWEST_FOLDS = 3  # one tests, another validates, another trains
 
 
 class KFold(ValidationKind):
@@ -26,7 +27,7 @@ class KFold(ValidationKind):
         "10": {"folds": 10},
     }
 
-    folds: Annotated[int, Field(ge=3)] = 5
+    folds: Annotated[int, Field(ge=_FEWEST_FOLDS)] = 5
     """Number of folds, at least 3, since one tests and another validates."""
     repeats: Annotated[int, Field(ge=1)] = 1
     """How often the films are dealt anew."""
@@ -58,6 +59,12 @@ class KFold(ValidationKind):
     def label(self) -> str:
         """`kfold5`, with what else differs from the default."""
         return self._labelled(f"kfold{self.folds}", val_folds="val", stratify="")
+
+    def remedy_for_few(self, groups: int, fewest: int) -> str:
+        """Name a number of folds that leaves enough in each, or the least that can be."""
+        folds = max(_FEWEST_FOLDS, groups // fewest)
+        fewer = f"Use {folds} folds, or repeat" if folds < self.folds else "Repeat"
+        return f"{fewer} the folds (`repeats`), and read the intervals, not the means"
 
     def splits(self, rows: pd.DataFrame, seed: int, source: Source | None = None) -> list[Split]:
         """Cut the films of a task; see `kfold_splits`."""

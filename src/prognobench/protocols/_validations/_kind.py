@@ -95,6 +95,18 @@ class ValidationKind(Document):
         """Whether a patient id means the same patient in those cohorts as in the one that is trained on."""
         return False
 
+    def remedy_for_few(self, groups: int, fewest: int) -> str:
+        """Say what helps where a part of a split holds too few patients of a class.
+
+        Parameters
+        ----------
+        groups
+            Groups of patients of the rarer class, in all.
+        fewest
+            As many as a part should hold.
+        """
+        return "Read the intervals, not the means"
+
     @abstractmethod
     def splits(self, rows: pd.DataFrame, seed: int, source: Source | None = None) -> list[Split]:
         """Cut the films of a task."""

@@ -31,6 +31,10 @@ class Loco(ValidationKind):
         """`loco`, with what differs from the default."""
         return self._labelled("loco", val="val", stratify="")
 
+    def remedy_for_few(self, groups: int, fewest: int) -> str:
+        """Tell what can be done about small centers."""
+        return "Read the intervals of these centers, not their means, or join small ones in the column of centers"
+
     def splits(self, rows: pd.DataFrame, seed: int, source: Source | None = None) -> list[Split]:
         """Cut the films of a task; see `loco_splits`."""
         return loco_splits(rows, seed, self.val, self.stratify)
