@@ -103,12 +103,11 @@ def cohort_phantom(
     layout: Annotated[
         str, typer.Option(help="`table`, or the raw files of: dicom, aiforcovid, covid19ar, cocross, stonybrook.")
     ] = "table",
-    faults: Annotated[bool, typer.Option("--faults", help="Plant one of each fault that the audit looks for.")] = False,
+    faults: Annotated[bool, typer.Option("--faults", help="Plant one of each fault that it may have.")] = False,
 ) -> None:
     """Draw a cohort of SYNTHETIC chest films with an outcome, to try everything on."""
     from prognobench.cohorts import make_layout, make_phantom
-    from prognobench.frame import InputError, Problem
-    from prognobench.reporting import plain
+    from prognobench.reporting import plain, print_planted
 
     with _plain_errors() as console:
         drawn: dict[str, Any] = {
@@ -119,15 +118,16 @@ def cohort_phantom(
             "centers": centers,
             "size": size,
         }
-        if faults and layout != "table":
-            what = f"faults are planted into tables, not into the raw files of {layout}"
-            raise InputError([Problem("argument --faults", what, "Leave out one of --faults and --layout")])
         if layout != "table":
-            make_layout(layout, out, patients, seed, **drawn)
+            made = make_layout(layout, out, patients, seed, faults=faults, **drawn)
             console.print(f"Synthetic raw files of {patients} patients are in {plain(out)}", highlight=False)
+            print_planted(made, out, console)
             return
         path = make_phantom(out, patients, seed, name=name, faults=faults, **drawn)
         console.print(f"A synthetic cohort of {patients} patients is described by {plain(path)}", highlight=False)
+        if faults:
+            told = f"What was planted is listed in {plain(out / 'planted.json')}, with the check that finds each"
+            console.print(told, highlight=False)
 
 
 @cohort_app.command("check")

@@ -64,6 +64,10 @@ def test_the_folder_holds_the_audit_and_a_page_of_pairs_that_name_nobody(faulty,
     assert re.search(r"patient-[0-9a-f]{20}", page)
 
 
-def test_faults_are_for_tables_alone(tmp_path):
-    output = call("cohort", "phantom", tmp_path / "raw", "--layout", "cocross", "--faults", status=2)
-    assert "not into the raw files of cocross" in " ".join(output.split())
+def test_what_was_planted_into_raw_files_is_told_and_listed(tmp_path):
+    arguments = ("--layout", "cocross", "--patients", 12, "--size", 96, "--faults")
+    output = " ".join(call("cohort", "phantom", tmp_path / "raw", *arguments).split())
+    listed = json.loads((tmp_path / "raw" / "faults.json").read_text("utf-8"))
+    for one in listed:
+        assert f"planted: {one['fault']} ({', '.join(one['sources'])})" in output
+    assert f"All {len(listed)} are listed in" in output

@@ -20,6 +20,7 @@ from PIL import Image
 from prognobench.cohorts import build_cohort, load_cohort, make_layout
 from prognobench.cohorts._dicom import ALLOWED_TAGS, decode_dicom
 from prognobench.cohorts._phantom import draw_table, render_film
+from prognobench.cohorts._phantom_layouts import _faults as faults
 from prognobench.cohorts._phantom_layouts._objects import film_object, save_object
 from prognobench.frame import InputError
 
@@ -133,41 +134,13 @@ def test_a_table_joins_by_study_or_by_file(planted, tmp_path, spelling):
 
 
 # Each spoils a copy of the raw folder and says what is left out, and with which words of the remedy.
-def truncated(raw: Path) -> None:
-    path = first(raw)
-    path.write_bytes(path.read_bytes()[:-3000])
+def film(change):
+    return lambda raw: change(first(raw))
 
 
-def without_pixels(raw: Path) -> None:
-    dataset = pydicom.dcmread(first(raw))
-    del dataset.PixelData
-    dataset.save_as(first(raw))
-
-
-def unknown_syntax(raw: Path) -> None:
-    dataset = pydicom.dcmread(first(raw))
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
-    dataset.PixelData = pydicom.encaps.encapsulate([b"\0" * 64])
-    dataset["PixelData"].is_undefined_length = True
-    dataset.save_as(first(raw))
-
-
-def bomb(raw: Path) -> None:
-    dataset = pydicom.dcmread(first(raw))
-    dataset.Rows = dataset.Columns = 65000
-    dataset.save_as(first(raw))
-
-
-def constant(raw: Path) -> None:
-    dataset = pydicom.dcmread(first(raw))
-    dataset.PixelData = b"\7" * len(dataset.PixelData)
-    dataset.save_as(first(raw))
-
-
-def link_out(raw: Path) -> None:
-    outside = raw.parent / "outside.dcm"
-    shutil.move(first(raw), outside)
-    first(raw).symlink_to(outside)
+def file_link_out(raw: Path) -> None:
+    first(raw).unlink()
+    faults.link_out(first(raw))
 
 
 def folder_link_out(raw: Path) -> None:
@@ -176,36 +149,8 @@ def folder_link_out(raw: Path) -> None:
     first(raw).parent.symlink_to(outside)
 
 
-def not_dicom(raw: Path) -> None:
-    first(raw).write_bytes(b"no film")
-
-
 def copy(raw: Path) -> None:
     shutil.copy(first(raw), raw / "again.dcm")
-
-
-def without_patient(raw: Path) -> None:
-    dataset = pydicom.dcmread(first(raw))
-    dataset.PatientID = ""
-    dataset.save_as(first(raw))
-
-
-def dates(raw: Path) -> None:
-    dataset = pydicom.dcmread(first(raw))
-    dataset.StudyDate, dataset.AcquisitionDate = "20210101", "20200101"
-    dataset.save_as(first(raw))
-
-
-def oblong(raw: Path) -> None:
-    dataset = pydicom.dcmread(first(raw))
-    dataset.PixelSpacing = [1e6, 1e-6]
-    dataset.save_as(first(raw))
-
-
-def not_finite(raw: Path) -> None:
-    dataset = pydicom.dcmread(first(raw))
-    dataset.RescaleSlope, dataset.RescaleIntercept = "1E38", "0"
-    dataset.save_as(first(raw))
 
 
 def first(raw: Path) -> Path:
@@ -214,20 +159,25 @@ def first(raw: Path) -> Path:
 
 
 SPOILED = {
-    "truncated": (truncated, "truncated", "Copy the file again", -1),
-    "missing pixel data": (without_pixels, "no pixel data", "Copy the file again", -1),
-    "unsupported transfer syntax": (unknown_syntax, "transfer syntax is here: MPEG2", "prognobench[dicom]", -1),
-    "decompression bomb": (bomb, "65000 × 65000 pixels", "Export", -1),
-    "absurd pixel spacing": (oblong, "four times as long as wide", "PixelSpacing", -1),
-    "values that are not finite": (not_finite, "no finite values", "contrast: stored", -1),
-    "constant": (constant, "one gray value", "Export", -1),
-    "link out of the tree": (link_out, "symbolic link leads out of the folder", "Copy", -1),
+    "truncated": (film(faults.truncate), "truncated", "Copy the file again", -1),
+    "missing pixel data": (film(faults.drop_pixels), "no pixel data", "Copy the file again", -1),
+    "unsupported transfer syntax": (
+        film(faults.encode_unknown),
+        "transfer syntax is here: MPEG2",
+        "prognobench[dicom]",
+        -1,
+    ),
+    "decompression bomb": (film(faults.claim_huge), "65000 × 65000 pixels", "Export", -1),
+    "absurd pixel spacing": (film(faults.stretch), "four times as long as wide", "PixelSpacing", -1),
+    "values that are not finite": (film(faults.burst), "no finite values", "contrast: stored", -1),
+    "constant": (film(faults.flatten), "one gray value", "Export", -1),
+    "link out of the tree": (file_link_out, "symbolic link leads out of the folder", "Copy", -1),
     "linked folder out of the tree": (folder_link_out, "symbolic link leads out of the folder", "Copy", None),
-    "no DICOM": (not_dicom, "no whole DICOM file", "Copy", -1),
+    "no DICOM": (film(faults.no_dicom), "no whole DICOM file", "Copy", -1),
     "other file": (lambda raw: (raw / "notes").write_bytes(b"no film, in no way"), "no DICOM file", "again", 0),
     "same file twice": (copy, "same file again", "one is kept", 0),
-    "no patient": (without_patient, "no PatientID", "another key", -1),
-    "dates out of order": (dates, "dates out of order", "keep=[dates_out_of_order]", -1),
+    "no patient": (film(faults.forget_patient), "no PatientID", "another key", -1),
+    "dates out of order": (film(faults.date_backwards), "dates out of order", "keep=[dates_out_of_order]", -1),
 }
 
 

@@ -15,7 +15,7 @@ from ._build import BuildReport, build_cohort, builders
 from ._cards import CohortCard, PublishedTask
 from ._cohort import Cohort, load_cohort, open_pixels
 from ._describe import describe
-from ._layouts import Planted, layout_names, make_layout
+from ._layouts import Planted, PlantedFault, layout_names, make_layout
 from ._metadata import film_metadata
 from ._packs import Pixels
 from ._phantom import make_phantom
@@ -39,6 +39,7 @@ __all__ = [
     "Finding",
     "Pixels",
     "Planted",
+    "PlantedFault",
     "Preprocessing",
     "PublishedTask",
     "SuspectedPair",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ from prognobench.frame import InputError, Problem, folder_in_one_step, nearest
 
 from . import _phantom_layouts
 from ._dicom import require_pydicom
-from ._phantom import draw_table, refuse_bad_place
-from ._phantom_layouts._layout import Drawing, Layout, Planted
+from ._phantom import PhantomFilm, draw_table, refuse_bad_place
+from ._phantom_layouts._faults import PlantedFault, Plot
+from ._phantom_layouts._layout import NO_DICOM, Drawing, Layout, Planted
 
-__all__ = ["Planted", "layout_names", "make_layout"]
+__all__ = ["Planted", "PlantedFault", "layout_names", "make_layout"]
 
 
 @cache
@@ -36,7 +39,9 @@ def layout_names() -> tuple[str, ...]:
     return tuple(sorted(_layouts()))
 
 
-def make_layout(layout: str, out: Path, patients: int = 120, seed: int = 0, **arguments: Any) -> Planted:
+def make_layout(
+    layout: str, out: Path, patients: int = 120, seed: int = 0, *, faults: bool = False, **arguments: Any
+) -> Planted:
     """Write synthetic films as the raw files of a cohort, with what a builder must leave out.
 
     Parameters
@@ -47,6 +52,9 @@ def make_layout(layout: str, out: Path, patients: int = 120, seed: int = 0, **ar
         Folder to make; it may exist if it is empty. It appears whole or not at all.
     patients, seed, arguments
         As `make_phantom` takes them; AIforCOVID always has six centers and a film a patient.
+    faults
+        Whether one of each fault that such raw files may have is planted, and listed in `out/faults.json`. It takes
+        about 60 patients.
 
     Returns
     -------
@@ -65,5 +73,23 @@ def make_layout(layout: str, out: Path, patients: int = 120, seed: int = 0, **ar
     refuse_bad_place(out)
     kind = _layouts()[layout]
     films = draw_table(patients, seed, **(arguments | kind.arguments))
+    copies = _copied(films) if faults else {}
+    drawing = Drawing([*films, *copies], seed, arguments.get("size", 320), copies)
     with folder_in_one_step(out) as draft:
-        return kind.write(Drawing(films, seed, arguments.get("size", 320)), draft)
+        left_out = kind.write(drawing, draft)
+        plot = Plot(draft, drawing, kind.no_film)
+        if faults:
+            kind.spoil(plot)
+            plot.write()
+            if NO_DICOM in left_out:  # of a builder that looks at every file: the list of faults is one more
+                left_out[NO_DICOM] += 1
+    kept = [film for film in drawing.films if film not in plot.lost]
+    return Planted(kind.tasks(kept), left_out, tuple(plot.planted))
+
+
+def _copied(films: Sequence[PhantomFilm]) -> dict[PhantomFilm, PhantomFilm]:
+    """Return a film of a new patient with that which it shows; the first ones and the last ones have other parts."""
+    first = [film for film in films if film.film == 0]
+    shown, number = first[len(first) // 2], first[-1].number + 1
+    name = f"p{number:04d}"
+    return {replace(shown, number=number, film=0, day=0, patient=name, image=f"{name}_0.png"): shown}

@@ -1,7 +1,7 @@
 """From numbers to what people read: tables and listings, and later figures and the report."""
 
 from ._audit import print_audit, print_audits, write_audit
-from ._builds import print_build
+from ._builds import print_build, print_planted
 from ._compare import (
     PAPER_CAVEAT,
     PAPER_SOURCE,
@@ -54,6 +54,7 @@ __all__ = [
     "print_matrix",
     "print_models",
     "print_plan",
+    "print_planted",
     "print_run",
     "print_splits",
     "print_status",

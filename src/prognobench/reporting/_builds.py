@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
 
-from prognobench.cohorts import BuildReport
+from prognobench.cohorts import BuildReport, Planted
 
 from ._safe import plain
 
@@ -46,3 +48,14 @@ def print_build(report: BuildReport, console: Console) -> None:
         )
     for note in report.notes:
         console.print(plain(note), highlight=False, soft_wrap=True)
+
+
+def print_planted(planted: Planted, out: Path, console: Console) -> None:
+    """Print which faults were planted into raw files, and what of a build or an audit tells of each."""
+    for one in planted.faults:
+        told = f"left out: {one.left_out[0][1]}" if one.left_out else "kept"
+        told += f"; `cohort check` tells: {one.check}" if one.check else ""
+        line = f"  planted: {one.fault} ({', '.join(one.sources)}) → {told}"
+        console.print(plain(line), highlight=False, soft_wrap=True)
+    if planted.faults:
+        console.print(f"All {len(planted.faults)} are listed in {plain(out / 'faults.json')}", highlight=False)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .._builders._aiforcovid import CLINICAL
 from .._phantom import PhantomFilm
-from ._layout import Drawing, Layout, Planted, counts, write_workbook
+from ._faults import Plot, date_backwards, drop_pixels, truncate
+from ._layout import Count, Drawing, Layout, counts, write_workbook
 from ._objects import film_object, save_object
 
+_NO_FILM, _NO_ROW = "a row without film", "a film without row in the tables"
 _HOSPITALS = ("A", "B", "C", "D", "E", "F")
 # Hospitals of each release, its folder, its workbook, and how its ids begin.
 _RELEASES = (
@@ -20,7 +23,7 @@ _RELEASES = (
 _HEADER = ("Row_number", "ImageFile", "Hospital", "Age", "Sex", *CLINICAL, "Position", "Prognosis", "Death")
 
 
-def _write(drawing: Drawing, folder: Path) -> Planted:
+def _write(drawing: Drawing, folder: Path) -> dict[str, int]:
     # The phantom's centers in their order are the hospitals A to F, as many of them as there are centers.
     centers = list(dict.fromkeys(film.center for film in sorted(drawing.films, key=lambda film: film.number)))
     hospital = dict(zip(sorted(centers), _HOSPITALS, strict=False))
@@ -31,6 +34,7 @@ def _write(drawing: Drawing, folder: Path) -> Planted:
             name = f"{prefix}{number}"
             rows.append(_row(number, name, hospital[film.center], film, place))
             save_object(_object(drawing, film, name), folder / images / f"{name}.dcm")
+            drawing.note(film, f"{images}/{name}.dcm", name)
         if place == 0:
             rows.append(_row(len(films) + 1, "P_9999", "A", drawing.films[0], place))  # its film is missing
         if place == 1:
@@ -39,10 +43,21 @@ def _write(drawing: Drawing, folder: Path) -> Planted:
         write_workbook(folder / workbook, {"Sheet1": rows})
     stranger = drawing.films[0]
     save_object(_object(drawing, stranger, "P_8888"), folder / "imgs" / "P_8888.dcm")
-    return Planted(
-        {"AFC": counts(drawing.films, _severe), "AFC_m": counts(drawing.films, _dead)},
-        {"a row without film": 1, "a film without row in the tables": 1},
-    )
+    return {_NO_FILM: 1, _NO_ROW: 1}
+
+
+def _tasks(films: Sequence[PhantomFilm]) -> dict[str, Count]:
+    return {"AFC": counts(films, _severe), "AFC_m": counts(films, _dead)}
+
+
+def _spoil(plot: Plot) -> None:
+    plot.spoil("truncated", truncate, "truncated")
+    plot.spoil("missing pixel data", drop_pixels, "no pixel data")
+    plot.spoil("dates out of order", date_backwards, "dates out of order", early=True)
+    plot.take_film_away()
+    plot.add_stranger("imgs/P_7777.dcm", _NO_ROW)
+    plot.add_link("imgs_r2/P_1_7777.dcm")
+    plot.encode_copies_again()
 
 
 def _row(number: int, name: str, hospital: str, film: PhantomFilm, release: int) -> list[Any]:
@@ -77,4 +92,4 @@ def _object(drawing: Drawing, film: PhantomFilm, name: str) -> Any:
     return film_object(levels, (name, "0", "0", "0"), PatientName=None, Modality="CR", **tags)
 
 
-LAYOUT = Layout("aiforcovid", _write, {"centers": 6, "films_per_patient": (1, 1)})
+LAYOUT = Layout("aiforcovid", _write, _tasks, _spoil, _NO_FILM, {"centers": 6, "films_per_patient": (1, 1)})

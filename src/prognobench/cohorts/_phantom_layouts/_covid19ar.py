@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from .._dicom import require_pydicom
 from .._phantom import PhantomFilm
-from ._layout import Drawing, Layout, Planted, write_csv, write_workbook
+from ._faults import Plot, date_backwards, drop_pixels, truncate
+from ._layout import NO_DICOM, Count, Drawing, Layout, counts, first_of_each, write_csv, write_workbook
 from ._objects import film_object, save_object
 
+_NO_FILM = "a patient without radiograph"
 _TREE = "manifest-1594658036421/COVID-19-AR"
 _HEADER = (
     "PATIENT_ID", "AGE", "SEX", "RACE", "ZIP", "LATEST_BMI", "LATEST WEIGHT", "LATEST HEIGHT", "TUBERCULOSIS",
@@ -20,13 +23,14 @@ _HEADER = (
 )  # fmt: skip
 
 
-def _write(drawing: Drawing, folder: Path) -> Planted:
+def _write(drawing: Drawing, folder: Path) -> dict[str, int]:
     series: list[list[str]] = [["Series UID", "Collection", "Subject ID", "Modality", "File Location"]]
     laterals = 0
     for film in drawing.films:
         portable = film.view == "AP"
         description = "XR CHEST AP PORTABLE" if portable else "XR CHEST PA AND LATERAL"
-        _save(drawing, folder, film, description, "CHEST AP" if portable else "CHEST PA", "1", series, {})
+        path = _save(drawing, folder, film, description, "CHEST AP" if portable else "CHEST PA", "1", series, {})
+        drawing.note(film, path.relative_to(folder).as_posix(), _id(film))
         if not portable:
             _save(drawing, folder, film, description, "CHEST LATERAL", "2", series, {"ViewPosition": None})
             laterals += 1
@@ -48,17 +52,30 @@ def _write(drawing: Drawing, folder: Path) -> Planted:
     images += [[_id(film), str(film.day), "XR CHEST", "CR"] for film in drawing.films]
     write_workbook(folder / "COVID-19 AR Clinical Correlates July202020.xlsx", {"Clinical": rows, "Imaging": images})
     write_csv(folder / "manifest-1594658036421" / "metadata.csv", series)
-    ill = sum(film.icu == "yes" for film in patients.values())
     later = len(drawing.films) - len(patients)
     left_out = {
         "another part of the body: abdomen": 1,
-        "no DICOM file": 1,
+        NO_DICOM: 1,
         "modality CT": slices,
         "a lateral film": laterals,
-        "a patient without radiograph": 1,
+        _NO_FILM: 1,
     }
     left_out |= {"a later film of a patient of whom the first is used": later} if later else {}
-    return Planted({"CAR": (len(patients), len(patients), ill)}, {k: n for k, n in left_out.items() if n})
+    return {reason: count for reason, count in left_out.items() if count}
+
+
+def _tasks(films: Sequence[PhantomFilm]) -> dict[str, Count]:
+    return {"CAR": counts(first_of_each(films), lambda film: film.icu == "yes")}
+
+
+def _spoil(plot: Plot) -> None:
+    plot.spoil("truncated", truncate, "truncated", alone=True)
+    plot.spoil("missing pixel data", drop_pixels, "no pixel data", alone=True)
+    plot.spoil("dates out of order", date_backwards, "dates out of order", alone=True, early=True)
+    plot.take_film_away()
+    plot.add_stranger(f"{_TREE}/stranger/1-1.dcm", "a film whose patient has no row in the workbook")
+    plot.add_link(f"{_TREE}/elsewhere.dcm")
+    plot.encode_copies_again()
 
 
 def _id(film: PhantomFilm) -> str:
@@ -85,7 +102,7 @@ def _save(
     number: str,
     series: list[list[str]],
     tags: dict[str, Any],
-) -> None:
+) -> Path:
     date = drawing.date(film)
     said: dict[str, Any] = {
         "Modality": "CR" if number == "1" else "DX",
@@ -101,6 +118,7 @@ def _save(
     save_object(dataset, path)
     row = [str(dataset.SeriesInstanceUID), "COVID-19-AR", _id(film), str(dataset.Modality)]
     series.append([*row, path.parent.relative_to(folder).as_posix()])
+    return path
 
 
 def _save_slice(drawing: Drawing, folder: Path, patient: str, film: PhantomFilm, series: list[list[str]]) -> None:
@@ -115,4 +133,4 @@ def _save_slice(drawing: Drawing, folder: Path, patient: str, film: PhantomFilm,
     series.append([*row, path.parent.relative_to(folder).as_posix()])
 
 
-LAYOUT = Layout("covid19ar", _write)
+LAYOUT = Layout("covid19ar", _write, _tasks, _spoil, _NO_FILM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +11,79 @@ from numpy.typing import NDArray
 
 from .._dicom import require_pydicom
 from .._phantom import PhantomFilm
-from ._layout import Drawing, Layout, Planted, counts, write_workbook
+from ._faults import (
+    Plot,
+    burst,
+    claim_huge,
+    date_backwards,
+    drop_pixels,
+    encode_unknown,
+    flatten,
+    forget_patient,
+    no_dicom,
+    stretch,
+    truncate,
+)
+from ._layout import NO_DICOM, Count, Drawing, Layout, counts, write_workbook
 from ._objects import compress, film_object, save_object
 
+_NO_FILM = "a row without film"
 _SYNTAXES = ("ExplicitVRLittleEndian", "RLELossless", "JPEG2000Lossless", "JPEGLSLossless", "ImplicitVRLittleEndian")
 _FOLDERS = ("ward 3", "Côté gauche", "röntgen", "🫁 chest")
 
 
-def _write(drawing: Drawing, folder: Path) -> Planted:
+def _write(drawing: Drawing, folder: Path) -> dict[str, int]:
     for place, film in enumerate(drawing.films):
         save_object(_object(drawing, film, place), folder / _source(film))
+        drawing.note(film, _source(film), film.patient)
     left_out = _write_no_films(drawing, folder)
     patients = {film.number: film for film in drawing.films}
     rows: list[list[Any]] = [["PatientID", "hospital", "went_icu", "severity"]]
     rows += [[film.patient, film.center, film.icu, film.severity] for film in patients.values()]
     rows.append(["p-without-film", "north", "no", 0])
     write_workbook(folder / "outcomes.xlsx", {"Outcomes": rows})
-    left_out["a row without film"] = 1
-    return Planted({"icu": counts(drawing.films, lambda film: film.icu == "yes")}, left_out)
+    return left_out | {_NO_FILM: 1}
+
+
+def _tasks(films: Sequence[PhantomFilm]) -> dict[str, Count]:
+    return {"icu": counts(films, lambda film: film.icu == "yes")}
+
+
+def _spoil(plot: Plot) -> None:
+    # What is compressed cannot be spoiled in every way.
+    plain = {film for place, film in enumerate(plot.drawing.films) if not _is_compressed(place)}
+
+    def spoil(fault: str, change: Callable[[Path], None], reason: str, early: bool = False) -> None:
+        plot.spoil(fault, change, reason, plain.__contains__, early=early)
+
+    spoil("truncated", truncate, "truncated")
+    spoil("missing pixel data", drop_pixels, "no pixel data")
+    spoil("unsupported transfer syntax", encode_unknown, "no decoder for its transfer syntax is here")
+    spoil("decompression bomb", claim_huge, "65000 × 65000 pixels")
+    spoil("absurd pixel spacing", stretch, "four times as long as wide")
+    spoil("values that are not finite", burst, "no finite values")
+    spoil("one gray value", flatten, "one gray value")
+    spoil("no DICOM", no_dicom, "no whole DICOM file", early=True)
+    spoil("no patient", forget_patient, "no PatientID", early=True)
+    spoil("dates out of order", date_backwards, "dates out of order", early=True)
+    plot.rename("a name with blanks, accents and emoji", "Ünser Bild 1 – côté gauche 🫁.dcm")
+    plot.repeat("the same file again under another name", "other/again.dcm", "the same file again")
+    plot.take_film_away()
+    plot.add_link("other/elsewhere.dcm")
+    plot.encode_copies_again()
+    # What every export of this layout holds.
+    for fault, name, reason in (
+        ("multi-frame", "cine.dcm", "multi-frame image (2 frames)"),
+        ("no image", "report.dcm", "no image"),
+        ("secondary capture", "capture.dcm", "secondary capture"),
+        ("another modality", "slice.dcm", "modality CT"),
+        ("a film of a patient without row", "stranger.dcm", "a film whose patient has no row in the table"),
+    ):
+        plot.note(fault, f"other/{name}", reason)
+
+
+def _is_compressed(place: int) -> bool:
+    return not _SYNTAXES[place % len(_SYNTAXES)].endswith("Endian")
 
 
 def _source(film: PhantomFilm) -> str:
@@ -91,10 +147,10 @@ def _write_no_films(drawing: Drawing, folder: Path) -> dict[str, int]:
         f"no image: {storages['report'].name}": 1,
         f"secondary capture: {storages['capture'].name}": 1,
         "modality CT": 1,
-        "no DICOM file": 1,
+        NO_DICOM: 1,
         f"multi-frame image (2 frames): {storages['cine'].name}": 1,
         "a film whose patient has no row in the table": 1,
     }
 
 
-LAYOUT = Layout("dicom", _write)
+LAYOUT = Layout("dicom", _write, _tasks, _spoil, _NO_FILM)

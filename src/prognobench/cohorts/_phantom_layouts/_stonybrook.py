@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .._dicom import require_pydicom
 from .._phantom import PhantomFilm
-from ._layout import Drawing, Layout, Planted, counts, write_csv
+from ._faults import Plot, date_backwards, drop_pixels, truncate
+from ._layout import NO_DICOM, Count, Drawing, Layout, counts, first_of_each, write_csv
 from ._objects import film_object, save_object
 
+_NO_FILM = "a patient without radiograph"
 _TREE = "manifest-1628608914773/COVID-19-NY-SBU"
 _TABLE = "deidentified_overlap_tcia.csv.cleaned.csv_20210806.csv"
 _DICTIONARY = "deidentified_overlap_tcia.csv.cleaned.csv.template_20210806.csv"
@@ -24,12 +27,13 @@ _HEADER = (
 )  # fmt: skip
 
 
-def _write(drawing: Drawing, folder: Path) -> Planted:
+def _write(drawing: Drawing, folder: Path) -> dict[str, int]:
     pydicom = require_pydicom()
     derived = enhanced = laterals = 0
     for place, film in enumerate(drawing.films):
         described = "CHEST AP PORT" if film.view == "AP" else "CHEST ROUTINE PA AP AND LATERAL"
-        whole = _save(drawing, folder, film, "1", {"SeriesDescription": described})
+        whole, path = _save(drawing, folder, film, "1", {"SeriesDescription": described})
+        drawing.note(film, path.relative_to(folder).as_posix(), _id(film))
         if place % 3 == 0:
             reference = pydicom.dataset.Dataset()
             reference.ReferencedSOPClassUID = whole.SOPClassUID
@@ -53,20 +57,33 @@ def _write(drawing: Drawing, folder: Path) -> Planted:
     write_csv(folder / "manifest-1628608914773" / "metadata.csv", [["Series UID", "Subject ID"]])
     left_out = {
         "another part of the body: leg": 1,
-        "no DICOM file": 2,
+        NO_DICOM: 2,
         "a derived film: it refers to the one that it was made of": derived,
         "a contrast-enhanced copy: its series says so": enhanced,
         "a lateral film": laterals,
-        "a patient without radiograph": 1,
+        _NO_FILM: 1,
     }
-    first = [film for film in drawing.films if film.film == 0]
-    tasks = {
+    return {reason: count for reason, count in left_out.items() if count}
+
+
+def _tasks(films: Sequence[PhantomFilm]) -> dict[str, Count]:
+    first = first_of_each(films)
+    return {
         "NY_small": counts(first, _dead),
-        "NY_all": counts(drawing.films, _dead),
+        "NY_all": counts(films, _dead),
         "NY_icu": counts(first, _icu),
-        "NY_all_icu": counts(drawing.films, _icu),
+        "NY_all_icu": counts(films, _icu),
     }
-    return Planted(tasks, {reason: count for reason, count in left_out.items() if count})
+
+
+def _spoil(plot: Plot) -> None:
+    plot.spoil("truncated", truncate, "truncated")
+    plot.spoil("missing pixel data", drop_pixels, "no pixel data")
+    plot.spoil("dates out of order", date_backwards, "dates out of order", early=True)
+    plot.take_film_away()
+    plot.add_stranger(f"{_TREE}/stranger/1-1.dcm", "a film whose patient has no row in the clinical table")
+    plot.add_link(f"{_TREE}/elsewhere.dcm")
+    plot.encode_copies_again()
 
 
 def _id(film: PhantomFilm) -> str:
@@ -102,7 +119,7 @@ def _row(film: PhantomFilm, name: str) -> list[Any]:
     return [cells.get(column, "No") for column in _HEADER]
 
 
-def _save(drawing: Drawing, folder: Path, film: PhantomFilm, series: str, tags: dict[str, Any]) -> Any:
+def _save(drawing: Drawing, folder: Path, film: PhantomFilm, series: str, tags: dict[str, Any]) -> tuple[Any, Path]:
     date = drawing.date(film)
     said: dict[str, Any] = {
         "Modality": "DX",
@@ -116,8 +133,9 @@ def _save(drawing: Drawing, folder: Path, film: PhantomFilm, series: str, tags: 
     day = f"{date[4:6]}-{date[6:]}-{date[:4]}"
     study = f"{day}-NA-XR CHEST-{10000 + int(date) % 89999}"
     name = f"{series}.000000-{dataset.SeriesDescription}-{series}"
-    save_object(dataset, folder / _TREE / _id(film) / study / name / "1-1.dcm")
-    return dataset
+    path = folder / _TREE / _id(film) / study / name / "1-1.dcm"
+    save_object(dataset, path)
+    return dataset, path
 
 
-LAYOUT = Layout("stonybrook", _write)
+LAYOUT = Layout("stonybrook", _write, _tasks, _spoil, _NO_FILM)
