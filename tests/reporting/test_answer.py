@@ -113,11 +113,11 @@ class TestChosenAmongMany:
             return answers(made)[0], winner(made)
 
         answer, row = said(above=True)
-        assert answer.is_above and answer.chosen and row[""] == "best"
+        assert answer.is_above and answer.chosen and row[""] == "above"
         assert "and corrected for having been chosen +10.0 [+2.0, " in answer.sentences[1]
         assert overall([answer, answer])[0].endswith("is above its controls, corrected for having been chosen.")
         answer, row = said(above=False)
-        assert answer.is_above is False and row[""].startswith("best, not above ")
+        assert answer.is_above is False and row[""] == "not above"
         assert answer.sentences[0].startswith("Not shown: that ")
         assert answer.sentences[1].startswith("As the best of 2 it is not above what needs no learned image content (")
         assert "so nothing shows that it reads disease" in answer.sentences[1]

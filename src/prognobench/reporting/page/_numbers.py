@@ -87,13 +87,21 @@ def winners_table(tables: StudyTables) -> PageTable:
         Column("best of", number("n_candidates", 0, 1)),
         *(Column(name, number(name)) for name in CONTROLS),
         Column("over best control", with_interval(*_CORRECTED_DIFFERENCE, sign=True), "corrected, too"),
-        Column("", lambda row: Cell("") if row["why"] else _marks(row)),
+        Column("", _verdict),
     ]
     caption = (
         "The best of each comparison, naive and corrected for having been chosen, beside its controls (random: of its "
         "own architecture); MCC × 100, 95 % intervals of the (paired) bootstrap over patients"
     )
     return table(caption, columns, rows, csv="selection", look=lambda row: "" if row["why"] else _row_look(row))
+
+
+def _verdict(row: Row) -> Cell:
+    if row["why"]:
+        return Cell("")
+    known = not is_missing(row["above_controls"])
+    told = ("above" if row["above_controls"] else "not above") if known else "not compared"
+    return Cell(told, told, "mark")
 
 
 def _winner(row: Row) -> Cell:
