@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 
 from prognobench.models import columns, readable, widest
 from prognobench.protocols import Protocol, Readout
 
-from ._films import Films, Outcome, Rows, class_weights, film_weights, weighted_log_loss
+from ._films import Films, Outcome, class_weights, film_weights, weighted_log_loss
 from ._finetune import Checkpoint, train_heads
+from ._logistic import Linear, Numbers, probabilities, solve_logistic
 
 if TYPE_CHECKING:
-    from sklearn.linear_model import LogisticRegression
-
     from prognobench.models import ModelCard
 
 
@@ -50,8 +48,8 @@ def fit_probe(
     -------
     Outcome
         Under the solver `logistic`, its scores are those of `sklearn.linear_model.LogisticRegression` with the chosen
-        `C` on features that are standardized by the training part's mean and standard deviation; there is a candidate
-        for each readout and penalty. Under `heads`, see `train_heads`.
+        `C` on features that are standardized by the training part's mean and standard deviation, to 1e-6; there is a
+        candidate for each readout and penalty. Under `heads`, see `train_heads`.
 
     Raises
     ------
@@ -67,47 +65,67 @@ def fit_probe(
 
 def _fit_logistic(train: Films, val: Films, classes: int, protocol: Protocol, card: ModelCard | None) -> Outcome:
     features = train.rows[:].astype(np.float64)
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    # A feature that is the same on every training film says nothing; dividing by its zero would.
-    scale[scale == 0] = 1.0
+    mean, scale = _standardize(features)
     weighted = protocol.film_weights != "none"
     by_film = film_weights(train, protocol.film_weights) if weighted else None
     by_film_val = film_weights(val, protocol.film_weights) if weighted else None
     weights = class_weights(train.labels, classes, protocol.class_weights, by_film)
+    by_loss = weights[train.labels] if by_film is None else weights[train.labels] * by_film
 
-    def standardize(rows: Rows, part: slice) -> npt.NDArray[np.float64]:
-        standardized: npt.NDArray[np.float64] = (rows[:][:, part].astype(np.float64) - mean[part]) / scale[part]
-        return standardized
-
-    solutions: list[LogisticRegression] = []
+    penalties = protocol.probe.penalties
+    solutions: list[_Solution] = []
     history: list[dict[str, object]] = []
-    parts: list[slice] = []
+    validation = val.rows[:].astype(np.float64)
     for readout, part in _readouts(card, protocol, features.shape[1]):
-        standardized, validation = (features[:, part] - mean[part]) / scale[part], standardize(val.rows, part)
-        for penalty in protocol.probe.penalties:
-            solutions.append(_solve(standardized, train.labels, weights, penalty, by_film))
-            parts.append(part)
-            probabilities = solutions[-1].predict_proba(validation)
-            loss = weighted_log_loss(probabilities, val.labels, weights, by_film_val)
+        read = np.ascontiguousarray(features[:, part])
+        heads = solve_logistic(read, train.labels, classes, by_loss, penalties)
+        solutions += [_Solution(head, part, mean[part], scale[part]) for head in heads]
+        for penalty, solution in zip(penalties, solutions[-len(penalties) :], strict=True):
+            loss = weighted_log_loss(solution.probabilities(validation), val.labels, weights, by_film_val)
             told = {} if readout is None else {"blocks": readout[0], "patch_mean": readout[1]}
             history.append({"candidate": f"C={penalty:g}", **told, "val_loss": loss})
     table = pd.DataFrame(history)
     best = int(np.argmin(table["val_loss"]))
-    chosen, part = solutions[best], parts[best]
+    chosen = solutions[best]
     table["chosen"] = table.index == best
-
-    def score(rows: Rows) -> npt.NDArray[np.float64]:
-        probabilities: npt.NDArray[np.float64] = chosen.predict_proba(standardize(rows, part))
-        return probabilities
-
     tensors = {
-        "head.weight": torch.from_numpy(chosen.coef_.copy()),
-        "head.bias": torch.from_numpy(chosen.intercept_.copy()),
-        "head.mean": torch.from_numpy(mean[part].copy()),
-        "head.scale": torch.from_numpy(scale[part].copy()),
+        "head.weight": torch.from_numpy(chosen.head.weights.copy()),
+        "head.bias": torch.from_numpy(chosen.head.intercepts.copy()),
+        "head.mean": torch.from_numpy(chosen.mean.copy()),
+        "head.scale": torch.from_numpy(chosen.scale.copy()),
     }
     # Counted as the field counts a linear head, one row a class, though two classes need only one.
-    return Outcome(score, table, classes * (chosen.coef_.shape[1] + 1), tensors)
+    numbers = classes * (chosen.head.weights.shape[1] + 1)
+    return Outcome(lambda rows: chosen.probabilities(rows[:].astype(np.float64)), table, numbers, tensors)
+
+
+def _standardize(features: Numbers) -> tuple[Numbers, Numbers]:
+    """Standardize features in place by their own mean and standard deviation, and return these."""
+    # A feature that is the same on every training film says nothing; rounding can leave it a spread to be divided by.
+    constant = features.min(axis=0) == features.max(axis=0)
+    mean: Numbers = features.mean(axis=0)
+    features -= mean
+    scale: Numbers = np.sqrt(np.einsum("ij,ij->j", features, features) / len(features))
+    features[:, constant] = 0.0
+    scale[constant | (scale == 0)] = 1.0
+    features /= scale
+    return mean, scale
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """A solved head with what its columns were standardized by."""
+
+    head: Linear
+    part: slice
+    mean: Numbers
+    scale: Numbers
+
+    def probabilities(self, features: Numbers) -> Numbers:
+        """Return the probability of each class, (films, classes), by the widest features of any films."""
+        # Rather than the films, the few coefficients are divided.
+        weights = self.head.weights / self.scale
+        return probabilities(features[:, self.part] @ weights.T + (self.head.intercepts - weights @ self.mean))
 
 
 def _readouts(card: ModelCard | None, protocol: Protocol, width: int) -> list[tuple[Readout | None, slice]]:
@@ -116,23 +134,3 @@ def _readouts(card: ModelCard | None, protocol: Protocol, width: int) -> list[tu
     readouts = readable(card, protocol.head.readouts)
     wide = widest(readouts)
     return [(readout, columns(card, readout, wide)) for readout in readouts]
-
-
-def _solve(
-    features: npt.NDArray[np.float64],
-    labels: npt.NDArray[np.int64],
-    weights: npt.NDArray[np.float64],
-    penalty: float,
-    by_film: npt.NDArray[np.float64] | None,
-) -> LogisticRegression:
-    # A plan asks this room for the precision in use, and would wait for scikit-learn as long as for torch.
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=penalty, class_weight=dict(enumerate(weights)), tol=1e-7, max_iter=20_000)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        try:
-            return model.fit(features, labels, sample_weight=by_film)
-        except ConvergenceWarning:
-            raise ValueError(f"the logistic regression with C={penalty:g} did not converge in 20,000 steps") from None
