@@ -6,6 +6,7 @@ import torch
 
 from prognobench.models import load_backbone
 from prognobench.studies import Store, plan_study, read_study
+from prognobench.studies._kit import kit_of
 from prognobench.studies._worker import Bench, WorkerSettings
 
 pytestmark = pytest.mark.torch
@@ -23,7 +24,7 @@ controls: []
 def test_every_strategy_in_turn_gives_the_backbone_back_bit_for_bit(phantom, tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY % phantom, encoding="utf-8")
     plan = plan_study(read_study(tmp_path / "study.yaml"))
-    bench = Bench(plan, Store(tmp_path / "results"), WorkerSettings(tmp_path / "results", 1, 600.0))
+    bench = Bench(kit_of(plan), Store(tmp_path / "results"), WorkerSettings(tmp_path / "results", 1, 600.0))
     assert len(plan.jobs) == 3 * 12
     for name, backbone in plan.backbones.items():
         loaded = tensors(load_backbone(backbone.card, backbone.weights))
@@ -48,7 +49,7 @@ def test_every_strategy_in_turn_gives_the_backbone_back_bit_for_bit(phantom, tmp
 def test_the_cost_counts_every_film_that_went_through_the_backbone_and_a_lost_state_is_in_the_record(phantom, tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY % phantom, encoding="utf-8")
     plan = plan_study(read_study(tmp_path / "study.yaml", ["strategies=[{lora: {rank: 2}}]"]))
-    bench = Bench(plan, Store(tmp_path / "results"), WorkerSettings(tmp_path / "results", 1, 600.0))
+    bench = Bench(kit_of(plan), Store(tmp_path / "results"), WorkerSettings(tmp_path / "results", 1, 600.0))
     job = plan.jobs[0]
     sent = []
     module = load_backbone(plan.card(job), plan.backbone(job).weights)

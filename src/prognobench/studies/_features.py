@@ -10,6 +10,7 @@ import pandas as pd
 
 from prognobench.frame import InputError, Problem
 
+from ._kit import kit_of
 from ._plan import Plan
 from ._store import Store
 from ._worker import Bench, WorkerSettings
@@ -40,7 +41,7 @@ def export_features(plan: Plan, out: Path, progress: Callable[[Path], None] | No
         Two files would have one name.
     """
     out.mkdir(parents=True, exist_ok=True)
-    bench = Bench(plan, Store(out), WorkerSettings(out, os.cpu_count() or 1, 600.0))
+    bench = Bench(kit_of(plan, ()), Store(out), WorkerSettings(out, os.cpu_count() or 1, 600.0))
     written: list[Path] = []
     for cohort, task in dict.fromkeys((job.cohort, job.task) for job in plan.jobs):
         rows = plan.cohorts[cohort].task(task).rows.sort_values("image", ignore_index=True)
@@ -72,7 +73,7 @@ def _parts_of(plan: Plan, cohort: str, task: str) -> dict[str, str]:
     for job in jobs:
         words = (job.validation, job.regime, job.shots, job.draw) if several else ()
         name = "_".join(str(word) for word in ("part", *words, job.repeat, job.fold) if word is not None)
-        found[name] = job.details["split"]
+        found[name] = job.value("split")
     return found
 
 

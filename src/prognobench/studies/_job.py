@@ -108,13 +108,23 @@ class Job(JobWords):
     @property
     def is_drawn(self) -> bool:
         """Whether its seed can change the result, and so stands in its key."""
-        return any(fragment.startswith('"seed":') for fragment in self.fragments)
+        return bool(self.fragment("seed"))
 
     @property
     def details(self) -> dict[str, Any]:
         """The identity as a mapping; read anew each time, since a hundred thousand of them would fill the memory."""
         details: dict[str, Any] = json.loads(self.identity)
         return details
+
+    def fragment(self, name: str) -> str:
+        """Return one key of the identity with its value, as canonical JSON; an empty text where it has no such key."""
+        begin = f"{_key_text(name)}:"
+        return next((fragment for fragment in self.fragments if fragment.startswith(begin)), "")
+
+    def value(self, name: str) -> Any:
+        """Return one value of the identity, or None, without reading the rest."""
+        text = self.fragment(name)
+        return json.loads(text[len(_key_text(name)) + 1 :]) if text else None
 
     def to_json(self) -> dict[str, Any]:
         """Return what `job.json` holds: key, words and identity."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,9 @@ from prognobench.frame import InputError, Problem, Problems
 from ._audit_files import keep_audits
 from ._changes import basis, told_changes
 from ._cohort_files import keep_cohorts
+from ._groups import Dealer, chunks_of
 from ._job import Job
+from ._kit import kit_of
 from ._plan import Plan
 from ._store import Store, read_plan, write_plan
 from ._worker import WorkerSettings, work
@@ -193,21 +194,20 @@ class _Crew:
         summary: RunSummary,
         watcher: Watcher | None,
     ) -> None:
-        self.plan, self.settings, self.store = plan, settings, store
+        self.settings, self.store, self.kit = settings, store, kit_of(plan, pending)
         self.summary, self.watcher = summary, watcher
-        self.pending: dict[tuple[str, str], deque[Job]] = {}
-        for job in pending:
-            self.pending.setdefault((job.cohort, job.model), deque()).append(job)
+        left = {job.key for job in pending}
+        # Chunks are those of the whole plan, whatever is left of them.
+        self.dealer = Dealer([job for job in chunk if job.key in left] for chunk in chunks_of(plan.jobs))
         # Spawned, not forked: torch's threads do not survive a fork.
         self.context = get_context("spawn")
         self.members: dict[Connection, BaseProcess] = {}
         self.at: dict[Connection, Job] = {}
-        self.last: dict[Connection, tuple[str, str]] = {}
 
     def start(self, count: int) -> None:
         for _ in range(count):
             here, there = self.context.Pipe()
-            process = self.context.Process(target=work, args=(there, self.plan, self.settings), daemon=True)
+            process = self.context.Process(target=work, args=(there, self.kit, self.settings), daemon=True)
             process.start()
             there.close()
             self.members[here] = process
@@ -223,7 +223,7 @@ class _Crew:
                 except (EOFError, OSError):
                     error = self._bury(ready, job)
                     self._note(job, error)
-                    if self.pending:
+                    if self.dealer:
                         self.start(1)
                     continue
                 self._note(job, error)
@@ -245,7 +245,7 @@ class _Crew:
         if job is None:
             connection.send(None)
             return
-        self.at[connection], self.last[connection] = job, (job.cohort, job.model)
+        self.at[connection] = job
         if self.watcher is not None:
             self.watcher.started(job)
         try:
@@ -255,15 +255,7 @@ class _Crew:
             return
 
     def _next(self, connection: Connection) -> Job | None:
-        """Prefer the model that this worker has loaded, then one that no other worker has."""
-        own = self.last.get(connection)
-        others = {place for other, place in self.last.items() if other is not connection and other in self.at}
-        while self.pending:
-            free = next((place for place in self.pending if place not in others), next(iter(self.pending)))
-            place = own if own is not None and own in self.pending else free
-            job = self.pending[place].popleft()
-            if not self.pending[place]:
-                del self.pending[place]
+        while (job := self.dealer.next(connection)) is not None:
             status = self.store.status(job.key)
             if status is None or status.state != "done":
                 return job
@@ -286,7 +278,7 @@ class _Crew:
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
         error = f"the worker process {how}; if memory ran out, use fewer --workers or a smaller batch_size"
         self.store.write_failure(job, error)
-        self.last.pop(connection, None)
+        self.dealer.leave(connection)
         return error
 
 

@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from prognobench.cohorts import Pixels, Preprocessing, film_metadata, open_pixels
-from prognobench.frame import canonical_json
-from prognobench.protocols import Protocol
+from prognobench.protocols import PARTS, Protocol
 
 from ._job import Job
-from ._plan import Backbone, Plan
+from ._kit import Kit, features_place
+from ._plan import Backbone
 from ._speeds import Work, note_speed
 from ._store import Record, Store
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from prognobench.training import Checkpoint, Films, FrozenFeatures, Outcome, Rows
 
 _PACKAGES = ("prognobench", "torch", "timm", "peft", "scikit-learn", "numpy", "pandas", "pillow")
+_NAMES = ("image", "patient", "center")
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ class WorkerSettings:
     checkpoint_seconds: float
 
 
-def work(connection: Connection, plan: Plan, settings: WorkerSettings) -> None:
+def work(connection: Connection, kit: Kit, settings: WorkerSettings) -> None:
     """Take jobs from `connection` until None comes; answer each with ("done" or "failed", key, error)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     threading.Thread(target=_die_with_parent, daemon=True).start()
     store = Store(settings.root)
-    bench = Bench(plan, store, settings)
+    bench = Bench(kit, store, settings)
     while (job := connection.recv()) is not None:
         try:
             store.write(bench.run(job))
@@ -85,26 +87,26 @@ def _die_with_parent() -> None:
 class Bench:
     """Does jobs; keeps the last backbone and the opened caches, so that the next job of the same model finds them."""
 
-    def __init__(self, plan: Plan, store: Store, settings: WorkerSettings) -> None:
+    def __init__(self, kit: Kit, store: Store, settings: WorkerSettings) -> None:
         from prognobench.training import use_threads
 
         use_threads(settings.threads)
-        self.plan, self.store, self.settings = plan, store, settings
+        self.kit, self.plan, self.store, self.settings = kit, kit.plan, store, settings
         self.pixels: dict[tuple[str, str], Pixels] = {}
-        self.features: dict[tuple[str, str], FrozenFeatures] = {}
+        self.features: dict[str, FrozenFeatures] = {}
         self.loaded: tuple[str, nn.Module] | None = None
-        sharers = (job for job in plan.jobs if job.reads_features)
-        self.sharers = Counter(_features_place(view) for job in sharers for view in _views(job))
+        self.device: dict[str, Any] | None = None
+        self.films: dict[tuple[str, str], TaskFilms] = {}
+        self.positions: dict[tuple[str, str, str], npt.NDArray[np.int64]] = {}
 
     def run(self, job: Job) -> Record:
         """Do one job and return its record."""
         _reset_peak_memory()
         began = time.perf_counter()
-        films = {view.cohort: _films(self.plan, job, view.cohort) for view in _views(job)}
         shared = self._shared_work(job)
         # What was computed for all jobs together is not this job's own time.
         waited = shared.pop("waited_seconds", 0.0)
-        trained = self._train(films, job)
+        trained = self._train(job)
         predictions = _predict(job, trained)
         own = time.perf_counter() - began - waited
         trained.give_back()
@@ -134,7 +136,7 @@ class Bench:
             return
         card = self.plan.card(job)
         kind = "features" if job.reads_features else job.kind
-        work = Work(processor_name(), self.settings.threads, card.architecture, kind, job.details["precision"])
+        work = Work(processor_name(), self.settings.threads, card.architecture, kind, job.value("precision"))
         if job.reads_features:
             # The share of the films that were computed here; the rest lay ready.
             seconds = shared["seconds"] * shared["forwards_here"] / shared["films"] if shared["films"] else 0.0
@@ -149,59 +151,56 @@ class Bench:
 
     def features_of(self, job: Job, films: list[str]) -> npt.NDArray[np.float32]:
         """Return the frozen features that a job's head reads, of films by their SHA-256, (films, width) float32."""
-        chosen: npt.NDArray[np.float32] = self._features(job).array[self._pixels(job).positions(films)]
+        positions = self._pixels(job, job.cohort).positions(films)
+        chosen: npt.NDArray[np.float32] = self._features(job, job.cohort).array[positions]
         return chosen
 
     def checkpoint_of(self, job: Job) -> Path:
         """Return where a long job keeps its state; it goes when the record is there."""
         return self.store.tmp / f"{job.key}.checkpoint"
 
-    def _train(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
-        if job.reads_features:
-            return self._probe(films, job)
-        if job.kind == "control":
-            return self._metadata(films, job) if job.strategy == "metadata" else self._majority(films, job)
-        return self._fine_tune(films, job)
+    def parts_of(self, job: Job) -> dict[str, Parts]:
+        """Return the films that a job reads, by cohort, with the features or pixels that it reads of them."""
+        return {cohort: self._parts(job, cohort) for cohort in dict.fromkeys((job.cohort, *job.test_cohorts))}
 
-    def _metadata(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
+    def _train(self, job: Job) -> _Trained:
+        if job.reads_features:
+            return self._probe(job)
+        if job.kind == "control":
+            return self._metadata(job) if job.strategy == "metadata" else self._majority(job)
+        return self._fine_tune(job)
+
+    def _metadata(self, job: Job) -> _Trained:
         from prognobench.training import fit_metadata
 
-        columns = list(film_metadata(self.plan.cohorts[job.cohort]))
-        parts = {}
-        for cohort, table in films.items():
-            cells = film_metadata(self.plan.cohorts[cohort], columns).to_numpy(dtype=object)
-            parts[cohort] = _Parts(table, cells, table["film"].to_numpy(dtype=np.int64))
-        own, classes = parts[job.cohort], self._classes(job)
+        parts, classes = self.parts_of(job), self._classes(job)
+        own = parts[job.cohort]
         outcome = fit_metadata(own.films("train"), own.films("val"), len(classes), self._protocol(job))
         return _Trained(outcome, parts, classes, outcome.trainable_parameters)
 
-    def _majority(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
+    def _majority(self, job: Job) -> _Trained:
         from prognobench.training import fit_majority
 
-        parts = {
-            cohort: _Parts(table, np.zeros((len(table), 0), dtype=np.float32), np.arange(len(table)))
-            for cohort, table in films.items()
-        }
-        own, classes = parts[job.cohort], self._classes(job)
+        parts, classes = self.parts_of(job), self._classes(job)
+        own = parts[job.cohort]
         return _Trained(fit_majority(own.films("train"), own.films("val"), len(classes)), parts, classes, 0)
 
-    def _probe(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
+    def _probe(self, job: Job) -> _Trained:
         from prognobench.training import fit_probe
 
-        backbone, classes = self.plan.backbone(job), self._classes(job)
-        parts = {view.cohort: self._parts(view, films, self._features(view).array) for view in _views(job)}
+        backbone, classes, parts = self.plan.backbone(job), self._classes(job), self.parts_of(job)
         own, protocol = parts[job.cohort], self._protocol(job)
         train, val, checkpoint = own.films("train"), own.films("val"), self._checkpoint(job)
         outcome = fit_probe(train, val, len(classes), protocol, backbone.card, job.seed, checkpoint)
         return _Trained(outcome, parts, classes, backbone.card.parameters + outcome.trainable_parameters)
 
-    def _fine_tune(self, films: Mapping[str, pd.DataFrame], job: Job) -> _Trained:
+    def _fine_tune(self, job: Job) -> _Trained:
         from prognobench.training import fine_tune
 
         backbone, classes = self.plan.backbones[job.model], self._classes(job)
         protocol = self._protocol(job)
         strategy = self.plan.strategies[job.strategy].under(protocol)
-        parts = {view.cohort: self._parts(view, films, self._pixels(view).array) for view in _views(job)}
+        parts = self.parts_of(job)
         module = self._backbone(backbone)
         adapted = strategy.apply(module, strategy.plan(module, backbone.card), job.seed)
         total = sum(parameter.numel() for parameter in adapted.parameters())
@@ -214,7 +213,7 @@ class Bench:
             parts[job.cohort].films("val"),
             len(classes),
             protocol,
-            job.details["precision"],
+            job.value("precision"),
             job.seed,
             self._checkpoint(job),
         )
@@ -225,9 +224,30 @@ class Bench:
 
         return _Trained(outcome, parts, classes, total + head, give_back)
 
-    def _parts(self, view: Job, films: Mapping[str, pd.DataFrame], array: npt.NDArray[Any]) -> _Parts:
-        table = films[view.cohort]
-        return _Parts(table, array, self._pixels(view).positions(table["sha256"].tolist()))
+    def _parts(self, job: Job, cohort: str) -> Parts:
+        """Return the films of a job in one cohort; all are tested where another is trained on."""
+        films = self._films(cohort, job.task)
+        codes = self.kit.parts[cohort, job.task, job.value("split")] if cohort == job.cohort else films.all_tested
+        return Parts(films, codes, *self._read(job, cohort, films))
+
+    def _read(self, job: Job, cohort: str, films: TaskFilms) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+        """Return the array that a job reads of a cohort, and where in it each film stands."""
+        if job.weights is not None:
+            array = self._features(job, cohort).array if job.reads_features else self._pixels(job, cohort).array
+            place = (cohort, job.task, job.fragment("preprocessing"))
+            if place not in self.positions:
+                self.positions[place] = self._pixels(job, cohort).positions(films.table["sha256"].tolist())
+            return array, self.positions[place]
+        if job.strategy == "metadata":
+            columns = list(film_metadata(self.plan.cohorts[job.cohort]))
+            cells = film_metadata(self.plan.cohorts[cohort], columns).to_numpy(dtype=object)
+            return cells, films.table["film"].to_numpy(dtype=np.int64)
+        return np.zeros((len(films.table), 0), dtype=np.float32), np.arange(len(films.table))
+
+    def _films(self, cohort: str, task: str) -> TaskFilms:
+        if (cohort, task) not in self.films:
+            self.films[cohort, task] = TaskFilms(self.plan.cohorts[cohort].task(task).rows)
+        return self.films[cohort, task]
 
     def _checkpoint(self, job: Job) -> Checkpoint:
         from prognobench.training import Checkpoint
@@ -252,21 +272,21 @@ class Bench:
             self.loaded = (backbone.name, module)
         return self.loaded[1]
 
-    def _pixels(self, job: Job) -> Pixels:
-        recipe = job.details["preprocessing"]
-        preprocessing = Preprocessing(name=recipe["name"], size=recipe["size"])
-        place = (job.cohort, preprocessing.key)
+    def _pixels(self, job: Job, cohort: str) -> Pixels:
+        place = (cohort, job.fragment("preprocessing"))
         if place not in self.pixels:
-            self.pixels[place] = open_pixels(self.plan.cohorts[job.cohort], preprocessing)
+            recipe = job.value("preprocessing")
+            preprocessing = Preprocessing(name=recipe["name"], size=recipe["size"])
+            self.pixels[place] = open_pixels(self.plan.cohorts[cohort], preprocessing)
         return self.pixels[place]
 
-    def _features(self, job: Job) -> FrozenFeatures:
+    def _features(self, job: Job, cohort: str) -> FrozenFeatures:
         from prognobench.training import frozen_features
 
-        place = _features_place(job)
+        place = features_place(job, cohort)
         if place not in self.features:
             backbone = self.plan.backbone(job)
-            pixels = self._pixels(job)
+            pixels = self._pixels(job, cohort)
             module = self._backbone(backbone)
             head = self._protocol(job).head
             self.features[place] = frozen_features(module, backbone.card, backbone.weights, pixels, head)
@@ -278,20 +298,21 @@ class Bench:
             return {}
         began = time.perf_counter()
         shared = {"forwards_here": 0, "films": 0, "seconds": 0.0, "seconds_share": 0.0, "films_share": 0.0}
-        for view in _views(job):
-            place = _features_place(view)
+        cohorts, sharers = dict.fromkeys((job.cohort, *job.test_cohorts)), self.kit.sharers
+        for cohort in cohorts:
+            place = features_place(job, cohort)
             first = place not in self.features
-            features = self._features(view)
+            features = self._features(job, cohort)
             shared["films"] += features.films
             shared["forwards_here"] += features.computed_here if first else 0
             shared["seconds"] += features.seconds
-            shared["seconds_share"] += features.seconds / self.sharers[place]
-            shared["films_share"] += features.films / self.sharers[place]
-        own = _features_place(job)
+            shared["seconds_share"] += features.seconds / sharers[place]
+            shared["films_share"] += features.films / sharers[place]
+        own = features_place(job, job.cohort)
         return {
             **shared,
             "features": self.features[own].key,
-            "jobs": self.sharers[own],
+            "jobs": sharers[own],
             "waited_seconds": time.perf_counter() - began,
         }
 
@@ -304,62 +325,98 @@ class Bench:
         return float(self.plan.card(job).gflops * (forward + 2 * passes.get("backward", 0)))
 
     def _environment(self, job: Job) -> dict[str, Any]:
-        from prognobench.training import describe_device
-
         weights = None if job.weights is None else self.plan.backbone(job).weights
         return {
-            "versions": {"python": sys.version.split()[0], **{name: version(name) for name in _PACKAGES}},
-            "device": describe_device(),
-            "precision": job.details.get("precision"),
+            "versions": _versions(),
+            "device": self._device(),
+            "precision": job.value("precision"),
             "weights": None if weights is None else {"id": weights.id, "sha256": weights.sha256},
-            "rows_sha256": job.details["rows"],
-            "split_sha256": job.details["split"],
+            "rows_sha256": job.value("rows"),
+            "split_sha256": job.value("split"),
         }
 
+    def _device(self) -> dict[str, Any]:
+        """Describe the device; asked once, for neither it nor the threads change while a worker lives."""
+        from prognobench.training import describe_device
 
-def _features_place(job: Job) -> tuple[str, str]:
-    """Tell which features a job reads: of which films and model, by which preprocessing and readout."""
-    details = job.details
-    return job.cohort, canonical_json([details[key] for key in ("model", "preprocessing", "head")])
-
-
-def _views(job: Job) -> list[Job]:
-    """Return the job as it is, and once more for each other cohort that it tests: whose films are meant."""
-    return [job, *(replace(job, cohort=cohort) for cohort in job.test_cohorts if cohort != job.cohort)]
+        if self.device is None:
+            self.device = describe_device()
+        return self.device
 
 
-def _films(plan: Plan, job: Job, cohort: str) -> pd.DataFrame:
-    """Return the films of a job with their part, ordered by image, so that no order of a table changes a result."""
-    rows = plan.cohorts[cohort].task(job.task).rows
-    if cohort != job.cohort:
-        return rows.assign(part="test").sort_values("image", ignore_index=True)
-    parts = plan.splits[job.details["split"]].table[["image", "part"]]
-    return rows.merge(parts, on="image", validate="one_to_one").sort_values("image", ignore_index=True)
+@cache
+def _versions() -> dict[str, str]:
+    return {"python": sys.version.split()[0], **{name: version(name) for name in _PACKAGES}}
 
 
 def _nothing_to_give_back() -> None:
     """Stand in where a job took no backbone."""
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The films of a job, which can be had part by part."""
+class TaskFilms:
+    """The films of a task, ordered by image, so that no order of a table changes a result.
 
-    table: pd.DataFrame
+    Attributes
+    ----------
+    table
+        Their rows.
+    labels
+        Class of each.
+    patients
+        A number for each patient.
+    all_tested
+        The codes of a split that tests all of them.
+    """
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.table = rows.sort_values("image", ignore_index=True)
+        self.labels = self.table["label"].to_numpy(dtype=np.int64)
+        self.patients = pd.factorize(self.table["patient"])[0].astype(np.int64)
+        self.all_tested = np.full(len(self.table), PARTS.index("test"), dtype=np.int8)
+        # Once for all jobs, in the form that a table on disk has: pandas is many times slower to cut and join them.
+        self._names = {name: pa.array(self.table[name].tolist(), pa.large_string()) for name in _NAMES}
+
+    def named(self, chosen: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
+        """Return image, patient and center of some films."""
+        places = pa.array(chosen)
+        return {name: names.take(places) for name, names in self._names.items()}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The films of a job in one cohort, which can be had part by part.
+
+    Attributes
+    ----------
+    task
+        All films of the task.
+    codes
+        The part of each; see `Kit`.
+    array, positions
+        What is read of the films, and where in it each of them stands.
+    """
+
+    task: TaskFilms
+    codes: npt.NDArray[np.int8]
     array: npt.NDArray[Any]
     positions: npt.NDArray[np.int64]
 
+    def places(self, part: str) -> npt.NDArray[np.int64]:
+        """Return the places of a part's films among those of the task."""
+        return np.flatnonzero(self.codes == PARTS.index(part))
+
     def rows(self, part: str) -> Rows:
+        """Return the rows of a part."""
         from prognobench.training import Rows
 
-        return Rows(self.array, self.positions[(self.table["part"] == part).to_numpy()])
+        return Rows(self.array, self.positions[self.places(part)])
 
     def films(self, part: str) -> Films:
+        """Return the films of a part with their labels."""
         from prognobench.training import Films
 
-        chosen = self.table[self.table["part"] == part]
-        patients = pd.factorize(chosen["patient"])[0].astype(np.int64)
-        return Films(self.rows(part), chosen["label"].to_numpy(dtype=np.int64), patients)
+        chosen = self.places(part)
+        return Films(self.rows(part), self.task.labels[chosen], self.task.patients[chosen])
 
 
 @dataclass(frozen=True)
@@ -367,7 +424,7 @@ class _Trained:
     """A trained job before its backbone is given back."""
 
     outcome: Outcome
-    parts: Mapping[str, _Parts]  # by cohort: the one that was trained on, and those that are tested
+    parts: Mapping[str, Parts]  # by cohort: the one that was trained on, and those that are tested
     classes: tuple[str, ...]
     total_parameters: int
     give_back: Callable[[], None] = _nothing_to_give_back
@@ -378,26 +435,27 @@ def _predict(job: Job, trained: _Trained) -> pd.DataFrame:
     found = []
     for part, cohort in [("val", job.cohort), *(("test", tested) for tested in job.test_cohorts)]:
         parts = trained.parts[cohort]
-        chosen = parts.table[parts.table["part"] == part]
+        chosen = parts.places(part)
         scores = trained.outcome.score(parts.rows(part))
         if not np.isfinite(scores).all():
             raise ValueError(f"the {part} predictions hold values that are not finite")
-        table = pd.DataFrame(
-            {
-                "cohort": cohort,
-                "image": chosen["image"].to_numpy(),
-                "patient": chosen["patient"].to_numpy(),
-                "center": chosen["center"].to_numpy(),
-                "split": part,
-                "y_true": chosen["label"].to_numpy(dtype=np.int64),
-                "y_score": scores[:, 1],
-            }
-        )
+        columns = {
+            "cohort": _repeated(cohort, len(chosen)),
+            **parts.task.named(chosen),
+            "split": _repeated(part, len(chosen)),
+            "y_true": pa.array(parts.task.labels[chosen]),
+            "y_score": pa.array(scores[:, 1]),
+        }
         if len(trained.classes) > 2:
-            more = {f"y_score_{name}": scores[:, index] for index, name in enumerate(trained.classes)}
-            table = table.assign(**more)
-        found.append(table)
-    return pd.concat(found, ignore_index=True)
+            more = {f"y_score_{name}": pa.array(scores[:, index]) for index, name in enumerate(trained.classes)}
+            columns |= more
+        found.append(pa.table(columns))
+    predictions: pd.DataFrame = pa.concat_tables(found).to_pandas()
+    return predictions
+
+
+def _repeated(text: str, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(text, pa.large_string()), count)
 
 
 def _safetensors(outcome: Outcome) -> bytes | None:

@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import time
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -80,6 +81,7 @@ def processor_name() -> str:
     return torch.cuda.get_device_name() if device_name() == "cuda" else _processor()
 
 
+@cache
 def _processor() -> str:
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:

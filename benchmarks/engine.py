@@ -1,0 +1,137 @@
+"""What the engine costs beside the work: `python benchmarks/engine.py [--jobs 1000] [--profile]`.
+
+Runs about 1,000 tiny jobs (linear probes on the features of 64 synthetic films) through plan and run with one worker,
+and does the same work, solving and scoring, by plain calls. Prints the milliseconds a job of both and what lies between
+them, the seconds from a run's start to its first record, and with `--profile` where the time of a job goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import os
+import pstats
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+STUDY = """\
+name: engine
+cohorts: [{{path: cohort/cohort.yaml, tasks: [icu]}}]
+models: [{{"timm:test_vit": {{weights: random}}}}]
+strategies: [lp]
+regimes: [full, {{few_shot: {{shots: [1, 2], draws: {draws}}}}}]
+validation: {{kfold: {{folds: 5}}}}
+protocol: {{base: quick, probe: {{penalties: [0.01]}}}}
+controls: []
+"""
+IMPORTS = ["numpy", "pandas", "prognobench.studies", "prognobench.studies._worker", "prognobench.training", "torch"]
+
+
+class Clock:
+    """Notes when jobs begin and end."""
+
+    def begin(self, jobs: int, done: int) -> None:
+        self.began = time.perf_counter()
+        self.ends: list[float] = []
+
+    def started(self, job: object) -> None:
+        pass
+
+    def ended(self, job: object, error: str | None) -> None:
+        if error is not None:
+            raise RuntimeError(error)
+        self.ends.append(time.perf_counter())
+
+
+def plain_seconds(plan) -> float:
+    """Return the seconds that solving and scoring take by themselves, films and features at hand."""
+    from prognobench.studies import Store
+    from prognobench.studies._kit import kit_of
+    from prognobench.studies._worker import Bench, WorkerSettings
+    from prognobench.training import fit_probe
+
+    root = Path(tempfile.mkdtemp())
+    bench = Bench(kit_of(plan), Store(root), WorkerSettings(root, 1, 600.0))
+    given = []
+    for job in plan.jobs:
+        parts = bench.parts_of(job)[job.cohort]
+        given.append((parts.films("train"), parts.films("val"), parts.rows("val"), parts.rows("test")))
+    protocol, card = plan.protocols[plan.jobs[0].protocol], plan.card(plan.jobs[0])
+    began = time.perf_counter()
+    for train, val, *scored in given:
+        outcome = fit_probe(train, val, 2, protocol, card)
+        for rows in scored:
+            outcome.score(rows)
+    return time.perf_counter() - began
+
+
+def profile(plan) -> None:
+    """Do the jobs in this process and print where the time goes."""
+    from prognobench.studies import Store
+    from prognobench.studies._kit import kit_of
+    from prognobench.studies._worker import Bench, WorkerSettings
+
+    root = Path(tempfile.mkdtemp())
+    store = Store(root)
+    bench = Bench(kit_of(plan), store, WorkerSettings(root, 1, 600.0))
+    store.write(bench.run(plan.jobs[0]))
+    watch = cProfile.Profile()
+    watch.enable()
+    for job in plan.jobs[1:]:
+        store.write(bench.run(job))
+    watch.disable()
+    pstats.Stats(watch).sort_stats("cumulative").print_stats(45)
+    pstats.Stats(watch).sort_stats("tottime").print_stats(25)
+
+
+def import_seconds(module: str) -> float:
+    """Return the least seconds of a new Python that loads a module and ends."""
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def main() -> None:
+    """Print the table."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--jobs", type=int, default=1000)
+    arguments.add_argument("--profile", action="store_true")
+    arguments.add_argument("--imports", action="store_true", help="also time the imports of a worker")
+    chosen = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PROGNOBENCH_HOME"] = f"{folder}/home"
+        from prognobench.cohorts import make_phantom
+        from prognobench.studies import plan_study, read_study, run_plan
+
+        make_phantom(Path(folder) / "cohort", 64, 0, size=96)
+        path = Path(folder) / "study.yaml"
+        path.write_text(STUDY.format(draws=max(1, chosen.jobs // 10)), encoding="utf-8")
+        plan = plan_study(read_study(path))
+        if chosen.profile:
+            profile(plan)
+            return
+        plain = plain_seconds(plan)  # also computes the features, which is no overhead
+        clock = Clock()
+        began = time.perf_counter()
+        run_plan(plan, Path(folder) / "results", workers=1, threads=1, watcher=clock)
+        whole, jobs = time.perf_counter() - began, len(plan.jobs)
+        a_job = (clock.ends[-1] - clock.ends[0]) / (jobs - 1)
+        print(f"jobs                              {jobs}")
+        print(f"solving and scoring, plain calls  {1e3 * plain / jobs:8.2f} ms a job")
+        print(f"the same as jobs                  {1e3 * a_job:8.2f} ms a job")
+        print(f"overhead                          {1e3 * (a_job - plain / jobs):8.2f} ms a job")
+        print(f"from the start to the first job   {clock.ends[0] - began:8.2f} s")
+        print(f"the whole run                     {whole:8.2f} s")
+    if chosen.imports:
+        for module in IMPORTS:
+            print(f"import {module:27} {import_seconds(module):8.2f} s")
+
+
+if __name__ == "__main__":
+    main()
