@@ -223,13 +223,15 @@ def test_separate_heads_on_frozen_features_each_stop_by_themselves(features):
     together = fit(heads="separate", head_learning_rates=rates)
     alone = [fit(head_learning_rates=[rate]) for rate in rates]
     losses = [group["val_loss"].tolist() for _, group in together.history.groupby("head")]
-    assert losses == [single.history["val_loss"].tolist() for single in alone]
+    # One matrix product of all heads rounds otherwise than one of each, and a rate of 10 makes much of it.
+    for of_head, single in zip(losses, alone, strict=True):
+        np.testing.assert_allclose(of_head, single.history["val_loss"], rtol=1e-3, atol=1e-6)
     assert len({len(of_head) for of_head in losses}) > 1
     shared = fit(head_learning_rates=rates).history.groupby("head").size()
     assert shared.nunique() == 1
     best = min(alone, key=lambda outcome: outcome.history["val_loss"].min())
     rows = features["test"].rows
-    np.testing.assert_array_equal(together.score(rows), best.score(rows))
+    np.testing.assert_allclose(together.score(rows), best.score(rows), atol=1e-5)
 
 
 def test_heads_cannot_be_trained_on_features_of_nobody_knows_what(features):
