@@ -71,3 +71,18 @@ def test_the_cost_counts_every_film_that_went_through_the_backbone_and_a_lost_st
 
 def tensors(module):
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def test_features_that_lie_ready_are_read_without_their_backbone(phantom, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROGNOBENCH_HOME", str(tmp_path / "home"))
+    (tmp_path / "study.yaml").write_text(STUDY % phantom, encoding="utf-8")
+    plan = plan_study(read_study(tmp_path / "study.yaml", ["strategies=[lp]"]))
+    job = plan.jobs[0]
+    first, second = (
+        Bench(kit_of(plan), Store(tmp_path / "results"), WorkerSettings(tmp_path / "results", 1, 600.0))
+        for _ in range(2)
+    )
+    there = first.run(job).predictions
+    assert first.loaded is not None
+    pd.testing.assert_frame_equal(second.run(job).predictions, there, check_exact=True)
+    assert second.loaded is None

@@ -13,7 +13,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Grid: TypeAlias = NDArray[np.float64]
 
@@ -397,6 +396,8 @@ def _vessel_tree(rng: np.random.Generator) -> Grid:
 
 def _splat(points: Grid, pose: Pose, aspect: float, size: int) -> Grid:
     """Lay a cloud of path points (x, y, caliber, weight) on the film as tubes, one blur per class of caliber."""
+    from scipy import ndimage
+
     width, half = width_of(size, aspect), size / 2
     cos, sin = np.cos(pose.tilt) * pose.scale, np.sin(pose.tilt) * pose.scale
     column = (cos * points[:, 0] - sin * points[:, 1] + pose.shift_x + width / size) * half - 0.5
@@ -430,6 +431,8 @@ def _deposit(row: Grid, column: Grid, mass: Grid, shape: tuple[int, int]) -> Gri
 
 def _opacity_field(rng: np.random.Generator) -> Grid:
     """Draw where a patient's opacities come first: patchy, more often low and at the rim."""
+    from scipy import ndimage
+
     coarse = ndimage.zoom(rng.normal(size=(10, 10)), _FIELD / 10, order=3, mode="nearest")
     fine = ndimage.zoom(rng.normal(size=(20, 20)), _FIELD / 20, order=3, mode="nearest")
     y, x = np.mgrid[-1 : 1 : _FIELD * 1j, -1 : 1 : _FIELD * 1j]
@@ -441,6 +444,8 @@ def _opacities(
     x: Grid, y: Grid, air: Grid, lung: NDArray[np.bool_], anatomy: Anatomy, extent: float, rng: np.random.Generator
 ) -> Grid:
     """Return opacities from 0 to about 1 that cover the share `extent` of `lung`."""
+    from scipy import ndimage
+
     drift = ndimage.zoom(rng.normal(size=(12, 12)), _FIELD / 12, order=1)
     mottle: Grid = ndimage.gaussian_filter(rng.normal(size=x.shape), x.shape[0] / 110, truncate=3.0)
     mottle /= mottle.std()
@@ -478,6 +483,8 @@ def _devices(pose: Pose, aspect: float, size: int, rng: np.random.Generator) -> 
 
 def _expose(density: Grid, pose: Pose, look: Look, rng: np.random.Generator) -> Grid:
     """Turn density into gray levels from 0 to 1 as a detector with automatic exposure does."""
+    from scipy import ndimage
+
     soft: Grid = ndimage.gaussian_filter(density, pose.blur * density.shape[0] / 320, truncate=3.0)
     height, width = soft.shape
     middle = soft[height // 8 : -height // 8 : 2, width // 8 : -width // 8 : 2]

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
@@ -286,10 +286,9 @@ class Bench:
         place = features_place(job, cohort)
         if place not in self.features:
             backbone = self.plan.backbone(job)
-            pixels = self._pixels(job, cohort)
-            module = self._backbone(backbone)
-            head = self._protocol(job).head
-            self.features[place] = frozen_features(module, backbone.card, backbone.weights, pixels, head)
+            load = partial(self._backbone, backbone)
+            pixels, head = self._pixels(job, cohort), self._protocol(job).head
+            self.features[place] = frozen_features(load, backbone.card, backbone.weights, pixels, head)
         return self.features[place]
 
     def _shared_work(self, job: Job) -> dict[str, Any]:

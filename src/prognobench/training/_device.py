@@ -42,6 +42,9 @@ def _cpu_has_bfloat16() -> bool:
 
 def use_threads(threads: int) -> None:
     """Compute with this many threads from now on, in torch and in BLAS; results depend on it in the last bits."""
+    # It brings a BLAS of its own, which can be told only when it is loaded.
+    import scipy.linalg.lapack  # noqa: F401
+
     torch.set_num_threads(threads)
     threadpool_limits(threads)
 

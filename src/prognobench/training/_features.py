@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -57,7 +58,7 @@ class FrozenFeatures:
 
 
 def frozen_features(
-    backbone: nn.Module, card: ModelCard, weights: Weights, pixels: Pixels, head: Head
+    backbone: nn.Module | Callable[[], nn.Module], card: ModelCard, weights: Weights, pixels: Pixels, head: Head
 ) -> FrozenFeatures:
     """Return the features of every film of `pixels`, computed once and kept.
 
@@ -68,7 +69,7 @@ def frozen_features(
     Parameters
     ----------
     backbone
-        The frozen module, as `load_backbone` gives it.
+        The frozen module, as `load_backbone` gives it; or what loads it, which is called only if features lack.
     card, weights
         Its card and the weights it holds.
     pixels
@@ -96,7 +97,8 @@ def frozen_features(
         if ready is not None:
             array, facts = ready
             return FrozenFeatures(array, key, facts["films"], facts["seconds"], 0)
-        computed = _compute(backbone, card, pixels, readout, folder, recipe)
+        module = backbone if isinstance(backbone, torch.nn.Module) else backbone()
+        computed = _compute(module, card, pixels, readout, folder, recipe)
         opened = _open(folder)
         assert opened is not None
         return FrozenFeatures(opened[0], key, opened[1]["films"], opened[1]["seconds"], computed)
