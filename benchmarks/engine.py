@@ -8,6 +8,7 @@ them, the seconds from a run's start to its first record, and with `--profile` w
 from __future__ import annotations
 
 import argparse
+import contextlib
 import cProfile
 import os
 import pstats
@@ -46,45 +47,54 @@ class Clock:
         self.ends.append(time.perf_counter())
 
 
-def plain_seconds(plan) -> float:
-    """Return the seconds that solving and scoring take by themselves, films and features at hand."""
+class Stopwatch:
+    """Seconds by the wall and of the processor, which other programs on the machine lengthen less."""
+
+    def __enter__(self) -> Stopwatch:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wall, self.cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
+
+
+def new_bench(plan):
+    """Return a bench in this process, and its store."""
     from prognobench.studies import Store
     from prognobench.studies._kit import kit_of
     from prognobench.studies._worker import Bench, WorkerSettings
-    from prognobench.training import fit_probe
 
     root = Path(tempfile.mkdtemp())
-    bench = Bench(kit_of(plan), Store(root), WorkerSettings(root, 1, 600.0))
+    bench, store = Bench(kit_of(plan), Store(root), WorkerSettings(root, 1, 600.0)), Store(root)
+    store.write(bench.run(plan.jobs[0]))  # computes the features, which is no overhead
+    return bench, store
+
+
+def plain(plan) -> Stopwatch:
+    """Solve and score by plain calls, films and features at hand."""
+    from prognobench.training import fit_probe
+
+    bench, _ = new_bench(plan)
     given = []
     for job in plan.jobs:
         parts = bench.parts_of(job)[job.cohort]
         given.append((parts.films("train"), parts.films("val"), parts.rows("val"), parts.rows("test")))
     protocol, card = plan.protocols[plan.jobs[0].protocol], plan.card(plan.jobs[0])
-    began = time.perf_counter()
-    for train, val, *scored in given:
-        outcome = fit_probe(train, val, 2, protocol, card)
-        for rows in scored:
-            outcome.score(rows)
-    return time.perf_counter() - began
+    with Stopwatch() as watch:
+        for train, val, *scored in given:
+            outcome = fit_probe(train, val, 2, protocol, card)
+            for rows in scored:
+                outcome.score(rows)
+    return watch
 
 
-def profile(plan) -> None:
-    """Do the jobs in this process and print where the time goes."""
-    from prognobench.studies import Store
-    from prognobench.studies._kit import kit_of
-    from prognobench.studies._worker import Bench, WorkerSettings
-
-    root = Path(tempfile.mkdtemp())
-    store = Store(root)
-    bench = Bench(kit_of(plan), store, WorkerSettings(root, 1, 600.0))
-    store.write(bench.run(plan.jobs[0]))
-    watch = cProfile.Profile()
-    watch.enable()
-    for job in plan.jobs[1:]:
-        store.write(bench.run(job))
-    watch.disable()
-    pstats.Stats(watch).sort_stats("cumulative").print_stats(45)
-    pstats.Stats(watch).sort_stats("tottime").print_stats(25)
+def as_jobs(plan, profile: cProfile.Profile | None = None) -> Stopwatch:
+    """Do the jobs in this process, records and all."""
+    bench, store = new_bench(plan)
+    with Stopwatch() as watch, profile or contextlib.nullcontext():
+        for job in plan.jobs[1:]:
+            store.write(bench.run(job))
+    return watch
 
 
 def import_seconds(module: str) -> float:
@@ -114,20 +124,22 @@ def main() -> None:
         path.write_text(STUDY.format(draws=max(1, chosen.jobs // 10)), encoding="utf-8")
         plan = plan_study(read_study(path))
         if chosen.profile:
-            profile(plan)
+            profile = cProfile.Profile()
+            as_jobs(plan, profile)
+            pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
+            pstats.Stats(profile).sort_stats("tottime").print_stats(25)
             return
-        plain = plain_seconds(plan)  # also computes the features, which is no overhead
-        clock = Clock()
+        work, here, clock = plain(plan), as_jobs(plan), Clock()
         began = time.perf_counter()
         run_plan(plan, Path(folder) / "results", workers=1, threads=1, watcher=clock)
         whole, jobs = time.perf_counter() - began, len(plan.jobs)
         a_job = (clock.ends[-1] - clock.ends[0]) / (jobs - 1)
-        print(f"jobs                              {jobs}")
-        print(f"solving and scoring, plain calls  {1e3 * plain / jobs:8.2f} ms a job")
-        print(f"the same as jobs                  {1e3 * a_job:8.2f} ms a job")
-        print(f"overhead                          {1e3 * (a_job - plain / jobs):8.2f} ms a job")
-        print(f"from the start to the first job   {clock.ends[0] - began:8.2f} s")
-        print(f"the whole run                     {whole:8.2f} s")
+        print(f"{jobs} jobs                            wall    CPU")
+        print(f"solving and scoring, plain calls {1e3 * work.wall / jobs:7.2f} {1e3 * work.cpu / jobs:6.2f} ms a job")
+        print(f"as jobs, in one process          {1e3 * here.wall / jobs:7.2f} {1e3 * here.cpu / jobs:6.2f} ms a job")
+        print(f"as jobs, by run with one worker  {1e3 * a_job:7.2f}        ms a job")
+        print(f"overhead of run                  {1e3 * (a_job - work.wall / jobs):7.2f}        ms a job")
+        print(f"from the start to the first record {clock.ends[0] - began:5.2f} s, the whole run {whole:.2f} s")
     if chosen.imports:
         for module in IMPORTS:
             print(f"import {module:27} {import_seconds(module):8.2f} s")
