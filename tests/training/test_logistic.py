@@ -105,3 +105,23 @@ def test_what_does_not_converge_is_named(monkeypatch):
     monkeypatch.setattr(_logistic, "_MOST_STEPS", 1)
     with pytest.raises(ValueError, match=r"with C=10 did not converge: a gradient of .* is left"):
         solve_logistic(features, labels, 2, weights, [10.0])
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    sizes=st.lists(st.tuples(st.integers(4, 50), st.integers(1, 60)), min_size=2, max_size=4),
+    seed=st.integers(0, 2**16),
+    order=st.randoms(use_true_random=False),
+)
+def test_a_problem_has_the_same_bits_alone_and_beside_others(sizes, seed, order):
+    problems = [problem(films, width, 2, seed + place, 3.0) for place, (films, width) in enumerate(sizes)]
+    there = {place: solved(given) for place, given in enumerate(problems)}
+    places = list(there)
+    order.shuffle(places)
+    for place in places[1:]:  # in another order, and one of them left out
+        np.testing.assert_array_equal(solved(problems[place]), there[place])
+
+
+def solved(given):
+    features, labels, weights = given
+    return np.stack([head.weights for head in solve_logistic(features, labels, 2, weights, PENALTIES)])

@@ -98,6 +98,7 @@ class Bench:
         self.device: dict[str, Any] | None = None
         self.films: dict[tuple[str, str], TaskFilms] = {}
         self.positions: dict[tuple[str, str, str], npt.NDArray[np.int64]] = {}
+        self.cells: dict[tuple[str, str], npt.NDArray[np.object_]] = {}
 
     def run(self, job: Job) -> Record:
         """Do one job and return its record."""
@@ -239,9 +240,11 @@ class Bench:
                 self.positions[place] = self._pixels(job, cohort).positions(films.table["sha256"].tolist())
             return array, self.positions[place]
         if job.strategy == "metadata":
-            columns = list(film_metadata(self.plan.cohorts[job.cohort]))
-            cells = film_metadata(self.plan.cohorts[cohort], columns).to_numpy(dtype=object)
-            return cells, films.table["film"].to_numpy(dtype=np.int64)
+            if (cohort, job.cohort) not in self.cells:
+                columns = list(film_metadata(self.plan.cohorts[job.cohort]))
+                cells = film_metadata(self.plan.cohorts[cohort], columns).to_numpy(dtype=object)
+                self.cells[cohort, job.cohort] = cells
+            return self.cells[cohort, job.cohort], films.table["film"].to_numpy(dtype=np.int64)
         return np.zeros((len(films.table), 0), dtype=np.float32), np.arange(len(films.table))
 
     def _films(self, cohort: str, task: str) -> TaskFilms:
