@@ -207,3 +207,21 @@ def test_words_of_later_versions_do_not_make_a_job_unreadable():
     content["words"] |= {"invented_later": 1}
     del content["words"]["test_center"]
     assert Job.from_json(content) == record().job
+
+
+def test_a_record_moves_to_its_place_when_all_of_it_is_on_the_disk(store, monkeypatch):
+    on_disk, honest, rename = [], os.fsync, Path.rename
+
+    def wait(number):
+        honest(number)
+        on_disk.append(number)
+
+    def moved(self, target):
+        if target.parent == store.runs:
+            assert len(on_disk) == len(list(self.iterdir())) == 6
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", wait)
+    monkeypatch.setattr(Path, "rename", moved)
+    store.write(record())
+    assert store.record_keys() == [record().job.key]

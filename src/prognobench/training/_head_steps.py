@@ -65,6 +65,15 @@ def train_heads_at_once(
     return steps.outcome()
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Films of a step: features, classes, and what each counts for in the mean of the losses."""
+
+    films: Numbers
+    labels: npt.NDArray[np.int64]
+    counts: Numbers
+
+
 @dataclass
 class _Best:
     """The epoch of a head with its lowest validation loss, and the head then."""
@@ -96,15 +105,22 @@ class _HeadSteps:
         self.best = [_Best() for _ in grid]
         self.cuts, self.last_cut = [0] * len(grid), [-1] * len(grid)
         self.history: list[dict[str, Any]] = []
+        self.known_rates: tuple[tuple[object, ...], Numbers] | None = None
         self._begin()
 
     @np.errstate(over="ignore", invalid="ignore")  # rates that are too high are told once, as an error
     def run(self) -> None:
         """Train until every head is done."""
+        # Where a step takes all films, their order changes no more than the rounding of a sum.
+        all_films = self.steps == 1 and self.protocol.sampler == "shuffle"
+        whole = self._batch(np.arange(len(self.train.labels))) if all_films else None
         for epoch in range(self.protocol.epochs):
             losses = np.zeros(len(self.active))
-            for step, chosen in enumerate(np.array_split(self._order(epoch), self.steps)):
-                losses += self._step(chosen, epoch, step)
+            if whole is not None:
+                losses += self._step(whole, epoch, 0)
+            else:
+                for step, chosen in enumerate(np.array_split(self._order(epoch), self.steps)):
+                    losses += self._step(self._batch(chosen), epoch, step)
             self.seen += losses / self.steps
             self.epochs_seen += 1
             last = epoch + 1 == self.protocol.epochs
@@ -168,10 +184,13 @@ class _HeadSteps:
             return evenly(self.train.labels, self.classes, random)
         return random.permutation(len(self.train.labels))
 
-    def _step(self, chosen: npt.NDArray[np.int64], epoch: int, step: int) -> npt.NDArray[np.float64]:
+    def _batch(self, chosen: npt.NDArray[np.int64]) -> _Batch:
+        counts = self.counts[chosen] / np.float32(len(chosen))
+        return _Batch(np.asarray(self.train.rows[chosen], dtype=np.float32), self.train.labels[chosen], counts)
+
+    def _step(self, batch: _Batch, epoch: int, step: int) -> npt.NDArray[np.float64]:
         """Take one step with all heads, and return the loss of each."""
-        films = self.train.rows[chosen]
-        labels, counts = self.train.labels[chosen], self.counts[chosen] / np.float32(len(chosen))
+        films, labels, counts = batch.films, batch.labels, batch.counts
         scores = films @ self.weight.T
         scores += self.bias
         look = self._two_classes if self.outputs == 1 else self._several
@@ -182,8 +201,7 @@ class _HeadSteps:
         if not self.all_read:
             gradient *= self.reads
         taken = epoch * self.steps + step
-        rates = np.array([self._rate(head, taken) for head in self.active], dtype=np.float32) * self.reach
-        self._move(gradient, slopes.sum(axis=0), np.repeat(rates, self.outputs), taken + 1)
+        self._move(gradient, slopes.sum(axis=0), self._rates(taken), taken + 1)
         return losses
 
     def _two_classes(
@@ -210,8 +228,21 @@ class _HeadSteps:
         slopes *= counts[:, None, None]
         return losses.astype(np.float64), slopes.reshape(len(scores), -1)
 
-    def _rate(self, head: int, step: int) -> float:
-        return learning_rate(self.protocol, self.grid[head].rate, step, self.steps, self.cuts[head])
+    def _rates(self, step: int) -> Numbers:
+        """Return the learning rate of each output."""
+        rises = step < self.protocol.warmup_epochs * self.steps
+        known: tuple[object, ...] = (
+            ("step", step)
+            if rises or self.protocol.schedule.kind == "cosine"
+            else tuple(self.cuts[h] for h in self.active)
+        )
+        if self.known_rates is None or self.known_rates[0] != known:
+            rates = [
+                self.reach * learning_rate(self.protocol, self.grid[head].rate, step, self.steps, self.cuts[head])
+                for head in self.active
+            ]
+            self.known_rates = (known, np.repeat(np.array(rates, dtype=np.float32), self.outputs))
+        return self.known_rates[1]
 
     def _move(self, weight: Numbers, bias: Numbers, rates: Numbers, count: int) -> None:
         """Take one step of the optimizer along the gradients of weights and biases."""
@@ -298,6 +329,7 @@ class _HeadSteps:
         self.weight, self.bias, self.reads = self.weight[stay], self.bias[stay], self.reads[stay]
         self.moments = [(weight[stay], bias[stay]) for weight, bias in self.moments]
         self.active = [head for head in self.active if head not in done]
+        self.known_rates = None
         self.seen = np.zeros(len(self.active))
 
     def _runs(self) -> list[list[int]]:
