@@ -15,10 +15,8 @@ _CHUNK = 16
 def group_of(job: Job) -> tuple[str, ...]:
     """Name the group of a job: those of a group read the same features under one protocol, or adapt one model.
 
-    Examples
-    --------
-    Probes of one model and cohort are one group, whatever their splits and draws; every trained job is alone, and the
-    group says only which backbone a worker then has at hand.
+    Probes of one model and cohort are one group, whatever their splits and draws. The group of a job that trains says
+    which backbone a worker then has at hand.
     """
     if job.reads_features:
         return (job.cohort, job.model, job.protocol, *features_places(job))
@@ -31,10 +29,10 @@ def chunks_of(jobs: Sequence[Job]) -> list[tuple[Job, ...]]:
     Which job is in which chunk follows from the plan alone, and no bit of a result from either: a job's arithmetic is
     its own. A chunk tells what a worker does next while it has everything at hand.
     """
-    groups: dict[tuple[str, ...], list[Job]] = {}
-    for job in jobs:
+    groups: dict[tuple[str | int, ...], list[Job]] = {}
+    for number, job in enumerate(jobs):
         # A job that trains a backbone lasts, and is dealt by itself.
-        alone = () if job.kind in ("probe", "control") else (job.key,)
+        alone = () if job.kind in ("probe", "control") else (number,)
         groups.setdefault((*group_of(job), *alone), []).append(job)
     return [tuple(group[at : at + _CHUNK]) for group in groups.values() for at in range(0, len(group), _CHUNK)]
 

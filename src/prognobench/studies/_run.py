@@ -196,9 +196,10 @@ class _Crew:
     ) -> None:
         self.settings, self.store, self.kit = settings, store, kit_of(plan, pending)
         self.summary, self.watcher = summary, watcher
-        left = {job.key for job in pending}
+        # Told apart by what they are in memory: a key takes long to make where there are a hundred thousand.
+        left = {id(job) for job in pending}
         # Chunks are those of the whole plan, whatever is left of them.
-        self.dealer = Dealer([job for job in chunk if job.key in left] for chunk in chunks_of(plan.jobs))
+        self.dealer = Dealer([job for job in chunk if id(job) in left] for chunk in chunks_of(plan.jobs))
         # Spawned, not forked: torch's threads do not survive a fork.
         self.context = get_context("spawn")
         self.members: dict[Connection, BaseProcess] = {}
