@@ -63,6 +63,7 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize("validation", VALIDATIONS)
 @pytest.mark.parametrize("regime", ["full", "{few_shot: {shots: 1}}", "{number: {films: 8}}"])
 def test_training_sees_the_films_of_train_and_val_and_no_other(place, spied, validation, regime):
+    from prognobench.studies._kit import kit_of
     from prognobench.studies._worker import Bench, WorkerSettings
 
     study = place / "study.yaml"
@@ -74,7 +75,7 @@ def test_training_sees_the_films_of_train_and_val_and_no_other(place, spied, val
     plan = plan_study(read_study(study))
     jobs = [job for job in plan.jobs if job.fold == 0]
     assert {job.strategy.split("_")[0] for job in jobs} >= {"majority", "metadata", "random", *STRATEGIES}
-    bench = Bench(plan, Store(place / "results"), WorkerSettings(place / "results", 1, 600.0))
+    bench = Bench(kit_of(plan), Store(place / "results"), WorkerSettings(place / "results", 1, 600.0))
     for job in jobs:
         with pytest.raises(Handed) as caught:
             bench.run(job)
@@ -87,16 +88,22 @@ def test_training_sees_the_films_of_train_and_val_and_no_other(place, spied, val
             expected = rows[rows["part"] == part]
             if job.strategy not in ("majority", "metadata"):
                 # Not only the right places, but places in the right films: those of the cohort that is trained on.
-                own = bench._features(job).array if job.reads_features else bench._pixels(job).array
+                own = (
+                    bench._features(job, job.cohort).array
+                    if job.reads_features
+                    else bench._pixels(job, job.cohort).array
+                )
                 assert films.rows.array is own
-                assert len(own) == len(bench._pixels(job).array)
+                assert len(own) == len(bench._pixels(job, job.cohort).array)
             if job.strategy == "metadata":
                 assert list(films.rows.positions) == list(expected["film"])
             elif job.strategy == "majority":
                 found = rows["image"].to_numpy()[films.rows.positions]
                 assert list(found) == list(expected["image"])
             else:
-                assert list(films.rows.positions) == list(bench._pixels(job).positions(expected["sha256"].tolist()))
+                assert list(films.rows.positions) == list(
+                    bench._pixels(job, job.cohort).positions(expected["sha256"].tolist())
+                )
             assert list(films.labels) == list(expected["label"])
             tested = set(rows.loc[rows["part"] == "test", "sha256"])
             assert not tested & set(expected["sha256"])
