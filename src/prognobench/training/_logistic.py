@@ -85,7 +85,7 @@ def solve_logistic(
     --------
     >>> features, labels = np.array([[-1.0], [1.0], [-1.0], [1.0]]), np.array([0, 1, 0, 1])
     >>> solve_logistic(features, labels, 2, np.ones(4), [0.5])[0].weights.round(3)
-    array([[0.833]])
+    array([[0.675]])
     """
     films, width = features.shape
     turn = None
@@ -207,22 +207,27 @@ class _Loss(ABC):
 
     def solver(self, state: Numbers, ridge: Numbers, again: bool = False) -> _Solve:
         """Return what divides by the second derivative of loss and penalty; by the last one where `again` says so."""
-        # scikit-learn is not needed for this, and takes ten times as long to load.
-        from scipy.linalg.lapack import dpotrf, dpotrs
-
         if not again or self._curvature is None:
             self._curvature = self.curvature(state)
-        matrix = self._curvature.copy()
-        matrix.flat[:: self.unknowns + 1] += ridge
-        factor, fault = dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
-        if fault:
-            raise ValueError("a logistic regression cannot be solved: its penalty is too weak for its features")
+        return _divider(self._curvature, ridge)
 
-        def solve(gradient: Numbers) -> Numbers:
-            found: Numbers = dpotrs(factor, gradient, lower=1)[0]
-            return found
 
-        return solve
+def _divider(curvature: Numbers, ridge: Numbers) -> _Solve:
+    """Return what divides vectors, or the columns of a matrix, by a curvature with a ridge on its diagonal."""
+    # scikit-learn is not needed for this, and takes ten times as long to load.
+    from scipy.linalg.lapack import dpotrf, dpotrs
+
+    matrix = curvature.copy()
+    matrix.flat[:: len(matrix) + 1] += ridge
+    factor, fault = dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
+    if fault:
+        raise ValueError(f"the logistic regression with C={1 / ridge[0]:g} cannot be solved: lower C")
+
+    def divide(right: Numbers) -> Numbers:
+        found: Numbers = dpotrs(factor, right, lower=1)[0]
+        return found
+
+    return divide
 
 
 class _TwoClasses(_Loss):
@@ -314,19 +319,14 @@ class _Classes(_Loss):
         """Return what divides by the second derivative; of many unknowns by conjugate gradients."""
         if self.unknowns <= _MOST_WRITTEN:
             return super().solver(state, ridge, again)
-        from scipy.linalg.lapack import dpotrf, dpotrs
-
         # No second derivative is above half of this one (Böhning 1992, Ann Inst Stat Math 44:197), part by part.
         size, turned = self.design.shape[1], state @ self.turn
         if self._curvature is None:
             self._curvature = 0.5 * self.design.T @ (self.weights[:, None] * self.design)
-        matrix = self._curvature.copy()
-        matrix.flat[:: size + 1] += ridge[:size]
-        factor, _ = dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
+        divide = _divider(self._curvature, ridge[:size])
 
         def bound(gradient: Numbers) -> Numbers:
-            found: Numbers = dpotrs(factor, self._parts(gradient).T, lower=1)[0].T.ravel()
-            return found
+            return divide(self._parts(gradient).T).T.ravel()
 
         def times(step: Numbers) -> Numbers:
             moved = self.design @ self._parts(step).T  # (films, classes − 1)
