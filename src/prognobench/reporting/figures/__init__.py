@@ -6,9 +6,9 @@ It loads matplotlib; import it where figures are drawn.
 from importlib import import_module
 from pkgutil import iter_modules
 
+from .._shown import Shown, Tables
 from ._figure import Drawing, Figure, NothingToShow
 from ._page import house_style
-from ._shown import Shown, Tables
 from ._write import WrittenFigure, write_figures
 
 FIGURES: tuple[Figure, ...] = tuple(

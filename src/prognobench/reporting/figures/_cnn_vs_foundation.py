@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
+from .._shown import CELL, Shown, short
 from ._figure import Drawing, Figure, NothingToShow
 from ._page import (
     COLORS,
@@ -21,7 +22,6 @@ from ._page import (
     rows,
     vertical,
 )
-from ._shown import CELL, Shown, short
 
 _ROW = 0.3  # inches
 _LOOKS = {"cnn": Mark(COLORS[1], "s", "-"), "foundation": Mark(COLORS[0], "o", "-")}

@@ -9,7 +9,7 @@ from typing import Protocol
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from ._shown import Shown
+from .._shown import Shown
 
 
 class NothingToShow(Exception):

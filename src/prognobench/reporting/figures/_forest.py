@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
+from .._shown import short
 from ._page import GRAY, WARN, Mark, beside, dots, spans
 from ._page import rows as rows_of
-from ._shown import short
 
 # From this many rows of a panel on a row is told by its mark alone, and a legend tells the marks.
 _MANY = 32

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 
+from .._shown import CELL, Shown, short, signed
 from ._figure import Drawing, Figure, NothingToShow
 from ._page import TEXT, WARN, label_room, pages, rows
-from ._shown import CELL, Shown, short, signed
 
 _ROW = 0.19  # inches
 _COLUMNS = [*CELL, "level", "control", "mcc", "folds", "n_folds", "n_missing", "best", "above_controls"]

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 
 from .._best import own_controls
+from .._shown import BLOCK, CELL, Shown, short
 from ._figure import Drawing, Figure, NothingToShow
 from ._page import GRAY, Floats, Mark, axis_x, dots, legend, legend_room, limits, marks, mcc_axis_y, pages
-from ._shown import BLOCK, CELL, Shown, short
 
 _HEIGHT = 1.45  # inches
 Ints = npt.NDArray[np.int64]

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from .._shown import CELL, Shown, short, signed
 from ._figure import Drawing, Figure, NothingToShow
 from ._forest import Groups, Row, forest, height, is_close
 from ._page import GRAY, Mark, label_room, legend, legend_room, limits, marks, mcc_axis, pages, vertical
-from ._shown import CELL, Shown, short, signed
 
 _COLUMNS = [*CELL, "level", "control", "mcc", "ci_low", "ci_high", "ci_method", "folds", "n_folds", "n_missing"]
 _NO_IMAGE = "no image"

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from .._shown import CELL, Shown, short
 from ._figure import Drawing, Figure, NothingToShow
 from ._page import Mark, dots, legend, legend_room, limits, log_axis, marks, mcc_axis_y, pages
-from ._shown import CELL, Shown, short
 
 _HEIGHT = 1.75  # inches
 _COLUMNS = [*CELL, "level", "trainable_percent", "mcc", "folds", "n_folds", "n_missing"]

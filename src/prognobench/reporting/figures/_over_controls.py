@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from .._shown import CELL, Shown, short, signed
 from ._figure import Drawing, Figure, NothingToShow
 from ._forest import Groups, Row, forest
 from ._mcc_intervals import LIMIT, forest_pages
 from ._page import Mark, limits, marks, mcc_axis, vertical
-from ._shown import CELL, Shown, short, signed
 
 _COLUMNS = [
     *CELL,

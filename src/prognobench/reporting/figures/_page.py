@@ -15,7 +15,8 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
-from ._shown import short
+from .._palette import COLORS
+from .._shown import short
 
 WIDTH = 5.4  # inches; at 160 dots an inch what a phone shows without scaling its text away
 HEIGHT = 9.6  # inches that a page takes at most, to fit A4 and Letter
@@ -26,8 +27,6 @@ GRAY = "#6b6b6b"
 LIGHT = "#c9c9c9"
 WARN = "#a84300"
 Floats = npt.NDArray[np.float64]
-# Okabe & Ito 2008 (https://jfly.uni-koeln.de/color/) without its yellow, which white paper swallows.
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (7, 2)), (0, (2, 2)))
 _SETTINGS: Any = {

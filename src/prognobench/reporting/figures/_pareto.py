@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from .._shown import CELL, Shown, short
 from ._figure import Drawing, Figure, NothingToShow
 from ._page import (
     GRAY,
@@ -24,7 +25,6 @@ from ._page import (
     mcc_axis_y,
     pages,
 )
-from ._shown import CELL, Shown, short
 
 _HEIGHT = 1.6  # inches
 # Column of the cells, its name on the axis, and what one unit of the axis is.

@@ -13,8 +13,8 @@ from queue import Empty, SimpleQueue
 from types import SimpleNamespace
 from typing import IO, Any
 
+from .._shown import Shown, Tables
 from ._figure import Figure
-from ._shown import Shown, Tables
 from ._write import WrittenFigure, write_figure
 
 _TABLES = ("fold_metrics", "summary", "controls", "intervals", "subgroups", "reliability", "jobs")

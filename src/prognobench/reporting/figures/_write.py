@@ -16,9 +16,9 @@ from matplotlib.backends.backend_pdf import PdfPages
 from prognobench.frame import write_in_one_step
 
 from .._csv import csv_text
+from .._shown import Shown, Tables
 from ._figure import Drawing, Figure, NothingToShow
 from ._page import house_style
-from ._shown import Shown, Tables
 
 # No time and no version in the files: the same tables give the same bytes.
 _PDF = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}

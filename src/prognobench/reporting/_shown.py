@@ -1,4 +1,4 @@
-"""What several figures need of a study's tables, computed once."""
+"""What figures need of a study's tables, computed once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pandas as pd
 
 from prognobench.evaluation import BLOCK_KEYS
 
-from .._best import Best, best_cell
-from .._families import Family, families
-from .._results import result_table
-from .._safe import printable
+from ._best import Best, best_cell
+from ._families import Family, families
+from ._results import result_table
+from ._safe import printable
 
 BLOCK = [*BLOCK_KEYS, "protocol"]
 CELL = [*BLOCK, "model", "strategy"]
