@@ -24,7 +24,7 @@ from prognobench.reporting import report, report_studies
 from prognobench.reporting.page._answer import METHODS
 from prognobench.reporting.page._made import GLOSSARY, redacted, with_stems
 from prognobench.reporting.page._numbers import calibration_section, ranking_section, results_section
-from prognobench.reporting.page._page import _general_doubts
+from prognobench.reporting.page._page import general_doubts
 from prognobench.studies import read_provenance
 
 SECTIONS = [
@@ -135,7 +135,7 @@ class TestWhatItSays:
     )
     def test_a_first_look_is_a_doubt(self, made, protocol: str, named: str):
         tables = replace(made.tables, jobs=made.tables.jobs.assign(protocol=protocol))
-        told = _general_doubts(tables, read_provenance(made.page.parents[1] / "results", "made"))
+        told = general_doubts(tables, read_provenance(made.page.parents[1] / "results", "made"))
         doubt = f"Made with the protocol {named}, for a first look; use standard for results to report."
         assert [one for one in told if one.startswith("Made with")] == ([doubt] if named else [])
 

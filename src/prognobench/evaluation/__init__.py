@@ -13,7 +13,7 @@ from ._selection import selection
 from ._sizes import task_sizes
 from ._subgroups import subgroups
 from ._summary import METRIC_COLUMNS, metric_column, summarize
-from ._tables import BLOCK_KEYS
+from ._tables import BLOCK_KEYS, KEYS, planned_jobs
 from ._task_tests import task_tests
 from ._threshold import best_threshold
 from .metrics import METRICS, Metric, Sample
@@ -21,6 +21,7 @@ from .metrics import METRICS, Metric, Sample
 __all__ = [
     "BLOCK_KEYS",
     "CONTROLS",
+    "KEYS",
     "METRICS",
     "METRIC_COLUMNS",
     "Block",
@@ -38,6 +39,7 @@ __all__ = [
     "intervals",
     "metric_column",
     "pairwise_tests",
+    "planned_jobs",
     "ranking",
     "reliability",
     "selection",

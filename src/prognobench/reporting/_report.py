@@ -187,8 +187,6 @@ def _make(
     predictions, jobs = read_results(results, study)
     progress("reading how they were made")
     made = read_provenance(results, study)
-    if "peak_memory_bytes" not in jobs:
-        jobs = jobs.merge(made.costs[["job", "peak_memory_bytes"]], "left", "job")
     kinds = {model: str(kind) for model, kind in families(jobs["model"].dropna().unique()).items()}
     films, audits = read_films(results, study), read_audits(results, study)
     tables = study_tables(

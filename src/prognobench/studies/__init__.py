@@ -6,11 +6,12 @@ from ._cohort_files import read_cohorts, read_films
 from ._doctor import Finding, examine
 from ._estimate import Estimate, estimate
 from ._features import export_features
-from ._job import Job, job_key
+from ._folder import ResultsFolder, StudyPlan
+from ._job import Job, ListedJob, job_key
 from ._plan import LeftOut, Plan, plan_study
 from ._presets import preset_names, preset_text, preset_titles
 from ._provenance import Provenance, read_names, read_provenance
-from ._results import StudyStatus, read_results, study_names, study_status
+from ._results import StudyStatus, job_rows, read_records, read_results, study_names, study_status
 from ._run import RunSummary, Watcher, run_plan
 from ._spec import Study, StudySpec, read_study
 from ._splits import StudySplit, check_split, export_splits, make_splits, study_splits
@@ -21,12 +22,15 @@ __all__ = [
     "Finding",
     "Job",
     "LeftOut",
+    "ListedJob",
     "Plan",
     "Provenance",
     "Record",
+    "ResultsFolder",
     "RunSummary",
     "Store",
     "Study",
+    "StudyPlan",
     "StudySpec",
     "StudySplit",
     "StudyStatus",
@@ -38,6 +42,7 @@ __all__ = [
     "export_features",
     "export_splits",
     "job_key",
+    "job_rows",
     "make_splits",
     "plan_study",
     "preset_names",
@@ -48,6 +53,7 @@ __all__ = [
     "read_films",
     "read_names",
     "read_provenance",
+    "read_records",
     "read_results",
     "read_study",
     "run_plan",

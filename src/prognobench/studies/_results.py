@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prognobench.frame import InputError, Problem, Problems, nearest
+from prognobench.frame import InputError, Problem, Problems, nearest, sha256_json
 
 from ._job import SCHEMA, ListedJob
 from ._store import Store, read_plans
@@ -23,6 +24,10 @@ _WORDS = (
     "cohort", "task", "model", "strategy", "regime", "shots", "draw", "validation", "repeat", "fold",
     "test_center", "seed", "protocol", "n_train", "architecture",
 )  # fmt: skip
+_NO_FACTS = {
+    "trainable_params": None, "total_params": None, "train_seconds": None, "peak_memory_bytes": None, "balanced": None,
+    "record_sha256": None, "state": "missing",
+}  # fmt: skip
 _READERS = 4  # records that are read at once
 _AT_ONCE = 256  # tables that are held apart
 
@@ -49,8 +54,9 @@ def read_results(results: Path, study: str | None = None) -> tuple[pd.DataFrame,
         categorical.
     jobs
         One row a planned job and cohort that it tests, finished or not: its key as `job`, its words,
-        `trainable_params`, `total_params`, `train_seconds` (own time and share of shared work), `balanced` (how far
-        training evened the classes out, see `evaluation.fold_metrics`) and `state` (`done`, `failed` or `missing`).
+        `trainable_params`, `total_params`, `train_seconds` (own time and share of shared work), `peak_memory_bytes`,
+        `balanced` (how far training evened the classes out, see `evaluation.fold_metrics`), `record_sha256` (of the
+        SHA-256 of the record's files) and `state` (`done`, `failed` or `missing`).
 
     Raises
     ------
@@ -60,9 +66,61 @@ def read_results(results: Path, study: str | None = None) -> tuple[pd.DataFrame,
     """
     store = Store(results)
     jobs = [ListedJob.from_json(content) for content in chosen_plan(store, study)["jobs"]]
+    problems = Problems()
+    predictions, found = _read_all(store, jobs, problems)
+    _refuse_other_schemas(store, found, problems)
+    problems.raise_if_any()
+    return predictions, job_rows(jobs, {key: one.facts for key, one in found.items()})
+
+
+def read_records(
+    results: Path, jobs: Iterable[ListedJob]
+) -> tuple[pd.DataFrame, dict[str, dict[str, Any]], tuple[Problem, ...]]:
+    """Read some of a study's records, each checked as by `read_results`; what is damaged stops no other one.
+
+    Parameters
+    ----------
+    results
+        The folder that `run` filled.
+    jobs
+        The jobs to look for.
+
+    Returns
+    -------
+    predictions
+        As `read_results` returns them, of those that are done.
+    facts
+        By the job's key what `job_rows` takes; not of damaged records.
+    problems
+        The damaged ones.
+    """
+    problems = Problems()
+    predictions, found = _read_all(Store(results), list(jobs), problems)
+    return predictions, {key: one.facts for key, one in found.items()}, tuple(problems)
+
+
+def job_rows(jobs: Iterable[ListedJob], facts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the table of jobs of `read_results`: one row a planned job and cohort that it tests.
+
+    Parameters
+    ----------
+    jobs
+        The planned jobs.
+    facts
+        By their keys what their records tell: state, parameters, time, memory. A job without is missing.
+    """
+    rows = [
+        {"job": job.key, **{word: getattr(job, word) for word in _WORDS}, **facts.get(job.key, _NO_FACTS),
+         "test_cohort": cohort}
+        for job in jobs
+        for cohort in job.test_cohorts
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _read_all(store: Store, jobs: Sequence[ListedJob], problems: Problems) -> tuple[pd.DataFrame, dict[str, _Found]]:
     once = {job.key: job for job in jobs}
-    problems, gathered = Problems(), _Predictions()
-    found: dict[str, _Found] = {}
+    gathered, found = _Predictions(), dict[str, _Found]()
     with ThreadPoolExecutor(_READERS) as pool:
         for key, one in zip(once, pool.map(partial(_read, store), once.values()), strict=True):
             if isinstance(one, InputError):
@@ -70,14 +128,7 @@ def read_results(results: Path, study: str | None = None) -> tuple[pd.DataFrame,
             else:
                 gathered.add(key, one.table)
                 found[key] = replace(one, table=None)
-    _refuse_other_schemas(store, found, problems)
-    problems.raise_if_any()
-    rows = [
-        {"job": job.key, **{word: getattr(job, word) for word in _WORDS}, **found[job.key].facts, "test_cohort": cohort}
-        for job in jobs
-        for cohort in job.test_cohorts
-    ]
-    return gathered.table(), pd.DataFrame(rows)
+    return gathered.table(), found
 
 
 @dataclass(frozen=True)
@@ -91,11 +142,11 @@ class _Found:
 
 def _read(store: Store, job: ListedJob) -> _Found | InputError:
     key = job.key
-    facts: dict[str, Any] = {"trainable_params": None, "total_params": None, "train_seconds": None, "balanced": None}
+    facts: dict[str, Any] = dict(_NO_FACTS)
     try:
         status = store.status(key)
         facts["state"] = "missing" if status is None else status.state
-        if facts["state"] != "done":
+        if status is None or status.state != "done":
             return _Found(facts)
         contents = store.contents(key, status)
     except InputError as error:
@@ -105,6 +156,8 @@ def _read(store: Store, job: ListedJob) -> _Found | InputError:
         facts["trainable_params"] = cost["trainable_parameters"]
         facts["total_params"] = cost["total_parameters"]
         facts["train_seconds"] = cost["own_seconds"] + cost["shared_seconds"]
+        facts["record_sha256"] = sha256_json(dict(status.files))
+        facts["peak_memory_bytes"] = cost.get("peak_memory_bytes")
         facts["balanced"] = _balanced(job, identity.get("protocol"))
         return _Found(facts, identity.get("schema"), _table(contents["predictions.parquet"]))
     except (AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:

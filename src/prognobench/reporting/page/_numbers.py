@@ -93,7 +93,7 @@ def winners_table(tables: StudyTables) -> PageTable:
         "The best of each comparison, naive and corrected for having been chosen, beside its controls (random: of its "
         "own architecture); MCC × 100, 95 % intervals of the (paired) bootstrap over patients"
     )
-    return table(caption, columns, rows, csv="selection", look=lambda row: "" if row["why"] else _row_look(row))
+    return table(caption, columns, rows, csv="selection", look=lambda row: "" if row["why"] else row_look(row))
 
 
 def _verdict(row: Row) -> Cell:
@@ -119,7 +119,7 @@ def results_section(tables: StudyTables) -> Section:
         Column("MCC", mean_and_std("mcc_mean", "mcc_std")),
         Column("95 % interval", _interval),
         Column("over best control", with_interval("difference", "ci_low", "ci_high", sign=True)),
-        Column("", _marks),
+        Column("", marks_cell),
         Column("PR-AUC", number("pr_auc_mean")),
         Column("ROC-AUC", number("roc_auc")),
         Column("sensitivity", number("sensitivity")),
@@ -140,7 +140,7 @@ def results_section(tables: StudyTables) -> Section:
             Heading(f"{title} · {level} level"),
             table(f"All × 100, mean over folds (MCC ± std). 95 % interval: {method}; over best control: paired "
                   "bootstrap over patients", columns, records(block), csv="summary", more=("controls",), notes=notes,
-                  look=_row_look),
+                  look=row_look),
         ]  # fmt: skip
     return Section("results", "Results", tuple(parts))
 
@@ -160,7 +160,8 @@ def _interval(row: Row) -> Cell:
     return Cell(f"[{low.text}, {high.text}]", low.sort, "number")
 
 
-def _marks(row: Row) -> Cell:
+def marks_cell(row: Row) -> Cell:
+    """Mark the best, the controls, and what is not above them."""
     if row["control"]:
         return Cell("control", "control", "quiet")
     marks = ["best"] if row["best"] else []
@@ -171,7 +172,8 @@ def _marks(row: Row) -> Cell:
     return Cell(", ".join(marks), ", ".join(marks), "mark")
 
 
-def _row_look(row: Row) -> str:
+def row_look(row: Row) -> str:
+    """Return the look of a row of results."""
     if row["control"]:
         return "control"
     if not is_missing(row["above_controls"]) and not row["above_controls"]:

@@ -150,7 +150,7 @@ def _summary(tables: StudyTables, found: Sequence[Answer], general: Sequence[str
     return Section("summary", "Answer", tuple(parts))
 
 
-def _general_doubts(tables: StudyTables, made: Provenance) -> list[str]:
+def general_doubts(tables: StudyTables, made: Provenance) -> list[str]:
     doubts = []
     if tables.synthetic:
         named = ", ".join(map(words, tables.synthetic))

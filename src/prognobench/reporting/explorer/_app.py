@@ -1,0 +1,313 @@
+"""The application: one layout, and callbacks that know no page."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import dash
+from dash import ALL, ClientsideFunction, Input, Output, State, dcc, html, no_update
+from flask import Response, abort, request
+
+from prognobench.frame import Problem
+from prognobench.studies import ResultsFolder
+
+from .._csv import csv_text
+from .._safe import printable
+from ..page._made import redacted
+from ..page._parts import Prose
+from ._films import Films
+from ._guard import guard
+from ._live import Live
+from ._page import Context, Control, Page, View, one
+from ._page import State as PageState
+from ._snapshot import Snapshot
+from ._view import Component, link, parts
+from .pages import PAGES
+
+_TICK = 2000  # milliseconds between two questions whether anything came
+_FIRST = 20.0  # seconds that a page waits for the first look at a study
+_STEP = 0.02
+_HERE = Path(__file__).parent
+_INDEX = """<!doctype html>
+<html lang="en">
+<head>
+{%metas%}
+<meta name="color-scheme" content="light dark">
+<title>{%title%}</title>
+<link rel="stylesheet" href="/report/style.css">
+{%css%}
+</head>
+<body>
+{%app_entry%}
+{%config%}
+{%scripts%}
+{%renderer%}
+<script src="/report/sort.js"></script>
+</body>
+</html>"""
+
+
+class Explorer:
+    """A results folder and the application that shows it.
+
+    Parameters
+    ----------
+    results, port, show_images, identifiers
+        As `explorer_app` takes them.
+
+    Attributes
+    ----------
+    dash
+        The application of Dash; `dash.server` is that of Flask.
+    port
+        The port that requests must name.
+    """
+
+    def __init__(self, results: Path, port: int, *, show_images: bool = False, identifiers: bool = False) -> None:
+        self.results, self.port, self.identifiers = results, port, identifiers
+        self.films = Films(identifiers) if show_images else None
+        self._folder = ResultsFolder(results)
+        self._lives: dict[str, Live] = {}
+        self._lock = threading.Lock()
+        self.dash = dash.Dash(
+            "prognobench", title="prognobench", update_title="", assets_folder=str(_HERE / "assets"),
+            index_string=_INDEX, suppress_callback_exceptions=True, serve_locally=True, compress=False,
+            add_log_handler=False, enable_mcp=False, websocket_callbacks=False, include_pages_meta=False,
+            meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
+        )  # fmt: skip
+        self.dash.layout = _layout()
+        _callbacks(self)
+        guard(self.dash.server, lambda: self.port, self.dash.csp_hashes)
+        _routes(self)
+        # The study that is shown first is read while the browser is still opening.
+        for study in self._folder.studies()[:1]:
+            self._live(study)
+
+    def stop(self) -> None:
+        """Look at no study any more."""
+        for live in self._lives.values():
+            live.stop()
+
+    def context(self, state: PageState) -> Context | None:
+        """Return what pages may look at, or None where nothing can be shown."""
+        studies = self._folder.studies()
+        study = one(state, "study")
+        if not studies or (study and study not in studies):
+            return None
+        now = self._first(self._live(study or studies[0]))
+        if now is None:
+            return None
+        if self.films is not None:
+            self.films.need(now.plan.cohort_files)
+        several = now.plan.study if len(studies) > 1 else ""
+        return Context(self.results, now, self.films, self.identifiers, several, tuple(studies))
+
+    def problems(self, state: PageState) -> tuple[Problem, ...]:
+        """Say why nothing can be shown of a study, where something is wrong."""
+        live = self._lives.get(one(state, "study") or next(iter(self._folder.studies()), ""))
+        return live.problems if live is not None else ()
+
+    def version(self, state: PageState) -> str:
+        """Return what changes with everything that a page may show."""
+        context = self.context(state)
+        if context is None:
+            return ",".join(self._folder.studies())
+        films = self.films.version if self.films is not None else 0
+        return f"{context.now.plan.study} {context.now.version} {films} {len(context.studies)}"
+
+    def view(self, page: Page, state: PageState) -> View:
+        """Make what a page shows."""
+        context = self.context(state)
+        return View(_nothing(self, state)) if context is None else page.view(context, state)
+
+    def controls(self, page: Page, state: PageState) -> Sequence[Control]:
+        """List what can be chosen on a page."""
+        context = self.context(state)
+        return () if context is None else page.controls(context, state)
+
+    def _live(self, study: str) -> Live:
+        with self._lock:
+            if study not in self._lives:
+                self._lives[study] = Live(self._folder, study)
+                self._lives[study].start()
+            return self._lives[study]
+
+    def _first(self, live: Live) -> Snapshot | None:
+        until = time.monotonic() + _FIRST
+        while live.snapshot is None and not live.problems and time.monotonic() < until:
+            time.sleep(_STEP)
+        return live.snapshot
+
+
+def _layout() -> Component:
+    return html.Div(
+        [
+            dcc.Location(id="url", refresh="callback-nav"),
+            dcc.Interval(id="tick", interval=_TICK),
+            dcc.Store(id="version"),
+            dcc.Store(id="seen"),
+            dcc.Store(id="address"),
+            html.A("To the content", href="#content", className="skip"),
+            html.Header(id="header"),
+            html.Main(id="main"),
+        ]
+    )
+
+
+def _callbacks(explorer: Explorer) -> None:
+    app = explorer.dash
+    values, ids = Input({"control": ALL}, "value"), State({"control": ALL}, "id")
+
+    @app.callback(
+        Output("header", "children"), Output("main", "children"), Output("seen", "data"), Input("url", "href")
+    )
+    def _open(href: str) -> tuple[Any, Any, Any]:
+        page, state = _read(href)
+        if page is None:
+            return _header(explorer, None, state), parts([Prose(("There is no such page.",))]), no_update
+        seen, controls = explorer.version(state), explorer.controls(page, state)
+        shown = _content(explorer, page, state)
+        panel = [html.Aside(_panel(controls, state), **{"aria-label": "What to show"})] if controls else []
+        content = html.Div(shown, id="content", tabIndex="-1")
+        return _header(explorer, page, state), html.Div([*panel, content], className="page"), seen
+
+    @app.callback(
+        Output("content", "children"), Output("seen", "data", allow_duplicate=True),
+        values, Input("version", "data"), ids, State("url", "href"), prevent_initial_call=True,
+    )  # fmt: skip
+    def _renew(chosen: list[Any], version: Any, controls: list[dict[str, str]], href: str) -> tuple[Any, Any]:
+        page, state = _read(href, zip((control["control"] for control in controls), chosen, strict=True))
+        if page is None:
+            return no_update, no_update
+        return _content(explorer, page, state), explorer.version(state)
+
+    @app.callback(
+        Output("version", "data"), Input("tick", "n_intervals"), State("seen", "data"), State("url", "href"),
+        prevent_initial_call=True,
+    )  # fmt: skip
+    def _tick(count: int, seen: Any, href: str) -> Any:
+        version = explorer.version(_read(href)[1])
+        return no_update if version == seen else version
+
+    @app.callback(
+        Output("url", "href"), Input({"graph": ALL}, "clickData"), State("url", "href"), prevent_initial_call=True
+    )
+    def _click(clicked: list[dict[str, Any] | None], href: str) -> Any:
+        # Of several figures only the one that was clicked says what is new.
+        told = dash.ctx.triggered[0]["value"] if dash.ctx.triggered else None
+        key = ((told or {}).get("points") or [{}])[0].get("customdata")
+        key = key[0] if isinstance(key, list) and key else key
+        return link("job", study=one(_read(href)[1], "study"), key=key) if isinstance(key, str) and key else no_update
+
+    app.clientside_callback(
+        ClientsideFunction("explorer", "address"), Output("address", "data"), values, ids, prevent_initial_call=True
+    )
+
+
+def _routes(explorer: Explorer) -> None:
+    server = explorer.dash.server
+
+    @server.get("/export.csv")
+    def _export() -> Response:
+        state = _state(request.query_string.decode("utf-8", "replace"))
+        page = _page(one(state, "page"))
+        table = explorer.view(page, state).table if page is not None else None
+        if table is None:
+            abort(404)
+        name = f"prognobench-{page.name or 'overview'}.csv"
+        return Response(
+            csv_text(table), mimetype="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        )
+
+    @server.get("/report/<any('style.css', 'sort.js'):name>")
+    def _of_report(name: str) -> Response:
+        # The report's own, so that both look and work alike.
+        kind = "text/css" if name.endswith("css") else "text/javascript"
+        return Response(resources.files("prognobench.reporting.page").joinpath(name).read_bytes(), mimetype=kind)
+
+    @server.get("/film/<token>")
+    def _film(token: str) -> Response:
+        picture = explorer.films.picture(token) if explorer.films is not None else None
+        if picture is None:
+            abort(404)
+        return Response(picture, mimetype="image/png")
+
+
+def _page(name: str) -> Page | None:
+    return next((page for page in PAGES if page.name == name), None)
+
+
+def _read(href: str, chosen: Any = ()) -> tuple[Page | None, PageState]:
+    """Return the page and the state of an address, with the values of controls laid over it."""
+    told = urlsplit(href)
+    state = dict(_state(told.query))
+    for key, value in chosen:
+        values = value if isinstance(value, list) else [value]
+        state[str(key)] = tuple(str(one) for one in values if one not in (None, ""))
+    return _page(told.path.strip("/")), state
+
+
+def _state(query: str) -> dict[str, tuple[str, ...]]:
+    return {key: tuple(values) for key, values in parse_qs(query, max_num_fields=500).items()}
+
+
+def _content(explorer: Explorer, page: Page, state: PageState) -> list[Component]:
+    view = explorer.view(page, state)
+    tools: list[Component] = [html.Button("Copy the link to this view", type="button", **{"data-do": "copy"})]
+    if view.table is not None:
+        address = link("export.csv", page=page.name or None, **state)
+        tools.insert(0, html.A("CSV of what is shown", href=address, download="", className="button"))
+    return [html.H1(page.title), html.Div([*tools, html.Span(role="status")], className="tools"), *view.parts]
+
+
+def _panel(controls: Sequence[Control], state: PageState) -> list[Component]:
+    told = []
+    for control in controls:
+        chosen, options = control.chosen(state), [{"value": v, "label": t} for v, t in control.options]
+        name = {"control": control.key}
+        if control.kind == "one":
+            field = dcc.Dropdown(
+                options, chosen[0] if chosen else None, id=name, clearable=False, searchable=len(options) > 12
+            )
+            told.append(html.Div([html.Div(control.label, className="label"), field], className="control"))
+            continue
+        count = f" ({len(chosen)})" if chosen else ""
+        boxes = dcc.Checklist(options, list(chosen), id=name)
+        told.append(html.Details([html.Summary(control.label + count), boxes], open=bool(chosen), className="control"))
+    return [html.Details([html.Summary("Choose and filter"), html.Div(told, className="controls")], open=True)]
+
+
+def _header(explorer: Explorer, page: Page | None, state: PageState) -> list[Component]:
+    context = explorer.context(state)
+    study = context.now.plan.study if context is not None else ""
+    inner = context.several if context is not None else ""
+    links = [
+        html.Li(dcc.Link(other.title, href=link(other.name, study=inner),
+                         **({"className": "here"} if other is page else {})))
+        for other in PAGES
+    ]  # fmt: skip
+    told: list[Component] = [html.P(["prognobench", *([" · ", html.Strong(printable(study))] if study else [])])]
+    if context is not None and len(context.studies) > 1:
+        others = [html.Li(dcc.Link(printable(name), href=link("", study=name))) for name in context.studies]
+        told.append(html.Nav(html.Ul(others), **{"aria-label": "Studies"}))
+    return [*told, html.Nav(html.Ul(links), **{"aria-label": "Pages"})]
+
+
+def _nothing(explorer: Explorer, state: PageState) -> list[Component]:
+    """Say what to do where there is no study to show."""
+    problems = explorer.problems(state)
+    if problems:
+        told = tuple(redacted(f"{problem.where}: {problem.what}. {problem.remedy}", ()) for problem in problems)
+        return parts([Prose(told, points=True, look="doubt")])
+    if one(state, "study"):
+        return parts([Prose(("There is no study of that name in this folder; choose one above.",), look="answer")])
+    return parts([
+        Prose(("No study has run into this folder yet.",), look="answer"),
+        Prose(("Start one with `prognobench run STUDY.yaml --results DIR`, with this folder as DIR. This page fills by "
+               "itself as soon as there is something to show; nothing needs to be loaded again.",)),
+    ])  # fmt: skip

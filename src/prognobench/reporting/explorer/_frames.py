@@ -1,0 +1,59 @@
+"""Tables that are kept between two starts: sealed, thrown away when anything about them is odd, and never names."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from prognobench import __version__
+from prognobench.frame import folder_in_one_step, home, sha256_bytes, sha256_json
+
+_SEAL = "seal.json"
+
+
+def kept_folder(results: Path) -> Path:
+    """Return where tables of a results folder are kept: with the caches of this user, not among the records."""
+    return home() / "explorer" / sha256_json(str(results.resolve()))[:24]
+
+
+def keep(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write tables into a folder, whole or not at all."""
+    with folder_in_one_step(folder) as draft:
+        seal = {}
+        for name, table in tables.items():
+            stream = io.BytesIO()
+            table.to_parquet(stream, index=False, compression="lz4")
+            seal[name] = sha256_bytes(stream.getvalue())
+            (draft / f"{name}.parquet").write_bytes(stream.getvalue())
+        (draft / _SEAL).write_text(json.dumps(seal), encoding="utf-8")
+
+
+def kept(folder: Path) -> dict[str, pd.DataFrame] | None:
+    """Read the tables of a folder, or None where one is missing, altered or of another form: they are made anew."""
+    try:
+        tables = {}
+        for name, sha256 in json.loads((folder / _SEAL).read_text(encoding="utf-8")).items():
+            content = (folder / f"{name}.parquet").read_bytes()
+            if sha256_bytes(content) != sha256:
+                return None
+            tables[name] = pd.read_parquet(io.BytesIO(content))
+        return tables
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+@cache
+def code_key() -> str:
+    """Return what changes with every line of code that makes a number: tables of other code are not shown."""
+    digest = hashlib.sha256(f"{__version__} pandas {pd.__version__}".encode())
+    package = Path(__file__).parents[2]
+    for room in ("evaluation", "reporting", "studies"):
+        for path in sorted((package / room).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,327 @@
+"""A study that is looked at while it runs: what is there is read once, and what comes is added."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from prognobench.frame import InputError, Problem, sha256_json
+from prognobench.studies import ListedJob, ResultsFolder, Store, StudyPlan, StudyStatus, job_rows
+
+from .._tables import StudyTables
+from ._child import Failed, in_child
+from ._frames import code_key, keep, kept, kept_folder
+from ._measured import Measured, measure, study_folds, together
+from ._snapshot import Snapshot, all_tables
+
+_LOG = logging.getLogger(__name__)
+_SECONDS = 1.0  # between two looks at the folder
+_ALL_AGAIN = 60.0  # seconds between two looks at every file
+_FEW = 100  # records that are read here and now; more are read by processes
+_PATIENCE = 3.0  # the tables of a study that runs are made anew after this many times as long as they took
+_KEPT_TABLES = 3  # of one study
+
+
+class Live:
+    """One study of a results folder.
+
+    Parameters
+    ----------
+    folder
+        The results folder.
+    study
+        The study's name.
+
+    Notes
+    -----
+    Cheap is to list the folder of records, which is done every second, and to ask for sizes and times of all files,
+    once a minute. A record is read and checked against its seal when it comes or changes, and its metrics are kept
+    under the user's caches for the next start, with what tells a change. All records are checked in full at each
+    start, behind the first view, when the tables of the report are made.
+    """
+
+    def __init__(self, folder: ResultsFolder, study: str) -> None:
+        self._folder, self._study = folder, study
+        self._kept = kept_folder(folder.root) / sha256_json(study)[:16] / code_key()
+        self._stop, self._looking = threading.Event(), threading.Lock()
+        self._children: list[subprocess.Popen[str]] = []
+        self._records: dict[str, int] = {}
+        self._prints: dict[str, str] = {}
+        self._plan_print = ""
+        self._plan: StudyPlan | None = None
+        self._jobs: dict[str, ListedJob] = {}
+        self._measured = together([])
+        self._unread: set[str] = set()
+        self._damaged: dict[str, Problem] = {}
+        self._all_seen = 0.0
+        self._tables = _Tables()
+        self._maker: threading.Thread | None = None
+        self._problems: dict[str, tuple[Problem, ...]] = {}
+        self._version = 0
+        self.snapshot: Snapshot | None = None
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Why the folder cannot be read, or the tables not be made."""
+        return tuple(one for several in self._problems.values() for one in several)
+
+    def start(self) -> None:
+        """Look at the folder from now on."""
+        threading.Thread(target=self._watch, name=f"explorer {self._study}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more, and end what is computed."""
+        self._stop.set()
+        for process in self._children:
+            with suppress(OSError):
+                process.terminate()
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                self.look()
+            except (InputError, OSError) as error:
+                self._refused("look", error)
+            except Exception as error:  # a fault of ours: the pages say so, and the next look may go well
+                _LOG.exception("the explorer could not read the results folder")
+                self._refused("look", error)
+            if self._stop.wait(_SECONDS):
+                return
+
+    def look(self) -> None:
+        """Look once: read what came, forget what went."""
+        with self._looking:
+            first = self._plan is None
+            changed = self._look_at_plan()
+            fresh, gone = self._look_at_records(first)
+            if gone or fresh:
+                self._measured = self._measured.without([*gone, *fresh])
+                for key in (*gone, *fresh):
+                    self._damaged.pop(key, None)
+                self._unread |= fresh
+            healed = self._problems.pop("look", None)
+            if changed or gone or fresh or healed:
+                with _PUBLISHING:
+                    self._publish()
+            if fresh:
+                self._problems.pop("read", None)
+                self._read(sorted(fresh))
+                self._save()
+            self._make_tables()
+
+    def _look_at_plan(self) -> bool:
+        told = self._folder.plan_print(self._study)
+        if told == self._plan_print:
+            return False
+        self._plan = self._folder.plan(self._study)
+        self._plan_print = told
+        self._jobs = {job.key: job for job in self._plan.jobs}
+        self._records = {}
+        return True
+
+    def _look_at_records(self, first: bool) -> tuple[set[str], set[str]]:
+        """Return the planned records that came or changed, and those that went."""
+        records = {key: number for key, number in self._folder.records().items() if key in self._jobs}
+        others = {key for key, number in records.items() if self._records.get(key) != number}
+        gone = set(self._prints) - set(records)
+        now = time.monotonic()
+        due = first or now - self._all_seen > _ALL_AGAIN
+        prints = self._folder.prints(records if due else others)
+        if due:
+            self._all_seen = now
+        if first:
+            self._remember(prints)
+        fresh = {key for key, told in prints.items() if self._prints.get(key) != told}
+        self._records = records
+        self._prints = {key: told for key, told in (self._prints | prints).items() if key not in gone}
+        return fresh, gone
+
+    def _remember(self, prints: dict[str, str]) -> None:
+        """Take over what was measured before of the records that are as they were."""
+        tables = kept(self._kept / "measured")
+        if tables is None or "print" not in tables["records"]:
+            return
+        records = tables["records"]
+        same = (records["job"].map(prints) == records["print"]).fillna(False).astype(bool)
+        self._prints = dict(zip(records.loc[same, "job"], records.loc[same, "print"], strict=True))
+        every = Measured(records.drop(columns="print"), tables["metrics"])
+        self._measured = every.without(records.loc[~same, "job"])
+
+    def _read(self, keys: list[str]) -> None:
+        jobs = [self._jobs[key] for key in keys]
+        if len(jobs) <= _FEW:
+            self._take(measure(self._folder.root, jobs), keys)
+            return
+        shares = min(2, os.cpu_count() or 1)
+        with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(shares) as pool:
+            for place in range(shares):
+                pool.submit(self._read_in_child, keys[place::shares], str(Path(scratch) / str(place)))
+
+    def _read_in_child(self, keys: list[str], out: str) -> None:
+        given = {"results": str(self._folder.root), "study": self._study, "keys": keys, "out": out}
+        try:
+            for told in in_child("measure", self._children.append, **given):
+                tables = kept(Path(told["part"]))
+                if tables is not None:
+                    problems = tuple(Problem(**problem) for problem in told["damaged"])
+                    self._take(Measured(tables["records"], tables["metrics"], problems))
+        except (Failed, InputError) as error:
+            if not self._stop.is_set():
+                self._refused("read", error)
+
+    def _take(self, part: Measured, keys: Iterable[str] = ()) -> None:
+        with _PUBLISHING:
+            self._measured = together([self._measured, replace(part, problems=())])
+            for problem in part.problems:
+                key = next((key for key in self._unread if key in problem.where), "")
+                self._damaged[key] = problem
+            self._unread -= {*part.records["job"], *self._damaged, *keys}
+            self._publish()
+
+    def _save(self) -> None:
+        """Keep what was measured; a folder of caches that cannot be written costs time at the next start, no more."""
+        if self._unread or not len(self._measured.records):
+            return
+        told = self._measured.records["job"].map(self._prints).astype("string")
+        with suppress(OSError, InputError):
+            keep(
+                self._kept / "measured",
+                {"records": self._measured.records.assign(print=told), "metrics": self._measured.metrics},
+            )
+
+    def _publish(self) -> None:
+        assert self._plan is not None
+        facts = self._measured.facts()
+        jobs = job_rows(self._plan.jobs, facts)
+        self._tables.wanted = self._digest(facts)
+        self._version += 1
+        self.snapshot = Snapshot(
+            self._version, self._plan, jobs, study_folds(self._measured, jobs), self._status(facts),
+            tuple(self._damaged.values()), len(self._unread), self._tables.made,
+            self._tables.made is not None and self._tables.of == self._tables.wanted and not self._unread,
+            self._tables.records, self._tables.names,
+            self.problems,
+        )  # fmt: skip
+
+    def _digest(self, facts: dict[str, dict[str, Any]]) -> str:
+        assert self._plan is not None
+        seals = sorted((key, told["state"], told["record_sha256"]) for key, told in facts.items())
+        return sha256_json([self._plan.sha256, seals])
+
+    def _status(self, facts: dict[str, dict[str, Any]]) -> StudyStatus:
+        assert self._plan is not None
+        store, failed, missing, done = Store(self._folder.root), [], [], 0
+        for job in self._plan.jobs:
+            state = facts.get(job.key, {}).get("state", "missing")
+            if state == "failed":
+                with suppress(InputError):
+                    status = store.status(job.key)
+                    failed.append((job, (status.error or "") if status else "", status.attempts if status else 0))
+            elif state == "done" or job.key in self._unread:
+                done += 1
+            else:
+                missing.append(job)
+        return StudyStatus(self._study, len(self._plan.jobs), done, tuple(failed), tuple(missing), self._plan.left_out)
+
+    def _make_tables(self) -> None:
+        """Make the report's tables anew where records came, but not all the time."""
+        wanted, tables = self._tables.wanted, self._tables
+        busy = self._maker is not None and self._maker.is_alive()
+        if busy or self._unread or wanted in (tables.checked, tables.failed) or self._damaged:
+            return
+        if tables.seconds and time.monotonic() - tables.ended < _PATIENCE * tables.seconds:
+            return
+        records = int((self._measured.records["state"] == "done").sum())
+        if not records:
+            return
+        early = kept(self._folder_of_tables(wanted))
+        if early is not None:
+            # Shown at once, and checked behind the first view.
+            self._show(wanted, records, all_tables(self._study, early), None)
+        self._maker = threading.Thread(target=self._make, args=(wanted, records), daemon=True)
+        self._maker.start()
+
+    def _folder_of_tables(self, wanted: str) -> Path:
+        return self._kept / f"tables-{wanted[:24]}"
+
+    def _make(self, wanted: str, records: int) -> None:
+        begun, tables = time.monotonic(), self._tables
+        self._problems.pop("tables", None)
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = _writable(self._folder_of_tables(wanted), Path(scratch))
+                names, made = frozenset[str](), None
+                given = {"results": str(self._folder.root), "study": self._study, "out": str(folder)}
+                for told in in_child("tables", self._children.append, **given):
+                    names = frozenset(told.get("names", names))
+                    if "tables" in told:
+                        made = kept(Path(told["tables"]))
+                if made is not None:
+                    tables.seconds, tables.ended = time.monotonic() - begun, time.monotonic()
+                    tables.checked = wanted
+                    self._show(wanted, records, all_tables(self._study, made), names)
+                    _forget(self._kept, folder)
+        except (Failed, InputError) as error:
+            tables.failed = wanted
+            if not self._stop.is_set():
+                self._refused("tables", error)
+
+    def _show(self, of: str, records: int, made: StudyTables, names: frozenset[str] | None) -> None:
+        with _PUBLISHING:
+            tables = self._tables
+            tables.of, tables.records, tables.made = of, records, made
+            tables.names = names if names is not None else tables.names
+            self._publish()
+
+    def _refused(self, where: str, error: BaseException) -> None:
+        what = tuple(error.problems) if isinstance(error, InputError) else (Problem("the explorer", str(error), ""),)
+        if what != self._problems.get(where):
+            self._problems[where] = what
+            if self._plan is not None:
+                with _PUBLISHING:
+                    self._publish()
+
+
+# One at a time: a snapshot is made of several things that must fit each other.
+_PUBLISHING = threading.RLock()
+
+
+@dataclass
+class _Tables:
+    """The report's tables: of which records they are, of which they were last made or checked, and how long it took."""
+
+    wanted: str = ""
+    of: str = ""
+    checked: str = ""
+    failed: str = ""
+    records: int = 0
+    seconds: float = 0.0
+    ended: float = 0.0
+    made: StudyTables | None = None
+    names: frozenset[str] | None = None
+
+
+def _writable(folder: Path, otherwise: Path) -> Path:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return folder if os.access(folder.parent, os.W_OK) else otherwise / folder.name
+    except OSError:
+        return otherwise / folder.name
+
+
+def _forget(folder: Path, last: Path) -> None:
+    """Remove older tables of a study."""
+    others = sorted(folder.glob("tables-*"), key=lambda path: path.stat().st_mtime)
+    for path in [other for other in others if other != last][: -_KEPT_TABLES or None]:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,100 @@
+"""The metrics of single records: computed once, kept, and put together to the tables of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prognobench.evaluation import KEYS, fold_metrics, planned_jobs
+from prognobench.frame import Problem
+from prognobench.studies import ListedJob, job_rows, read_records
+
+# What a plan says of a job; the same record may bear other words in another study.
+_OF_PLAN = [*(key for key in KEYS if key != "test_cohort"), "n_train", "trainable_params", "total_params"]
+_WHOLE = ("trainable_params", "total_params", "peak_memory_bytes")
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What is known of some records.
+
+    Attributes
+    ----------
+    records
+        One row a record: `job`, and what `prognobench.studies.job_rows` takes as facts.
+    metrics
+        The columns of `fold_metrics` that do not come from the plan, by `job` and `test_cohort`.
+    problems
+        Damaged records.
+    """
+
+    records: pd.DataFrame
+    metrics: pd.DataFrame
+    problems: tuple[Problem, ...] = ()
+
+    def without(self, keys: Iterable[str]) -> Measured:
+        """Return all but some records."""
+        gone = set(keys)
+        if not gone:
+            return self
+        kept = (table[~table["job"].isin(gone)] for table in (self.records, self.metrics))
+        return replace(self, **dict(zip(("records", "metrics"), kept, strict=True)))
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Return the facts by the key of the record."""
+        rows = self.records.to_dict("records")
+        return {str(row["job"]): {name: _plain(value) for name, value in row.items() if name != "job"} for row in rows}
+
+
+def measure(results: Path, jobs: Sequence[ListedJob]) -> Measured:
+    """Read some records, each file checked against its seal, and compute their metrics.
+
+    No number of a record depends on the others that are computed with it.
+    """
+    predictions, facts, problems = read_records(results, jobs)
+    known = job_rows([job for job in jobs if job.key in facts], facts)
+    records = pd.DataFrame([{"job": key, **told} for key, told in facts.items()])
+    metrics = fold_metrics(predictions, known) if len(known) and (known["state"] == "done").any() else None
+    if metrics is None:
+        return Measured(_typed(records), pd.DataFrame(columns=["job", "test_cohort"], dtype="string"), problems)
+    return Measured(_typed(records), metrics.drop(columns=_OF_PLAN), problems)
+
+
+def together(parts: Sequence[Measured]) -> Measured:
+    """Put measured records together; the columns are those of the first part that has metrics."""
+    parts = [part for part in parts if len(part.records) or part.problems]
+    if not parts:
+        return Measured(_typed(pd.DataFrame()), pd.DataFrame(columns=["job", "test_cohort"], dtype="string"))
+    metrics = [part.metrics for part in parts if len(part.metrics)] or [parts[0].metrics]
+    problems = tuple(problem for part in parts for problem in part.problems)
+    records = pd.concat([part.records for part in parts], ignore_index=True)
+    return Measured(records, pd.concat(metrics, ignore_index=True), problems)
+
+
+def study_folds(measured: Measured, jobs: pd.DataFrame) -> pd.DataFrame:
+    """Return what `fold_metrics` returns for all jobs of a study."""
+    empty = fold_metrics(_NO_PREDICTIONS, jobs.iloc[:0])
+    if not len(measured.metrics):
+        return empty
+    planned = planned_jobs(jobs)
+    done = planned.loc[planned["state"] == "done", ["job", "test_cohort", *_OF_PLAN]]
+    return done.merge(measured.metrics, "inner", ["job", "test_cohort"])[list(empty.columns)]
+
+
+_NO_PREDICTIONS = pd.DataFrame(
+    columns=["job", "cohort", "image", "patient", "center", "split", "y_true", "y_score"], dtype=object
+)
+
+
+def _typed(records: pd.DataFrame) -> pd.DataFrame:
+    types: dict[str, Any] = {"job": "string", "state": "string", "record_sha256": "string"}
+    types |= dict.fromkeys(_WHOLE, "Int64") | dict.fromkeys(("train_seconds", "balanced"), "Float64")
+    return records.reindex(columns=list(types)).astype(types)
+
+
+def _plain(value: Any) -> Any:
+    return None if value is pd.NA else value

@@ -1,0 +1,161 @@
+"""Score against what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from dash import html
+
+from ...page._parts import is_missing
+from .._page import Context, Control, State
+from .._view import Component
+from ._plot import GRAY, SYMBOLS, Plot, Scores, graph, looks, ordered, panels, safe, values
+
+COSTS = {
+    "trainable_percent": ("trained, % of all numbers", 1.0),
+    "train_seconds": ("training of one job, s", 1.0),
+    "peak_memory": ("peak memory, GiB", 2.0**-30),
+    "trainable_params": ("numbers trained, millions", 1e-6),
+}
+KEYS = {
+    "strategy": "strategy",
+    "model": "model",
+    "family": "CNN or foundation",
+    "task": "task",
+    "cohort": "cohort",
+    "test_cohort": "tested cohort",
+    "regime_label": "regime",
+    "validation": "validation",
+    "protocol": "protocol",
+}
+_X = Control("x", "Against", tuple((name, label) for name, (label, _) in COSTS.items()), "one", "trainable_percent")
+
+
+def _controls(context: Context) -> Sequence[Control]:
+    keys = tuple(KEYS.items())
+    several = context.now.jobs["task"].nunique() > 1
+    return (
+        _X,
+        Control("color", "Color", keys, "one", "strategy"),
+        Control("shape", "Shape", (("", "as the color"), *keys), "one", ""),
+        Control("facet", "Panels", (("", "one"), *keys), "one", "task" if several else ""),
+    )
+
+
+def _draw(context: Context, scores: Scores, state: State) -> list[Component]:
+    x, color, shape, facet = (control.chosen(state)[0] for control in _controls(context))
+    label, unit = COSTS[x]
+    rows = scores.rows[scores.rows["score"].notna()]
+    # Panels keep tasks apart even where nobody asked: scores of different tasks are not to be held against each other.
+    groups, note = panels(rows, [facet] if facet else [])
+    colors = looks(ordered(context, color, rows.loc[~rows["control"], color]))
+    shapes = {name: SYMBOLS[place % len(SYMBOLS)] for place, name in enumerate(ordered(context, shape, rows[shape]))
+              } if shape else {}  # fmt: skip
+    drawn = []
+    for title, part in groups:
+        traces = [*_learned(part, x, unit, scores, color, shape, colors, shapes), *_controls_of(part, x, unit, scores)]
+        drawn.append(
+            graph(
+                f"scatter-{title}" if title else "scatter",
+                f"{scores.name} against {label}" + (f" · {safe_title(title)}" if title else ""),
+                _caption(context, part),
+                traces,
+                xaxis={"type": "log", "title": {"text": label}, "dtick": 1, "exponentformat": "power"},
+                yaxis={"title": {"text": safe(scores.name)}},
+            )
+        )
+    return [html.Div(drawn, className="plots"), *([html.P(note, className="quiet")] if note else [])]
+
+
+def safe_title(title: str) -> str:
+    """Return a panel's title for people; Dash escapes it."""
+    from ..._safe import printable
+
+    return printable(title)
+
+
+def _caption(context: Context, part: pd.DataFrame) -> str:
+    told = ["Each mark leads to its job. Hollow: fewer folds than planned. Gray: controls."]
+    if part[["low", "high"]].notna().any(axis=None):
+        told.append(f"Bars: 95 % interval ({context.now.shown.interval}).")
+    elif not context.now.current:
+        told.append("Intervals follow when they are computed.")
+    several = part[["cohort", "task", "test_cohort"]].drop_duplicates()
+    if len(several) > 1:
+        told.append("Several tasks stand in one panel: their scores are not to be held against one another.")
+    return " ".join(told)
+
+
+def _learned(
+    part: pd.DataFrame, x: str, unit: float, scores: Scores, color: str, shape: str,
+    colors: dict[str, tuple[str, str, str]], shapes: dict[str, str],
+) -> list[dict[str, Any]]:  # fmt: skip
+    learned = part[~part["control"]]
+    traces = []
+    for name, (ink, symbol, _) in colors.items():
+        own = learned[learned[color].astype("string") == name]
+        kinds = shapes or {"": symbol}
+        for kind, sign in kinds.items():
+            rows = own[own[shape].astype("string") == kind] if shape else own
+            if len(rows):
+                named = name if not kind or kind == name else f"{name} · {kind}"
+                traces.append(_trace(rows, x, unit, scores, named, ink, sign))
+    return traces
+
+
+def _controls_of(part: pd.DataFrame, x: str, unit: float, scores: Scores) -> list[dict[str, Any]]:
+    traces, controls = [], part[part["control"]]
+    # What trains nothing has no place on a logarithmic axis; a line shows it.
+    for place, (name, rows) in enumerate(controls.groupby("strategy", sort=True)):
+        best = rows.loc[rows["score"].idxmax()]
+        traces.append({
+            "type": "scatter", "mode": "lines", "name": f"control {safe(name)}", "x": _range(part, x, unit),
+            "y": [float(best["score"]) * scores.times] * 2, "hoverinfo": "name+y",
+            "line": {"color": GRAY, "width": 1.2, "dash": ("dot", "dash", "dashdot")[place % 3]},
+        })  # fmt: skip
+    return traces
+
+
+def _range(part: pd.DataFrame, x: str, unit: float) -> list[float]:
+    known = [value for value in values(part.loc[~part["control"], x], unit) if value]
+    return [min(known), max(known)] if known else [0.1, 10.0]
+
+
+def _trace(
+    rows: pd.DataFrame, x: str, unit: float, scores: Scores, name: str, color: str, symbol: str
+) -> dict[str, Any]:
+    whole = rows["folds"] >= rows["n_folds"]
+    y = values(rows["score"], scores.times)
+    low, high = values(rows["low"], scores.times), values(rows["high"], scores.times)
+    trace: dict[str, Any] = {
+        "type": "scatter", "mode": "markers", "name": safe(name), "x": values(rows[x], unit), "y": y,
+        "customdata": rows["key"].astype(object).where(rows["key"].notna(), "").tolist(),
+        "text": [_hover(row, scores) for row in rows.to_dict("records")], "hoverinfo": "text",
+        "marker": {"color": color, "size": 9, "line": {"width": 1.4},
+                   "symbol": [symbol if full else f"{symbol}-open" for full in whole.tolist()]},
+    }  # fmt: skip
+    if any(bound is not None for bound in low):
+        trace["error_y"] = {
+            "type": "data", "symmetric": False, "width": 0, "thickness": 0.8, "color": color,
+            "array": _difference(high, y), "arrayminus": _difference(y, low),
+        }  # fmt: skip
+    return trace
+
+
+def _difference(a: Sequence[float | None], b: Sequence[float | None]) -> list[float]:
+    """Return how far a bar reaches, 0 where the bound is not known."""
+    return [0.0 if one is None or other is None else one - other for one, other in zip(a, b, strict=True)]
+
+
+def _hover(row: dict[Any, Any], scores: Scores) -> str:
+    where = [row[key] for key in ("cohort", "task", "regime_label")]
+    told = [f"<b>{safe(row['model'])} {safe(row['strategy'])}</b>", safe(" · ".join(map(str, where)))]
+    told.append(f"{safe(scores.name)} {row['score'] * scores.times:.1f}")
+    if not is_missing(row["low"]):
+        told[-1] += f" [{row['low'] * scores.times:.1f}, {row['high'] * scores.times:.1f}]"
+    return "<br>".join(told)
+
+
+PLOT = Plot("scatter", "Score against cost", 0, _draw, _controls)
