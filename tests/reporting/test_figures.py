@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from prognobench.reporting.figures._shown import natural, short, signed
 from synthetic_tables import CELL, study_tables
 
 from prognobench.evaluation import CONTROLS
@@ -19,7 +20,6 @@ from prognobench.reporting._families import families
 from prognobench.reporting.figures import FIGURES, Shown, house_style, write_figures
 from prognobench.reporting.figures._pareto import _fronts
 from prognobench.reporting.figures._second import write_by_two
-from prognobench.reporting.figures._shown import natural, short, signed
 
 NAMES = [figure.name for figure in FIGURES]
 TYPICAL = {

@@ -2,6 +2,7 @@
 
 from ._conclusions import conclusions
 from ._controls import compare_with_controls
+from ._curves import curves
 from ._decision import Budget, decision_map
 from ._folds import fold_metrics
 from ._intervals import intervals
@@ -34,6 +35,7 @@ __all__ = [
     "best_threshold",
     "compare_with_controls",
     "conclusions",
+    "curves",
     "decision_map",
     "fold_metrics",
     "intervals",

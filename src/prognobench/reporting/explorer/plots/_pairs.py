@@ -77,8 +77,8 @@ def _panel(block: pd.DataFrame, p: str) -> Component:
         trace["texttemplate"] = "%{text}"
     left = len(means) - len(best)
     caption = (
-        f"By how many points of MCC × 100 the row is ahead of the column. * p < {_LEVEL} ({_TESTS[p.removesuffix('_holm')]}, "
-        f"{_AFTER['_holm' if p.endswith('_holm') else '']}), of all pairs of the comparison."
+        f"By how many points of MCC × 100 the row is ahead of the column. * p < {_LEVEL} ("
+        f"{_TESTS[p.removesuffix('_holm')]}, {_AFTER['_holm' if p.endswith('_holm') else '']}), of all pairs of the comparison."
     )
     caption += f" The best {_MOST}; {left} more are in pairwise_tests.csv." if left > 0 else ""
     return graph(
