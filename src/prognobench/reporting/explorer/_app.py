@@ -261,7 +261,7 @@ def _content(explorer: Explorer, page: Page, state: PageState) -> list[Component
     view = explorer.view(page, state)
     tools: list[Component] = [html.Button("Copy the link to this view", type="button", **{"data-do": "copy"})]
     if view.table is not None:
-        address = link("export.csv", page=page.name or None, **state)
+        address = link("export.csv", **{**state, "page": page.name})
         tools.insert(0, html.A("CSV of what is shown", href=address, download="", className="button"))
     return [html.H1(page.title), html.Div([*tools, html.Span(role="status")], className="tools"), *view.parts]
 

@@ -78,7 +78,7 @@ class Context:
     several: str = ""
     studies: tuple[str, ...] = ()
 
-    def link(self, page: str, **state: Any) -> str:
+    def link(self, page: str, /, **state: Any) -> str:
         """Return the address of a page of the same study in a state."""
         return link(page, study=self.several, **state)
 

@@ -14,7 +14,7 @@ Component = Any  # Dash has no type that all its components share
 MOST_ROWS = 100  # of one table; more make a browser slow, and all of them are in the CSV
 
 
-def link(page: str, **state: Any) -> str:
+def link(page: str, /, **state: Any) -> str:
     """Return the address of a page in a state; what comes from outside is encoded."""
     shown = {key: value for key, value in state.items() if value not in (None, "", [])}
     return f"/{page}" + (f"?{urlencode(shown, doseq=True)}" if shown else "")

@@ -76,9 +76,10 @@ def _panel(block: pd.DataFrame, p: str) -> Component:
     if len(best) <= 12:
         trace["texttemplate"] = "%{text}"
     left = len(means) - len(best)
+    how = f"{_TESTS[p.removesuffix('_holm')]}, {_AFTER['_holm' if p.endswith('_holm') else '']}"
     caption = (
-        f"By how many points of MCC × 100 the row is ahead of the column. * p < {_LEVEL} ("
-        f"{_TESTS[p.removesuffix('_holm')]}, {_AFTER['_holm' if p.endswith('_holm') else '']}), of all pairs of the comparison."
+        f"By how many points of MCC × 100 the row is ahead of the column. * p < {_LEVEL} ({how}), of all pairs of the "
+        "comparison."
     )
     caption += f" The best {_MOST}; {left} more are in pairwise_tests.csv." if left > 0 else ""
     return graph(
