@@ -1,6 +1,7 @@
 """From stored predictions to numbers: tables in, tables out, without torch."""
 
 from ._conclusions import conclusions
+from ._confusion_counts import confusion_counts
 from ._controls import compare_with_controls
 from ._curves import curves
 from ._decision import Budget, decision_map
@@ -35,6 +36,7 @@ __all__ = [
     "best_threshold",
     "compare_with_controls",
     "conclusions",
+    "confusion_counts",
     "curves",
     "decision_map",
     "fold_metrics",

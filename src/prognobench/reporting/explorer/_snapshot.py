@@ -12,7 +12,7 @@ import pandas as pd
 
 from prognobench.evaluation import CONTROLS, summarize
 from prognobench.frame import Problem
-from prognobench.studies import StudyPlan, StudyStatus
+from prognobench.studies import ListedJob, StudyPlan, StudyStatus
 
 from .._results import result_table
 from .._shown import CELL, Shown
@@ -123,6 +123,11 @@ class Snapshot:
         jobs["shots"] = jobs["shots"].astype("Int64")
         jobs["regime_label"] = regime_labels(jobs)
         return jobs
+
+    @cached_property
+    def planned(self) -> dict[str, ListedJob]:
+        """The planned jobs by key."""
+        return {job.key: job for job in self.plan.jobs}
 
     def job(self, key: str) -> dict[str, Any] | None:
         """Return the planned job of a key, or None."""

@@ -71,32 +71,30 @@ def protocol_section(made: Provenance) -> Section:
     for recipe in made.recipes:
         labels = ", ".join(words(label) for label in recipe["strategies"])
         title = f"{words(recipe['protocol'])} for {labels} ({plural(recipe['jobs'], 'job')})"
-        parts.append(
-            Terms(_flat(recipe["settings"]) or (("settings", "none: nothing is trained"),), title, folded=True)
-        )
+        parts.append(Terms(flat(recipe["settings"]) or (("settings", "none: nothing is trained"),), title, folded=True))
     for strategy in made.strategies:
         on = f" on {', '.join(map(words, strategy['targets']))}" if strategy.get("targets") else ""
         title = f"Strategy {words(strategy['strategy'])}{on} ({plural(strategy['jobs'], 'job')})"
-        parts.append(Terms(_flat(strategy["settings"]), title, folded=True))
+        parts.append(Terms(flat(strategy["settings"]), title, folded=True))
     for pixels in made.preprocessing:
         title = f"From film to pixels, {pixels['settings'].get('size')} a side ({plural(pixels['jobs'], 'job')})"
-        parts.append(Terms(_flat(pixels["settings"]), title, folded=True))
+        parts.append(Terms(flat(pixels["settings"]), title, folded=True))
     for task in made.tasks:
         classes = ", ".join(words(name) for name in task["classes"] or ())
         parts.append(Terms((("classes", classes),), f"Task {words(task['task'])} of {words(task['cohort'])}"))
     return Section("protocol", "Protocol", tuple(parts))
 
 
-def _flat(settings: Mapping[str, Any], before: str = "") -> tuple[tuple[str, str], ...]:
+def flat(settings: Mapping[str, Any], before: str = "") -> tuple[tuple[str, str], ...]:
     """Return nested settings as dotted names with their values."""
     pairs: list[tuple[str, str]] = []
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            pairs += _flat(value, f"{before}{name}.")
+            pairs += flat(value, f"{before}{name}.")
         elif isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
             for place, one in enumerate(value, start=1):
                 shown = one if isinstance(one, Mapping) else {"value": one}
-                pairs += _flat(shown, f"{before}{name} {place}.")
+                pairs += flat(shown, f"{before}{name} {place}.")
         else:
             pairs.append(
                 (words(f"{before}{name}"), redacted(value if isinstance(value, str) else json.dumps(value), ()))
@@ -110,7 +108,7 @@ def environment_section(made: Provenance) -> Section:
     for place, one in enumerate(made.environments, start=1):
         several = f" {place} of {len(made.environments)}" if len(made.environments) > 1 else ""
         title = f"Machine and versions{several} ({plural(one['jobs'], 'job')})"
-        parts.append(Terms(_flat({**(one["device"] or {}), **(one["versions"] or {})}), title))
+        parts.append(Terms(flat({**(one["device"] or {}), **(one["versions"] or {})}), title))
     columns = [
         Column("model", text("model")),
         Column("weights", text("weights")),

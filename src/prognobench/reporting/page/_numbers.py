@@ -335,7 +335,26 @@ def intervals_section(tables: StudyTables) -> Section:
 
 def subgroups_section(tables: StudyTables, has_films: bool) -> Section:
     """Show how the best of each block does within view, center, sex and age."""
-    columns = [
+    columns = subgroup_columns()
+    parts: list[Part] = []
+    for title, block in _blocks(tables.subgroups):
+        rows, name = _best_of(tables, block)
+        if rows is None:
+            parts += [Heading(title), _nothing(f"No best is named: {name}")]
+            continue
+        caption = f"{name} within groups, × 100; 95 % interval of the bootstrap over patients"
+        made = table(caption, columns, records(rows), csv="subgroups", look=worst_look)
+        parts += _titled(title, made, _n_blocks(tables.subgroups))
+    why = "No view, center, sex or age of the films is known" if has_films else (
+        "The results folder does not hold what is known of the films (an older one); run the study again to add it"
+    )  # fmt: skip
+    note = Prose(("Shown for the highest mean MCC of each block; all models are in subgroups.csv.",), look="quiet")
+    return Section("subgroups", "Subgroups", (note, *parts) if parts else (_nothing(why),))
+
+
+def subgroup_columns() -> list[Column]:
+    """Return the columns of a table of subgroups."""
+    return [
         Column("by", text("attribute")),
         Column("value", text("value")),
         Column("films", number("n_films", 0, 1)),
@@ -348,23 +367,10 @@ def subgroups_section(tables: StudyTables, has_films: bool) -> Section:
         Column("worst", yes_or_no("worst", yes="worst", no=""), "lowest MCC of its attribute"),
         Column("note", text("undefined", "wrap")),
     ]
-    parts: list[Part] = []
-    for title, block in _blocks(tables.subgroups):
-        rows, name = _best_of(tables, block)
-        if rows is None:
-            parts += [Heading(title), _nothing(f"No best is named: {name}")]
-            continue
-        caption = f"{name} within groups, × 100; 95 % interval of the bootstrap over patients"
-        made = table(caption, columns, records(rows), csv="subgroups", look=_worst_look)
-        parts += _titled(title, made, _n_blocks(tables.subgroups))
-    why = "No view, center, sex or age of the films is known" if has_films else (
-        "The results folder does not hold what is known of the films (an older one); run the study again to add it"
-    )  # fmt: skip
-    note = Prose(("Shown for the highest mean MCC of each block; all models are in subgroups.csv.",), look="quiet")
-    return Section("subgroups", "Subgroups", (note, *parts) if parts else (_nothing(why),))
 
 
-def _worst_look(row: Row) -> str:
+def worst_look(row: Row) -> str:
+    """Return the look of a row of subgroups."""
     return "doubtful" if not is_missing(row["worst"]) and row["worst"] else ""
 
 

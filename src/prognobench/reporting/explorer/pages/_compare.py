@@ -37,19 +37,21 @@ _EXTRA = ["control", "architecture", "family", "best_control", "difference", "di
 
 
 def _controls(context: Context, state: State) -> Sequence[Control]:
-    now = context.now
     metrics = tuple((name, _metric_name(name)) for name in _metrics())
     plot = Control("plot", "Figure", tuple((one.name, one.title) for one in PLOTS), "one", "scatter")
     kinds = Control("of", "Each mark", (("cells", "mean over folds"), ("jobs", "one job")), "one", "cells")
     own = next(one for one in PLOTS if one.name == plot.chosen(state)[0]).controls(context)
-    jobs = now.job_list
-    filters = [
+    return (plot, Control("metric", "Score", metrics, "one", "mcc"), kinds, *own, *filters(context))
+
+
+def filters(context: Context) -> list[Control]:
+    """Return what rows can be filtered by, where there is something to choose."""
+    jobs = context.now.job_list
+    listed = [
         Control(key, label, tuple((name, name) for name in ordered(context, key, jobs[key].unique())))
         for key, label in _FILTERS.items()
     ]
-    shown = [one for one in filters if len(one.options) > 1]
-    # All figures' own controls have their place in the address, whichever is shown.
-    return (plot, Control("metric", "Score", metrics, "one", "mcc"), kinds, *own, *shown)
+    return [one for one in listed if len(one.options) > 1]
 
 
 def _metrics() -> list[str]:

@@ -20,7 +20,7 @@ from .._page import Context, Page, State, View
 from .._snapshot import Snapshot
 from .._view import Component, parts, section, table
 
-_HIDDEN = "the text follows when the names are known that it may hold"
+HIDDEN = "the text follows when the names are known that it may hold"
 
 
 def _view(context: Context, state: State) -> View:
@@ -30,7 +30,7 @@ def _view(context: Context, state: State) -> View:
         told += parts([Prose((_what_to_do(now),), look="answer")])
     else:
         told += _answer(context)
-    told.append(section(holes_section(_provenance(context), _names(context))))
+    told.append(section(holes_section(_provenance(context), masked_names(context))))
     return View(told, now.tables.summary)
 
 
@@ -146,12 +146,13 @@ def _means(now: Snapshot) -> list[Component]:
 def _provenance(context: Context) -> Provenance:
     status = context.now.status
     if context.now.names is None:
-        hidden = tuple((job, _HIDDEN if error else "", tries) for job, error, tries in status.failed)
+        hidden = tuple((job, HIDDEN if error else "", tries) for job, error, tries in status.failed)
         status = type(status)(status.name, status.planned, status.done, hidden, status.missing, status.left_out)
     return Provenance(status, context.now.plan.overrides, pd.DataFrame(columns=["job"]))
 
 
-def _names(context: Context) -> frozenset[str]:
+def masked_names(context: Context) -> frozenset[str]:
+    """Return the names that are masked in texts from outside."""
     return frozenset() if context.identifiers else _with_stems(context.now.names or frozenset())
 
 
