@@ -218,8 +218,8 @@ def _routes(explorer: Explorer) -> None:
         state = _state(request.query_string.decode("utf-8", "replace"))
         page = _page(one(state, "page"))
         table = explorer.view(page, state).table if page is not None else None
-        if table is None:
-            abort(404)
+        if page is None or table is None:
+            return abort(404)
         name = f"prognobench-{page.name or 'overview'}.csv"
         return Response(
             csv_text(table), mimetype="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}"'}
@@ -235,7 +235,7 @@ def _routes(explorer: Explorer) -> None:
     def _film(token: str) -> Response:
         picture = explorer.films.picture(token) if explorer.films is not None else None
         if picture is None:
-            abort(404)
+            return abort(404)
         return Response(picture, mimetype="image/png")
 
 

@@ -8,10 +8,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from prognobench.cohorts import Cohort, Preprocessing, load_cohort, open_pixels
+import numpy as np
+from numpy.typing import NDArray
+
+from prognobench.cohorts import Cohort, Pixels, Preprocessing, film_thumbnails, load_cohort, open_pixels
 from prognobench.frame import InputError, Pseudonyms, pseudonyms
 
-_SIZE = 224  # of a picture, where the job's own preprocessing is not known
 _MOST = 5000  # pictures that can be asked for
 
 
@@ -27,6 +29,8 @@ class Films:
     ----------
     version
         Grows when cohorts were loaded.
+    loading
+        How many are still being read.
     lacking
         Why films of a cohort cannot be shown, by the cohort's place.
     """
@@ -35,7 +39,8 @@ class Films:
         self._identifiers = identifiers
         self._names: Pseudonyms = pseudonyms()
         self._asked: set[str] = set()
-        self._places: dict[tuple[str, str], tuple[Cohort, str]] = {}
+        self._places: dict[tuple[str, str], tuple[Cohort, int, str]] = {}
+        self._pixels: dict[tuple[str, int], Pixels] = {}
         # What may be asked for; nothing that comes in a request is ever a path.
         self._tokens: OrderedDict[str, tuple[str, str, int]] = OrderedDict()
         self._lock = threading.Lock()
@@ -56,8 +61,16 @@ class Films:
         """Return what a film or patient is called on the page."""
         return name if self._identifiers else self._names(kind, name)
 
-    def token(self, cohort: str, image: str, size: int = _SIZE) -> str:
-        """Return the name under which a picture can be asked for, blank where there is none."""
+    def token(self, cohort: str, image: str, size: int) -> str:
+        """Return the name under which a picture can be asked for, blank where there is none.
+
+        Parameters
+        ----------
+        cohort, image
+            The film.
+        size
+            Side in pixels of the preprocessing under which the model read it; 0 for a small picture.
+        """
         if (cohort, image) not in self._places:
             return ""
         token = f"{self._names('film', f'{cohort} {image}')}-{size}"
@@ -75,18 +88,26 @@ class Films:
             return None
         from PIL import Image
 
-        cohort, sha256 = self._places[asked[:2]]
-        pixels = open_pixels(cohort, Preprocessing(size=asked[2]))
         stream = io.BytesIO()
-        square = pixels.array[int(pixels.positions([sha256])[0])] >> 8
-        Image.fromarray(square.astype("uint8")).save(stream, "PNG")
+        Image.fromarray(self._gray(*asked)).save(stream, "PNG")
         return stream.getvalue()
+
+    def _gray(self, cohort: str, image: str, size: int) -> NDArray[np.uint8]:
+        where, place, sha256 = self._places[cohort, image]
+        if not size:
+            return film_thumbnails(where, [place])[0]
+        with self._lock:
+            if (cohort, size) not in self._pixels:
+                self._pixels[cohort, size] = open_pixels(where, Preprocessing(size=size))
+        pixels = self._pixels[cohort, size]
+        square: NDArray[np.uint8] = (pixels.array[int(pixels.positions([sha256])[0])] >> 8).astype(np.uint8)
+        return square
 
     def _load(self, file: str) -> None:
         try:
             cohort = load_cohort(Path(file))
-            films = zip(cohort.films["image"], cohort.films["sha256"], strict=True)
-            found = {(cohort.name, str(image)): (cohort, str(sha256)) for image, sha256 in films}
+            films = zip(cohort.films["image"], range(len(cohort.films)), cohort.films["sha256"], strict=True)
+            found = {(cohort.name, str(image)): (cohort, place, str(sha256)) for image, place, sha256 in films}
             with self._lock:
                 self._places |= found
         except (InputError, OSError):

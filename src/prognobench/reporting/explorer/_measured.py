@@ -41,13 +41,15 @@ class Measured:
         gone = set(keys)
         if not gone:
             return self
-        kept = (table[~table["job"].isin(gone)] for table in (self.records, self.metrics))
-        return replace(self, **dict(zip(("records", "metrics"), kept, strict=True)))
+        records, metrics = (table[~table["job"].isin(gone)] for table in (self.records, self.metrics))
+        return replace(self, records=records, metrics=metrics)
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """Return the facts by the key of the record."""
         rows = self.records.to_dict("records")
-        return {str(row["job"]): {name: _plain(value) for name, value in row.items() if name != "job"} for row in rows}
+        return {
+            str(row["job"]): {str(name): _plain(value) for name, value in row.items() if name != "job"} for row in rows
+        }
 
 
 def measure(results: Path, jobs: Sequence[ListedJob]) -> Measured:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
+from .._palette import COLORS
 from .._shown import CELL, Shown, short
 from ._figure import Drawing, Figure, NothingToShow
 from ._page import (
-    COLORS,
     Mark,
     beside,
     boxes,

@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from .._palette import COLORS
 from .._shown import CELL, Shown, short
 from ._figure import Drawing, Figure, NothingToShow
-from ._page import COLORS, GRAY, Mark, beside, boxes, dots, label_room, limits, mcc_axis, pages, rows, vertical
+from ._page import GRAY, Mark, beside, boxes, dots, label_room, limits, mcc_axis, pages, rows, vertical
 
 _ROW = 0.17  # inches
 _COLUMNS = [*CELL, "level", "control", "mcc", "folds", "n_folds", "n_missing"]

@@ -10,9 +10,10 @@ from matplotlib.collections import LineCollection
 from prognobench.evaluation import CONTROLS
 
 from .._best import Best
+from .._palette import COLORS
 from .._shown import CELL, Shown, short
 from ._figure import Drawing, Figure, NothingToShow
-from ._page import COLORS, GRAY, LIGHT, TEXT, WARN, Mark, axis_x, axis_y, fitted, legend, legend_room, pages
+from ._page import GRAY, LIGHT, TEXT, WARN, Mark, axis_x, axis_y, fitted, legend, legend_room, pages
 
 _HEIGHT = 1.9  # inches
 _KINDS = {"raw": "as the model gives it", "platt": "recalibrated on validation (Platt)"}

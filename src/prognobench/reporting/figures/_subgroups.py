@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from .._palette import COLORS
 from .._shown import CELL, Block, Shown, short
 from ._figure import Drawing, Figure, NothingToShow
 from ._forest import Groups, Row, forest, height, places_of
-from ._page import COLORS, LIGHT, WARN, Mark, label_room, limits, mcc_axis, pages, vertical
+from ._page import LIGHT, WARN, Mark, label_room, limits, mcc_axis, pages, vertical
 
 _LOOK, _WORST = Mark(COLORS[0], "o", "-"), Mark(WARN, "s", "-")
 _LIMIT = 18

@@ -44,7 +44,7 @@ Level = Literal["film", "patient"]
 
 
 def _controls(context: Context, state: State) -> Sequence[Control]:
-    job = _job(context, state)
+    job = asked_job(context, state)
     if job is None:
         states = tuple((name, name) for name in ("done", "failed", "missing"))
         return (Control("state", "State", states), *filters(context))
@@ -55,7 +55,8 @@ def _controls(context: Context, state: State) -> Sequence[Control]:
     return told
 
 
-def _job(context: Context, state: State) -> ListedJob | None:
+def asked_job(context: Context, state: State) -> ListedJob | None:
+    """Return the job whose key stands in the address, if the study has it."""
     key = one(state, "key")
     # Nothing that is not a key of the plan ever becomes part of a path.
     return context.now.planned.get(key) if _KEY.fullmatch(key) else None
@@ -67,11 +68,13 @@ def _headline(context: Context, job: ListedJob) -> str:
 
 
 def _view(context: Context, state: State) -> View:
-    job = _job(context, state)
+    job = asked_job(context, state)
     if job is None:
         asked = [Prose(("There is no such job in this study; choose one below.",), look="doubt")]
-        return _list(context, state, asked if one(state, "key") else [])
-    told: list[Component] = [html.H2(job.title, id="job-title"), *_neighbors(context, job)]
+        return job_list(context, state, asked if one(state, "key") else [], "job")
+    told: list[Component] = [html.H2(job.title, id="job-title"), *neighbors(context, job, "job")]
+    if context.films is not None:
+        told.append(html.P(html.A("Films that it got right and wrong", href=context.link("films", key=job.key))))
     row = context.now.job(job.key)
     if row is None or row["state"] != "done":
         return View([*told, *_undone(context, job)])
@@ -87,7 +90,8 @@ def _view(context: Context, state: State) -> View:
     return View([*told, *shown.parts()], shown.numbers())
 
 
-def _list(context: Context, state: State, asked: Sequence[Part]) -> View:
+def job_list(context: Context, state: State, asked: Sequence[Part], page: str) -> View:
+    """List the jobs that the filters leave, each with its link."""
     jobs = context.now.job_list
     wanted = [value for value in state.get("state", ()) if value in ("done", "failed", "missing")]
     jobs = chosen_rows(jobs[jobs["state"].isin(wanted)] if wanted else jobs, state)
@@ -96,11 +100,11 @@ def _list(context: Context, state: State, asked: Sequence[Part]) -> View:
     columns = [Column(headings.get(name, name), text(name)) for name in names]
     columns += [Column("state", text("state")), Column("seconds", number("train_seconds", 1, 1))]
     made = page_table(f"{plural(len(jobs), 'job')}; each leads to its page", columns, records(jobs))
-    links = [[context.link("job", key=key), *[""] * (len(columns) - 1)] for key in jobs["job"]]
+    links = [[context.link(page, key=key), *[""] * (len(columns) - 1)] for key in jobs["job"]]
     return View([*parts(asked), table(made, links)], jobs)
 
 
-def _neighbors(context: Context, job: ListedJob) -> list[Component]:
+def neighbors(context: Context, job: ListedJob, page: str) -> list[Component]:
     """Lead to the other folds, draws and seeds of the same model and strategy."""
     same = [
         other
@@ -110,7 +114,7 @@ def _neighbors(context: Context, job: ListedJob) -> list[Component]:
     if len(same) < 2:
         return []
     items = [
-        html.Li(_fold(other) if other.key == job.key else html.A(_fold(other), href=context.link("job", key=other.key)))
+        html.Li(_fold(other) if other.key == job.key else html.A(_fold(other), href=context.link(page, key=other.key)))
         for other in same[:60]
     ]
     return [html.Nav(html.Ul(items, className="folds"), **{"aria-label": "Other folds of this model and strategy"})]
@@ -221,7 +225,7 @@ class _Shown:
 
     def _confusion(self) -> list[Component]:
         counts = records(confusion_counts(self.predictions, self.jobs, level=self.level))
-        classes = self._classes()
+        classes = class_names(self.record)
         made: list[Component] = []
         for row in counts:
             at = "0.5" if row["chosen_on"] == "nothing" else "the best one of validation"
@@ -237,11 +241,6 @@ class _Shown:
             caption = f"Confusion matrix at {row['threshold']:.4g}, {at}; {self.level}s of the test fold"
             made.append(table(page_table(caption, columns, rows)))
         return [html.H2("Threshold and confusion matrix", id="confusion-title"), html.Div(made, className="two")]
-
-    def _classes(self) -> tuple[str, str]:
-        named = self.record.job.details.get("task", {}).get("classes") or ()
-        told = [words(name) for name in named]
-        return (told[0], told[1]) if len(told) == 2 and told[0] != told[1] else ("negative", "positive")
 
     def _curves(self) -> list[Component]:
         made = curves(self.predictions, self.jobs, level=self.level)
@@ -269,7 +268,7 @@ class _Shown:
                            "line": {"color": GRAY, "dash": "dot", "width": 1}, "hoverinfo": "skip"})  # fmt: skip
         return graph(
             f"{curve}-{self.job.key[:8]}", title,
-            f"{self.level.capitalize()}s of the test fold. Band: 95 % of resamples of patients, at each place by itself.",
+            f"{self.level.capitalize()}s of the test fold. Band: 95 % of resamples of patients, place by place.",
             traces, xaxis={"title": {"text": x}, "range": [-0.02, 1.02]},
             yaxis={"title": {"text": y}, "range": [-0.02, 1.02]},
         )  # fmt: skip
@@ -354,6 +353,13 @@ class _Shown:
         folded = [Terms(spec, "Resolved spec: all that changes the result", True),
                   Terms(made, "Versions, device and weights", True)]  # fmt: skip
         return [html.H2("How it was made", id="spec-title"), *parts([key, *folded])]
+
+
+def class_names(record: Record) -> tuple[str, str]:
+    """Return what the negative and the positive class are called."""
+    named = record.job.details.get("task", {}).get("classes") or ()
+    told = [words(name) for name in named]
+    return (told[0], told[1]) if len(told) == 2 and told[0] != told[1] else ("negative", "positive")
 
 
 def _epochs(history: pd.DataFrame) -> list[dict[str, Any]]:

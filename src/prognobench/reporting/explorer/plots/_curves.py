@@ -8,7 +8,7 @@ import pandas as pd
 from dash import html
 
 from ..._safe import printable
-from ...page._answer import words
+from ...page._parts import words
 from .._page import Context, State
 from .._view import Component
 from ._plot import GRAY, NothingToShow, Plot, Scores, graph, looks, ordered, panels, safe, values
@@ -58,8 +58,8 @@ def _panel(
                                 "color": color, "thickness": 0.8, "width": 3}  # fmt: skip
         traces.append(trace)
     controls = rows[same & rows["control"] & rows["regime"].isin([first["regime"], "full"])]
-    best = controls.assign(_x=controls["shots"].map(lambda shots: "all" if pd.isna(shots) else str(int(shots))))
-    best = best.groupby("_x")["score"].max().reindex(names).dropna()
+    places = controls["shots"].map(lambda shots: "all" if pd.isna(shots) else str(int(shots)))
+    best = controls["score"].groupby(places).max().reindex(names).dropna()
     if len(best):
         traces.append({"type": "scatter", "mode": "lines+markers", "name": "best control", "x": list(best.index),
                        "y": values(best, scores.times), "line": {"color": GRAY, "dash": "dash", "width": 1.2},

@@ -56,8 +56,10 @@ def _draw(context: Context, scores: Scores, state: State) -> list[Component]:
 def _panel(block: pd.DataFrame, p: str) -> Component:
     means: dict[tuple[str, str], float] = {}
     for side in ("a", "b"):
-        for row in block[[f"model_{side}", f"strategy_{side}", side]].itertuples(index=False, name=None):
-            means[str(row[0]), str(row[1])] = float(row[2]) if not is_missing(row[2]) else float("-inf")
+        for model, strategy, mean in block[[f"model_{side}", f"strategy_{side}", side]].itertuples(
+            index=False, name=None
+        ):
+            means[str(model), str(strategy)] = float(mean) if not is_missing(mean) else float("-inf")
     best = sorted(means, key=lambda cell: (-means[cell], cell))[:_MOST]
     place = {cell: index for index, cell in enumerate(best)}
     grid: list[list[float | None]] = [[None] * len(best) for _ in best]

@@ -109,10 +109,10 @@ def _controls_of(part: pd.DataFrame, x: str, unit: float, scores: Scores) -> lis
     traces, controls = [], part[part["control"]]
     # What trains nothing has no place on a logarithmic axis; a line shows it.
     for place, (name, rows) in enumerate(controls.groupby("strategy", sort=True)):
-        best = rows.loc[rows["score"].idxmax()]
+        best = float(rows["score"].max())
         traces.append({
             "type": "scatter", "mode": "lines", "name": f"control {safe(name)}", "x": _range(part, x, unit),
-            "y": [float(best["score"]) * scores.times] * 2, "hoverinfo": "name+y",
+            "y": [best * scores.times] * 2, "hoverinfo": "name+y",
             "line": {"color": GRAY, "width": 1.2, "dash": ("dot", "dash", "dashdot")[place % 3]},
         })  # fmt: skip
     return traces
