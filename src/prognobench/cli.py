@@ -501,6 +501,24 @@ def report(
 
 
 @app.command()
+def explore(
+    results: Annotated[Path, typer.Argument(metavar="DIR", help="The results folder that `run` fills or will fill.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes a free one.")] = 8050,
+    show_images: Annotated[
+        bool, typer.Option("--show-images", help="Let films be looked at, from this machine's image cache.")
+    ] = False,
+    identifiers: Annotated[
+        bool, typer.Option("--identifiers", help="Call films and patients by their names, not by pseudonyms.")
+    ] = False,
+) -> None:
+    """Look at results in the browser, on this machine alone, while a study runs and afterwards."""
+    from prognobench.reporting.explorer import explore as explore_results
+
+    with _plain_errors() as console:
+        explore_results(results, console, port=port, show_images=show_images, identifiers=identifiers)
+
+
+@app.command()
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="A results folder that `run` filled.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another one, or `paper` for the published numbers.")],

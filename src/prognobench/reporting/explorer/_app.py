@@ -24,7 +24,7 @@ from ..page._parts import Prose
 from ._films import Films
 from ._guard import guard
 from ._live import Live
-from ._page import Context, Control, Page, View, one
+from ._page import JOB_KEY, Context, Control, Page, View, one
 from ._page import State as PageState
 from ._snapshot import Snapshot
 from ._view import Component, link, parts
@@ -202,8 +202,9 @@ def _callbacks(explorer: Explorer) -> None:
         # Of several figures only the one that was clicked says what is new.
         told = dash.ctx.triggered[0]["value"] if dash.ctx.triggered else None
         key = ((told or {}).get("points") or [{}])[0].get("customdata")
-        key = key[0] if isinstance(key, list) and key else key
-        return link("job", study=one(_read(href)[1], "study"), key=key) if isinstance(key, str) and key else no_update
+        if not isinstance(key, str) or not JOB_KEY.fullmatch(key):
+            return no_update
+        return link("job", study=one(_read(href)[1], "study"), key=key)
 
     app.clientside_callback(
         ClientsideFunction("explorer", "address"), Output("address", "data"), values, ids, prevent_initial_call=True

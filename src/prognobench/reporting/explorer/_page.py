@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from ._view import link
 if TYPE_CHECKING:
     from ._films import Films
 
+JOB_KEY = re.compile(r"[0-9a-f]{64}")
 State = Mapping[str, tuple[str, ...]]  # the values of each key of the address
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -33,12 +32,11 @@ from ...page._parts import (
     words,
 )
 from ...page._parts import table as page_table
-from .._page import Context, Control, Page, State, View, one
+from .._page import JOB_KEY, Context, Control, Page, State, View, one
 from .._view import Component, parts, table
 from ..plots._plot import GRAY, LOOKS, SYMBOLS, graph, safe, values
 from ._compare import chosen_rows, filters
 
-_KEY = re.compile(r"[0-9a-f]{64}")
 _MOST_CURVES = 12
 Level = Literal["film", "patient"]
 
@@ -59,7 +57,7 @@ def asked_job(context: Context, state: State) -> ListedJob | None:
     """Return the job whose key stands in the address, if the study has it."""
     key = one(state, "key")
     # Nothing that is not a key of the plan ever becomes part of a path.
-    return context.now.planned.get(key) if _KEY.fullmatch(key) else None
+    return context.now.planned.get(key) if JOB_KEY.fullmatch(key) else None
 
 
 def _headline(context: Context, job: ListedJob) -> str:

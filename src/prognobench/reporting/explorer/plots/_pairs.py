@@ -16,6 +16,7 @@ from .._view import Component
 from ._plot import MOST_PANELS, NothingToShow, Plot, Scores, graph, safe
 
 _MOST = 24  # models and strategies of one matrix
+_ROOMY = 12  # up to so many every cell has room for its number
 _LEVEL = 0.05
 _TESTS = {
     "p_bootstrap": "paired bootstrap over patients",
@@ -73,10 +74,16 @@ def _panel(block: pd.DataFrame, p: str) -> Component:
     trace: dict[str, Any] = {
         "type": "heatmap", "z": grid, "x": names, "y": names, "text": texts, "zmin": -reach, "zmax": reach,
         "colorscale": [[0, "#d55e00"], [0.5, "#f4f4f4"], [1, "#0072b2"]], "xgap": 1, "ygap": 1,
-        "hovertemplate": "%{y} ahead of %{x} by %{text}<extra></extra>", "colorbar": {"thickness": 10},
+        "texttemplate": "%{text}", "colorbar": {"thickness": 10},
+        "hovertemplate": "%{y} ahead of %{x} by %{text}<extra></extra>",
     }  # fmt: skip
-    if len(best) <= 12:
-        trace["texttemplate"] = "%{text}"
+    # In small cells there is room for the mark alone.
+    if len(best) > _ROOMY:
+        trace |= {
+            "customdata": texts,
+            "text": [["*" * text.endswith("*") for text in line] for line in texts],
+            "hovertemplate": "%{y} ahead of %{x} by %{customdata}<extra></extra>",
+        }
     left = len(means) - len(best)
     how = f"{_TESTS[p.removesuffix('_holm')]}, {_AFTER['_holm' if p.endswith('_holm') else '']}"
     caption = (

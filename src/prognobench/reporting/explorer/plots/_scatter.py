@@ -35,12 +35,14 @@ _X = Control("x", "Against", tuple((name, label) for name, (label, _) in COSTS.i
 
 def _controls(context: Context) -> Sequence[Control]:
     keys = tuple(KEYS.items())
-    several = context.now.jobs["task"].nunique() > 1
+    several = {key: context.now.job_list[key].nunique() > 1 for key in ("task", "regime_label")}
     return (
         _X,
         Control("color", "Color", keys, "one", "strategy"),
-        Control("shape", "Shape", (("", "as the color"), *keys), "one", ""),
-        Control("facet", "Panels", (("", "one"), *keys), "one", "task" if several else ""),
+        Control(
+            "shape", "Shape", (("", "as the color"), *keys), "one", "regime_label" if several["regime_label"] else ""
+        ),
+        Control("facet", "Panels", (("", "one"), *keys), "one", "task" if several["task"] else ""),
     )
 
 
