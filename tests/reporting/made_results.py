@@ -29,8 +29,13 @@ def make_results(
     error: str = "",
     overrides: tuple[str, ...] = (),
     left_out: tuple[dict[str, Any], ...] = (),
+    films: pd.DataFrame | None = None,
 ) -> Path:
-    """Write a study of one record a cell, task and fold; the first `missing` are not there, and the next one failed."""
+    """Write a study of one record a cell, task and fold; the first `missing` are not there, and the next one failed.
+
+    `films`, with `image` and `patient`, are tested one after the other in place of made-up ones.
+    """
+    patients = patients if films is None else len(films)
     store, random, jobs = Store(folder), np.random.default_rng(0), []
     for task in tasks:
         sick = np.arange(patients) % 5 < 2
@@ -43,11 +48,14 @@ def make_results(
                 if error and len(jobs) == missing + 1:
                     store.write_failure(job, error)
                     continue
-                films = pd.concat(
+                tested = pd.concat(
                     _films(cohort, part, sick, (np.arange(patients) // 5 + shift) % FOLDS == fold, strategy, random)
                     for part, shift in (("val", 1), ("test", 0))
                 )
-                store.write(Record(job, films, _HISTORY, _cost(strategy), _environment(model)))
+                if films is not None:
+                    place = tested["image"].str[4:7].astype(int)
+                    tested = tested.assign(**{name: films[name].to_numpy()[place] for name in ("image", "patient")})
+                store.write(Record(job, tested, _HISTORY, _cost(strategy), _environment(model)))
     listed = [{"key": job.key, "words": job.words()} for job in jobs]
     plan = {"study": name, "overrides": list(overrides), "weights": {}, "jobs": listed, "left_out": list(left_out)}
     write_plan(store, name, plan)

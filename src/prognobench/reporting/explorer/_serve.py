@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,26 +47,29 @@ def explore(
     InputError
         There is no such folder, the port is taken, or Dash is not installed.
     """
+    app = explorer_app(results, port=port, show_images=show_images, identifiers=identifiers)
     from werkzeug.serving import make_server  # comes with Dash
 
-    app = explorer_app(results, port=port, show_images=show_images, identifiers=identifiers)
     try:
-        server = make_server(HOST, port, app.dash.server, threaded=True)
-    except (OSError, SystemExit):
-        # Werkzeug ends the program where a port is taken.
-        what = f"the port {port} of {HOST} cannot be used; another program may have it"
+        # Werkzeug itself ends the program where a port is taken.
+        listening = socket.create_server((HOST, port))
+    except OSError as error:
+        app.stop()
+        what = f"the port {port} of {HOST} cannot be used ({error.strerror})"
         raise InputError([Problem("argument --port", what, f"Give another one, such as --port {port + 1}")]) from None
-    app.port = server.port
+    app.port = listening.getsockname()[1]
+    server = make_server(HOST, app.port, app.dash.server, threaded=True, fd=listening.fileno())
     # Every request as a line would bury what matters.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     if console is not None:
-        console.print(Text(f"http://{HOST}:{server.port}/"), soft_wrap=True)
+        console.print(Text(f"http://{HOST}:{app.port}/"), soft_wrap=True)
         console.print("Open this address in a browser on this machine; Ctrl-C ends it.", highlight=False)
     try:
         server.serve_forever()
     finally:
         app.stop()
         server.server_close()
+        listening.close()
 
 
 def explorer_app(results: Path, *, port: int = 8050, show_images: bool = False, identifiers: bool = False) -> Explorer:

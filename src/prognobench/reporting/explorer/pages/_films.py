@@ -100,7 +100,7 @@ def _kind(kind: str, films: pd.DataFrame, record: Record, pictures: Films) -> li
 def _picture(token: str, name: str) -> Component:
     if not token:
         return html.P("no picture", className="quiet")
-    return html.Img(src=f"/film/{token}", alt=f"Film {name}", **{"loading": "lazy"})
+    return html.Img(src=f"/film/{token}", alt=f"Film {name}")
 
 
 PAGE = Page("films", "Films", 30, _view, _controls)

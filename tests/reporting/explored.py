@@ -1,0 +1,86 @@
+"""What the tests of the explorer share: its pages without a browser, and results of films that are there."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from made_results import make_results
+
+from prognobench.reporting.explorer import explorer_app
+
+BASE = "http://127.0.0.1:8050"
+
+
+def text_of(parts: Any) -> str:
+    """Return components as the JSON that a browser gets."""
+    from plotly.utils import PlotlyJSONEncoder
+
+    return json.dumps(parts, cls=PlotlyJSONEncoder, ensure_ascii=False)
+
+
+def open_page(explorer, href: str) -> str:
+    """Return what the callback answers that opens a page."""
+    outputs = [{"id": name, "property": kind} for name, kind in
+               (("header", "children"), ("main", "children"), ("seen", "data"))]  # fmt: skip
+    asked = {
+        "output": "..header.children...main.children...seen.data..", "outputs": outputs,
+        "inputs": [{"id": "url", "property": "href", "value": BASE + href}], "changedPropIds": ["url.href"],
+    }  # fmt: skip
+    answer = explorer.dash.server.test_client().post("/_dash-update-component", json=asked, base_url=BASE)
+    assert answer.status_code == 200, answer.text
+    return json.dumps(answer.get_json(), ensure_ascii=False)
+
+
+def figures(answer: str) -> list[Any]:
+    """Return the figures of an answer, as plotly.js gets them."""
+
+    def found(part: Any) -> list[Any]:
+        if isinstance(part, list):
+            return [figure for one in part for figure in found(one)]
+        if not isinstance(part, dict):
+            return []
+        own = [part["props"]["figure"]] if part.get("type") == "Graph" else []
+        return own + [figure for one in part.values() for figure in found(one)]
+
+    return found(json.loads(answer))
+
+
+def csv_of(explorer, query: str) -> pd.DataFrame:
+    """Return the table that is exported, all cells as texts."""
+    answer = explorer.dash.server.test_client().get(f"/export.csv?{query}", base_url=BASE)
+    assert answer.status_code == 200
+    return read(answer.text)
+
+
+def read(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+
+
+def settled(folder: Path, **options: Any):
+    """Return an explorer that has made all tables of the folder's first study."""
+    explorer = explorer_app(folder, **options)
+    until = time.monotonic() + 120
+    while not ((context := explorer.context({})) and context.now.current and context.now.names is not None):
+        assert time.monotonic() < until, explorer.problems({})
+        time.sleep(0.05)
+    return explorer
+
+
+def filmed_results(folder: Path, cohort: Path) -> Path:
+    """Write results of a cohort's own films, with a plan that says where it lies."""
+    from prognobench.cohorts import load_cohort
+    from prognobench.studies import Store
+    from prognobench.studies._store import read_plan, write_plan
+
+    loaded = load_cohort(cohort)
+    films = loaded.films[["image", "patient"]]
+    make_results(folder, "filmed", cohort=loaded.name, films=films)
+    store = Store(folder)
+    plan = read_plan(store, "filmed")
+    write_plan(store, "filmed", {**plan, "basis": {"settings": [{"cohorts": [str(cohort)]}]}})
+    return folder

@@ -1,0 +1,496 @@
+"""The explorer without a browser: who may ask, what every page shows, and that its numbers are the report's."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import re
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from explored import BASE, csv_of, figures, filmed_results, open_page, read, settled, text_of
+from made_results import make_results
+
+from prognobench.evaluation import fold_metrics
+from prognobench.frame import InputError
+from prognobench.reporting import report
+from prognobench.reporting._csv import csv_text
+from prognobench.reporting.explorer import _child, _live, explore, explorer_app
+from prognobench.reporting.explorer._live import Live
+from prognobench.reporting.explorer.pages import PAGES
+from prognobench.reporting.explorer.plots import PLOTS
+from prognobench.studies import ResultsFolder, Store, read_results
+
+HOSTILE = (
+    ("<script>alert(1)</script>", "<img src=x onerror=alert(1)>"), ("=cmd()", "../../etc"), ("none", "majority"),
+    ("none", "metadata"),
+)  # fmt: skip
+NAMES = re.compile(r"PATIENT\d|FILM\d")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A study of two tasks, all done."""
+    return make_results(tmp_path_factory.mktemp("explored"), tasks=("icu", "death"), patients=40)
+
+
+@pytest.fixture(scope="module")
+def explorer(folder):
+    made = settled(folder)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def reported(folder, tmp_path_factory):
+    """The CSV files that the report writes of the same folder."""
+    out = tmp_path_factory.mktemp("reported")
+    return {name: read(path.read_text()) for name, path in report(folder, out, figures=False).files.items()}
+
+
+@pytest.fixture
+def client(explorer):
+    return explorer.dash.server.test_client()
+
+
+@pytest.fixture
+def watched():
+    """Explorers and studies under watch that are ended with the test."""
+    made = []
+    yield made
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Make tables in this process; the start of another one takes longer than they do."""
+    monkeypatch.setattr(_live, "in_child", lambda task, begun, **given: _child._TASKS[task](**given))
+
+
+class TestWhoMayAsk:
+    PATHS = ("/", "/compare", "/_dash-layout", "/_dash-dependencies", "/assets/explorer.js", "/export.csv", "/film/x",
+             "/report/style.css", "/_reload-hash", "/favicon.ico")  # fmt: skip
+
+    @pytest.mark.parametrize("path", PATHS)
+    @pytest.mark.parametrize("host", ["evil.example:8050", "127.0.0.1", "127.0.0.1:8051", "localhost.evil.example:8050",
+                                      "127.0.0.1.nip.io:8050", "0.0.0.0:8050", "[::1]:8050", ""])  # fmt: skip
+    def test_another_name_than_this_machine_s_is_refused(self, client, path, host):
+        assert client.get(path, headers={"Host": host}).status_code == 421
+
+    @pytest.mark.parametrize("host", ["127.0.0.1:8050", "localhost:8050"])
+    def test_this_machine_s_own_names_are_answered(self, client, host):
+        assert client.get("/", headers={"Host": host}).status_code == 200
+
+    @pytest.mark.parametrize("headers", [
+        {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:9999"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ])  # fmt: skip
+    def test_what_another_page_sends_is_refused(self, client, headers):
+        assert client.post("/_dash-update-component", json={}, base_url=BASE, headers=headers).status_code == 403
+
+    @pytest.mark.parametrize("method", ["put", "delete", "patch", "options"])
+    def test_nothing_can_be_changed(self, client, method):
+        assert getattr(client, method)("/", base_url=BASE).status_code == 405
+
+    def test_it_listens_on_this_machine_alone_and_nothing_can_change_that(self):
+        from prognobench.reporting.explorer import _serve
+
+        assert _serve.HOST == "127.0.0.1"
+        assert not {"host", "address", "bind"} & set(inspect.signature(explore).parameters)
+
+    def test_no_debugging_aid_is_on(self, explorer, client):
+        assert not explorer.dash.server.debug
+        page = client.get("/", base_url=BASE).text
+        assert '"ui":false' in page and "dash_debug" not in page and "hot_reload" not in page
+        rules = {rule.rule for rule in explorer.dash.server.url_map.iter_rules()}
+        assert not [rule for rule in rules if "mcp" in rule or "ws" in rule.split("/")]
+
+    def test_a_page_may_load_nothing_from_elsewhere(self, client):
+        answer = client.get("/", base_url=BASE)
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "frame-ancestors 'none'" in policy
+        assert "unsafe-eval" not in policy and "'unsafe-inline'" not in policy.split("style-src")[0]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert not re.findall(r'(?:src|href)="(?:https?:)?//[^"]*', answer.text)
+        for name in ("explorer.css", "explorer.js"):
+            assert not re.search(r"https?://|@import", client.get(f"/assets/{name}", base_url=BASE).text)
+
+    @pytest.mark.parametrize("path", [
+        "/assets/../_app.py", "/assets/..%2f_app.py", "/assets/%2e%2e/_app.py", "/assets//etc/passwd",
+        "/film/../../etc/passwd", "/film/..%2f..%2fetc%2fpasswd", "/report/..%2f_page.py", "/report/_page.py",
+        "/_dash-component-suites/dash/../../../_app.py", "/_dash-component-suites/os/path.py", "/static/../_app.py",
+        "/export.csv?page=../../etc/passwd", "/export.csv?page=job&key=../../../etc/passwd",
+    ])  # fmt: skip
+    def test_no_path_leads_out(self, client, path):
+        answer = client.get(path, base_url=BASE)
+        assert "root:" not in answer.text and "import annotations" not in answer.text
+        # What is no file of its own is the page that then says so, or nothing.
+        assert answer.status_code in (404, 400, 500) or "react-entry-point" in answer.text or "cohort" in answer.text
+
+    @pytest.mark.parametrize("query", [
+        "?study=../../etc/passwd", "?study=.made", "?study=%00", "?key=%2e%2e%2fx", "?task=" + "x" * 5000,
+        "?color=__class__&x=..&metric=%3Cscript%3E&plot=none&page=job", "?" + "&".join(f"k{i}=1" for i in range(400)),
+    ])  # fmt: skip
+    @pytest.mark.parametrize("page", ["/compare", "/job"])
+    def test_hostile_addresses_are_harmless(self, explorer, page, query):
+        answer = open_page(explorer, page + query)
+        assert "Traceback" not in answer and "/etc/passwd" not in answer.replace("study=", "")
+
+
+class TestPages:
+    @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.title)
+    def test_every_page_opens(self, explorer, page):
+        answer = open_page(explorer, f"/{page.name}")
+        assert f'"children": "{page.title}"' in answer and "made" in answer
+        assert not NAMES.search(answer)
+
+    @pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
+    @pytest.mark.parametrize("of", ["cells", "jobs"])
+    def test_every_figure_is_drawn_or_says_why_not(self, explorer, plot, of):
+        answer = open_page(explorer, f"/compare?plot={plot.name}&of={of}")
+        lacks = {"curves": "no few-shot regime", "families": "no strategy has results of both"}
+        if plot.name in lacks:
+            assert lacks[plot.name] in answer
+        else:
+            assert '"type": "Graph"' in answer
+
+    @pytest.mark.parametrize(("metric", "x"), [
+        ("mcc_at_val", "train_seconds"), ("brier_platt", "peak_memory"), ("calibration_slope", "trainable_params"),
+    ])  # fmt: skip
+    def test_every_score_is_drawn_against_every_cost(self, explorer, metric, x):
+        assert '"type": "Graph"' in open_page(explorer, f"/compare?metric={metric}&x={x}&shape=model&facet=strategy")
+
+    def test_an_unknown_page_says_so(self, explorer):
+        assert "There is no such page" in open_page(explorer, "/nowhere")
+
+    def test_a_new_page_or_figure_is_a_new_module(self):
+        assert [page.title for page in PAGES] == ["Overview", "Compare", "Job", "Films"]
+        assert {plot.name for plot in PLOTS} == {"scatter", "families", "heat", "curves", "pairs"}
+
+    @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.title)
+    def test_an_empty_folder_says_what_to_do(self, tmp_path, page):
+        explorer = explorer_app(tmp_path)
+        answer = open_page(explorer, f"/{page.name}")
+        assert "No study has run into this folder yet" in answer and "prognobench run" in answer
+
+    def test_a_study_of_which_nothing_is_done_says_what_to_do(self, tmp_path, watched):
+        make_results(tmp_path, missing=10)
+        watched.append(explorer_app(tmp_path))
+        assert "No job is done yet" in open_page(watched[0], "/")
+        for page in ("/compare", "/job", "/films"):
+            open_page(watched[0], page)
+
+    def test_a_half_done_study_shows_what_is_there(self, tmp_path, watched, at_once):
+        make_results(tmp_path, missing=3, error="FILM001.png of PATIENT001 is gone")
+        watched.append(settled(tmp_path))
+        answer = open_page(watched[0], "/")
+        assert "6 of 10 planned jobs done · 1 failed · 3 to do" in answer and "No best is named" in answer
+        # Names are known by now, and masked.
+        assert "of … is gone" in answer and not NAMES.search(answer)
+        failed = csv_of(watched[0], "page=job&state=failed")
+        assert len(failed) == 1 and "It failed after 1 try" in open_page(watched[0], f"/job?key={failed['job'][0]}")
+        named = explorer_app(tmp_path, identifiers=True)
+        watched.append(named)
+        assert "FILM001.png of PATIENT001 is gone" in open_page(named, f"/job?key={failed['job'][0]}")
+
+    def test_an_error_s_text_waits_until_names_can_be_masked(self, tmp_path, watched):
+        make_results(tmp_path, error="FILM001.png of PATIENT001 is gone")
+        live = Live(ResultsFolder(tmp_path), "made")
+        live._make_tables = lambda: None
+        live.look()
+        from prognobench.reporting.explorer._page import Context
+
+        for page in PAGES:
+            shown = text_of(page.view(Context(tmp_path, live.snapshot), {}).parts)
+            assert not NAMES.search(shown), page.title
+            if page.title == "Overview":
+                assert "the text follows" in shown
+
+    def test_hostile_names_stay_text(self, tmp_path, watched, at_once):
+        make_results(tmp_path, "<b>odd", cells=HOSTILE, cohort="a&b<i>")
+        watched.append(settled(tmp_path))
+        answer = open_page(watched[0], "/compare")
+        # Where plotly.js reads HTML the signs are spelled out; all else is text of React.
+        drawn = json.dumps(figures(answer))
+        assert "&lt;img" in drawn and "<img" not in drawn and "<script" not in drawn
+        exported = watched[0].dash.server.test_client().get("/export.csv?page=compare", base_url=BASE).text
+        assert "'=cmd()" in exported
+        for plot in PLOTS:
+            open_page(watched[0], f"/compare?plot={plot.name}")
+
+    def test_several_studies_are_chosen_by_name(self, tmp_path, watched, at_once):
+        for name in ("first", "second"):
+            make_results(tmp_path, name, tasks=(name,), cells=(("dinov2_s", "lp"), ("none", "majority")))
+        watched.append(explorer_app(tmp_path))
+        assert set(csv_of(watched[0], "study=second&page=compare")["task"]) == {"second"}
+        assert set(csv_of(watched[0], "page=compare")["task"]) == {"first"}
+        assert "/job?study=second&key=" in open_page(watched[0], "/compare?study=second")
+
+    def test_without_dash_it_says_what_to_install(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "dash", None)
+        with pytest.raises(InputError, match=r"pip install 'prognobench\[explore\]'"):
+            explorer_app(tmp_path)
+
+    def test_a_folder_that_is_not_there_is_refused(self, tmp_path):
+        with pytest.raises(InputError, match="there is no such folder"):
+            explorer_app(tmp_path / "none")
+
+
+FILTERS = ("", "task=icu", "model=dinov2_s", "strategy=lp&strategy=fft", "task=death&model=resnet18", "model=none",
+           "cohort=typed&regime_label=full&validation=kfold2", "task=no-such-task")  # fmt: skip
+
+
+def rows_of(table: pd.DataFrame, query: str) -> pd.DataFrame:
+    """Filter a table of the report by hand."""
+    wanted: dict[str, list[str]] = {}
+    for pair in filter(None, query.split("&")):
+        key, value = pair.split("=")
+        wanted.setdefault("regime" if key == "regime_label" else key, []).append(value)
+    for key, values in wanted.items():
+        if set(values) & set(table[key]):
+            table = table[table[key].isin(values)]
+    return table.reset_index(drop=True)
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("query", FILTERS)
+    def test_what_is_filtered_is_to_the_letter_what_the_report_s_csv_has(self, explorer, reported, query):
+        for of, file in (("cells", "summary"), ("jobs", "fold_metrics")):
+            shown = csv_of(explorer, f"page=compare&of={of}&{query}")
+            pd.testing.assert_frame_equal(shown, rows_of(reported[file], query))
+
+    @pytest.mark.parametrize("metric", ["mcc", "roc_auc", "brier_platt", "f1_at_val"])
+    def test_the_cells_on_screen_are_those_numbers(self, explorer, reported, metric):
+        answer = open_page(explorer, f"/compare?metric={metric}&task=icu&model=dinov2_s")
+        rows = rows_of(reported["summary"], "task=icu&model=dinov2_s")
+        times, digits = (1, 3) if "brier" in metric else (100, 1)
+        for mean, std in zip(rows[f"{metric}_mean"], rows[f"{metric}_std"], strict=True):
+            assert f'"{times * float(mean):.{digits}f} ± {times * float(std):.{digits}f}"' in answer
+            assert f"{float(mean) * times}" in answer  # what the figure draws, all digits
+
+    def test_the_report_s_own_sentences_open_the_overview(self, explorer, folder, tmp_path):
+        answer = open_page(explorer, "/")
+        for sentence in report(folder, tmp_path, figures=False).answer:
+            assert sentence in answer
+
+    def test_a_job_s_numbers_are_its_row_of_the_report(self, explorer, reported):
+        for key in reported["fold_metrics"]["job"][:3]:
+            row = reported["fold_metrics"].query("job == @key").reset_index(drop=True)
+            pd.testing.assert_frame_equal(csv_of(explorer, f"page=job&key={key}"), row)
+            answer = open_page(explorer, f"/job?key={key}")
+            for name in ("mcc", "roc_auc", "brier_platt", "mcc_at_val"):
+                if row[name][0]:
+                    assert f'"{float(row[name][0]):,.4f}"' in answer.replace('"-0.0000"', '"0.0000"')
+
+    def test_a_job_tells_all_that_is_known_of_it(self, explorer, reported):
+        key = reported["fold_metrics"].query("strategy == 'lora_r8'")["job"].iloc[0]
+        answer = open_page(explorer, f"/job?key={key}")
+        for told in ("Confusion matrix at 0.5", "ROC curve", "Precision-recall curve", "Reliability",
+                     "Loss of candidates", "Subgroups", "peak memory", "3.00 GiB", "Resolved spec", "protocol.epochs",
+                     "Some CPU", "How to run it again", key):  # fmt: skip
+            assert told in answer, told
+        assert not NAMES.search(answer)
+
+    def test_each_part_alone_gives_the_bits_of_all_together(self, folder):
+        from prognobench.reporting.explorer._measured import measure, study_folds, together
+        from prognobench.studies import job_rows
+
+        plan = ResultsFolder(folder).plan("made")
+        parts = together([measure(folder, plan.jobs[start : start + 3]) for start in range(0, len(plan.jobs), 3)])
+        folds = study_folds(parts, job_rows(plan.jobs, parts.facts()))
+        assert csv_text(folds) == csv_text(fold_metrics(*read_results(folder)))
+
+    def test_the_address_alone_gives_the_view(self, explorer):
+        query = "/compare?plot=heat&metric=roc_auc&task=icu&strategy=lp&strategy=fft"
+        assert open_page(explorer, query) == open_page(explorer, query)
+        assert open_page(explorer, query) != open_page(explorer, "/compare?plot=heat&metric=roc_auc&task=icu")
+
+
+class TestLive:
+    def watch(self, folder, watched) -> Live:
+        live = Live(ResultsFolder(folder), "made")
+        live._make_tables = lambda: None
+        watched.append(live)
+        live.look()
+        return live
+
+    def test_a_record_that_lands_appears_and_is_read_alone(self, tmp_path, watched, monkeypatch):
+        whole = make_results(tmp_path / "whole")
+        keys = Store(whole).record_keys()
+        part = make_results(tmp_path / "part")
+        (part / "runs" / keys[0]).rename(tmp_path / "later")
+        live = self.watch(part, watched)
+        before = live.snapshot
+        assert len(before.folds) == 9 and before.status.done == 9
+        read_keys = []
+        real = _live.measure
+        monkeypatch.setattr(_live, "measure", lambda root, jobs: read_keys.extend(jobs) or real(root, jobs))
+        live.look()
+        assert live.snapshot is before and not read_keys
+        (tmp_path / "later").rename(part / "runs" / keys[0])
+        live.look()
+        assert [job.key for job in read_keys] == [keys[0]]
+        assert live.snapshot.version > before.version and len(live.snapshot.folds) == 10
+
+    def test_a_failure_gives_way_to_a_result(self, tmp_path, watched):
+        make_results(tmp_path, error="boom")
+        live = self.watch(tmp_path, watched)
+        assert len(live.snapshot.status.failed) == 1
+        failed = live.snapshot.status.failed[0][0].key
+        other = make_results(tmp_path / "other")
+        (tmp_path / "runs" / failed).rename(tmp_path / "old")
+        (other / "runs" / failed).rename(tmp_path / "runs" / failed)
+        live.look()
+        assert not live.snapshot.status.failed and len(live.snapshot.folds) == 10
+
+    def test_a_record_that_goes_is_missing(self, tmp_path, watched):
+        make_results(tmp_path)
+        live = self.watch(tmp_path, watched)
+        key = Store(tmp_path).record_keys()[0]
+        (tmp_path / "runs" / key).rename(tmp_path / "gone")
+        live.look()
+        assert [job.key for job in live.snapshot.status.missing] == [key] and len(live.snapshot.folds) == 9
+
+    def test_an_altered_record_is_refused_by_name(self, tmp_path, watched):
+        make_results(tmp_path)
+        key = Store(tmp_path).record_keys()[0]
+        path = tmp_path / "runs" / key / "predictions.parquet"
+        live = self.watch(tmp_path, watched)
+        content = bytearray(path.read_bytes())
+        content[40] ^= 1
+        path.write_bytes(content)
+        live._all_seen = -np.inf  # as after a minute
+        live.look()
+        assert len(live.snapshot.folds) == 9 and key in live.snapshot.damaged[0].where
+        from prognobench.reporting.explorer._page import Context
+
+        overview = text_of(PAGES[0].view(Context(tmp_path, live.snapshot), {}).parts)
+        assert "1 record refused" in overview and key in overview and str(tmp_path) not in overview
+
+    def test_the_next_start_reads_only_what_changed(self, tmp_path, watched, monkeypatch):
+        make_results(tmp_path)
+        first = self.watch(tmp_path, watched).snapshot.folds
+        read_keys = []
+        real = _live.measure
+        monkeypatch.setattr(_live, "measure", lambda root, jobs: read_keys.extend(jobs) or real(root, jobs))
+        again = self.watch(tmp_path, watched).snapshot.folds
+        assert not read_keys
+        assert csv_text(again) == csv_text(first)
+        key = Store(tmp_path).record_keys()[0]
+        status = tmp_path / "runs" / key / "status.json"
+        status.write_bytes(status.read_bytes())  # another time of change alone
+        self.watch(tmp_path, watched)
+        assert [job.key for job in read_keys] == [key]
+
+    @pytest.mark.parametrize("harm", ["seal.json", "metrics.parquet", "records.parquet"])
+    def test_what_was_kept_and_is_damaged_is_made_anew(self, tmp_path, watched, harm):
+        make_results(tmp_path)
+        live = self.watch(tmp_path, watched)
+        path = live._kept / "measured" / harm
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 255
+        path.write_bytes(content)
+        assert csv_text(self.watch(tmp_path, watched).snapshot.folds) == csv_text(live.snapshot.folds)
+
+    def test_what_is_kept_names_nobody(self, tmp_path, watched, at_once):
+        make_results(tmp_path, error="FILM001.png of PATIENT001 is gone")
+        explorer = settled(tmp_path)
+        watched.append(explorer)
+        (live,) = explorer._lives.values()
+        for path in live._kept.rglob("*.parquet"):
+            assert not NAMES.search(path.read_bytes().decode("latin-1"))
+            assert not NAMES.search(pd.read_parquet(path).to_csv())
+
+    def test_a_study_that_grows_is_followed(self, tmp_path, watched):
+        make_results(tmp_path, tasks=("icu",))
+        live = self.watch(tmp_path, watched)
+        make_results(tmp_path, tasks=("icu", "death"))
+        live.look()
+        assert set(live.snapshot.folds["task"]) == {"icu", "death"}
+
+    def test_many_records_are_read_by_processes_and_give_the_same_numbers(self, tmp_path, watched, monkeypatch):
+        monkeypatch.setattr(_live, "_FEW", 3)
+        make_results(tmp_path)
+        live = self.watch(tmp_path, watched)
+        assert live.snapshot.unread == 0
+        assert csv_text(live.snapshot.folds) == csv_text(fold_metrics(*read_results(tmp_path)))
+
+
+class TestFilms:
+    @pytest.fixture(scope="class")
+    def shown(self, phantom, tmp_path_factory):
+        folder = filmed_results(tmp_path_factory.mktemp("filmed"), phantom)
+        explorer = explorer_app(folder, show_images=True)
+        until = time.monotonic() + 60
+        while explorer.context({}) is None or explorer.films.loading:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        yield explorer, phantom
+        explorer.stop()
+
+    def key(self, explorer, strategy="lora_r8"):
+        return csv_of(explorer, f"page=job&strategy={strategy}")["job"][0]
+
+    def test_without_leave_no_film_is_shown(self, explorer, client):
+        answer = open_page(explorer, f"/films?key={self.key(explorer)}")
+        assert "--show-images" in answer and "/film/" not in answer
+        assert client.get("/film/anything", base_url=BASE).status_code == 404
+
+    @pytest.mark.parametrize("strategy", ["lora_r8", "metadata"])
+    def test_right_wrong_and_least_certain_films_under_pseudonyms(self, shown, strategy):
+        from PIL import Image
+
+        from prognobench.cohorts import load_cohort
+
+        explorer, cohort = shown
+        answer = open_page(explorer, f"/films?key={self.key(explorer, strategy)}")
+        assert all(f'"children": "{title}"' in answer for title in ("Wrong", "Right", "Least certain"))
+        tokens = re.findall(r"/film/([\w-]+)", answer)
+        assert tokens
+        picture = explorer.dash.server.test_client().get(f"/film/{tokens[0]}", base_url=BASE)
+        image = Image.open(io.BytesIO(picture.data))
+        assert (picture.mimetype, image.mode) == ("image/png", "L")
+        # The metadata of a picture could tell more than the picture.
+        assert not image.info
+        films = load_cohort(cohort).films
+        for name in (*films["image"], *films["patient"], *films["sha256"]):
+            assert str(name) not in answer
+        assert "patient-" in answer and "image-" in answer
+        assert not {*films["image"], *films["patient"]} & set(csv_of(explorer, f"page=films&key={self.key(explorer)}"))
+
+    def test_the_picture_is_what_the_model_read(self, shown):
+        from PIL import Image
+
+        from prognobench.cohorts import Preprocessing, load_cohort, open_pixels
+
+        explorer, path = shown
+        cohort = load_cohort(path)
+        film = cohort.films.iloc[3]
+        token = explorer.films.token(cohort.name, film["image"], 224)
+        picture = Image.open(io.BytesIO(explorer.films.picture(token)))
+        pixels = open_pixels(cohort, Preprocessing(size=224))
+        expected = pixels.array[int(pixels.positions([film["sha256"]])[0])] >> 8
+        np.testing.assert_array_equal(np.asarray(picture), expected)
+
+    @pytest.mark.parametrize("token", ["image0.png", "cohort.yaml", "film-0000-224", "%00"])
+    def test_what_was_not_shown_cannot_be_asked_for(self, shown, token):
+        assert shown[0].dash.server.test_client().get(f"/film/{token}", base_url=BASE).status_code == 404
+
+    def test_a_cohort_that_moved_is_said(self, phantom, tmp_path, watched):
+        from prognobench.studies._store import read_plan, write_plan
+
+        folder = filmed_results(tmp_path, phantom)
+        store = Store(folder)
+        plan = read_plan(store, "filmed")
+        write_plan(store, "filmed", {**plan, "basis": {"settings": [{"cohorts": ["/nowhere/cohort.yaml"]}]}})
+        explorer = explorer_app(folder, show_images=True)
+        watched.append(explorer)
+        while explorer.context({}) is None or explorer.films.loading:
+            time.sleep(0.05)
+        answer = open_page(explorer, f"/films?key={self.key(explorer)}")
+        assert "A cohort is not where it was" in answer and "nowhere" not in answer
