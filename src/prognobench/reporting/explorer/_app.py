@@ -155,7 +155,8 @@ def _layout() -> Component:
             dcc.Store(id="address"),
             html.A("To the content", href="#content", className="skip"),
             html.Header(id="header"),
-            html.Main(id="main"),
+            # Filled when the address is known; whoever renews it needs it from the start.
+            html.Main(html.Div(id="content"), id="main"),
         ]
     )
 

@@ -27,6 +27,8 @@ class Films:
 
     Attributes
     ----------
+    identifiers
+        As given.
     version
         Grows when cohorts were loaded.
     loading
@@ -36,7 +38,7 @@ class Films:
     """
 
     def __init__(self, identifiers: bool) -> None:
-        self._identifiers = identifiers
+        self.identifiers = identifiers
         self._names: Pseudonyms = pseudonyms()
         self._asked: set[str] = set()
         self._places: dict[tuple[str, str], tuple[Cohort, int, str]] = {}
@@ -59,7 +61,7 @@ class Films:
 
     def name(self, kind: str, name: str) -> str:
         """Return what a film or patient is called on the page."""
-        return name if self._identifiers else self._names(kind, name)
+        return name if self.identifiers else self._names(kind, name)
 
     def token(self, cohort: str, image: str, size: int) -> str:
         """Return the name under which a picture can be asked for, blank where there is none.

@@ -29,8 +29,10 @@ _LOG = logging.getLogger(__name__)
 _SECONDS = 1.0  # between two looks at the folder
 _ALL_AGAIN = 60.0  # seconds between two looks at every file
 _FEW = 100  # records that are read here and now; more are read by processes
+_BETWEEN = 2.0  # seconds between two views of a folder that is still being read
 _PATIENCE = 3.0  # the tables of a study that runs are made anew after this many times as long as they took
 _KEPT_TABLES = 3  # of one study
+_KEPT_CODES = 2  # versions of this program whose tables are kept
 
 
 class Live:
@@ -68,6 +70,8 @@ class Live:
         self._tables = _Tables()
         self._maker: threading.Thread | None = None
         self._problems: dict[str, tuple[Problem, ...]] = {}
+        self._failures: dict[str, tuple[str, int]] = {}
+        self._published = -_BETWEEN
         self._version = 0
         self.snapshot: Snapshot | None = None
 
@@ -109,6 +113,7 @@ class Live:
                 self._measured = self._measured.without([*gone, *fresh])
                 for key in (*gone, *fresh):
                     self._damaged.pop(key, None)
+                    self._failures.pop(key, None)
                 self._unread |= fresh
             healed = self._problems.pop("look", None)
             if changed or gone or fresh or healed:
@@ -187,7 +192,8 @@ class Live:
                 key = next((key for key in self._unread if key in problem.where), "")
                 self._damaged[key] = problem
             self._unread -= {*part.records["job"], *self._damaged, *keys}
-            self._publish()
+            if not self._unread or time.monotonic() - self._published > _BETWEEN:
+                self._publish()
 
     def _save(self) -> None:
         """Keep what was measured; a folder of caches that cannot be written costs time at the next start, no more."""
@@ -206,6 +212,7 @@ class Live:
         jobs = job_rows(self._plan.jobs, facts)
         self._tables.wanted = self._digest(facts)
         self._version += 1
+        self._published = time.monotonic()
         self.snapshot = Snapshot(
             self._version, self._plan, jobs, study_folds(self._measured, jobs), self._status(facts),
             tuple(self._damaged.values()), len(self._unread), self._tables.made,
@@ -225,9 +232,11 @@ class Live:
         for job in self._plan.jobs:
             state = facts.get(job.key, {}).get("state", "missing")
             if state == "failed":
-                with suppress(InputError):
-                    status = store.status(job.key)
-                    failed.append((job, (status.error or "") if status else "", status.attempts if status else 0))
+                if job.key not in self._failures:
+                    with suppress(InputError):
+                        status = store.status(job.key)
+                        self._failures[job.key] = (status.error or "", status.attempts) if status else ("", 0)
+                failed.append((job, *self._failures.get(job.key, ("", 0))))
             elif state == "done" or job.key in self._unread:
                 done += 1
             else:
@@ -271,7 +280,8 @@ class Live:
                     tables.seconds, tables.ended = time.monotonic() - begun, time.monotonic()
                     tables.checked = wanted
                     self._show(wanted, records, all_tables(self._study, made), names)
-                    _forget(self._kept, folder)
+                    _forget(self._kept.glob("tables-*"), folder, _KEPT_TABLES)
+                    _forget(self._kept.parent.iterdir(), self._kept, _KEPT_CODES)
         except (Failed, InputError) as error:
             tables.failed = wanted
             if not self._stop.is_set():
@@ -320,8 +330,9 @@ def _writable(folder: Path, otherwise: Path) -> Path:
         return otherwise / folder.name
 
 
-def _forget(folder: Path, last: Path) -> None:
-    """Remove older tables of a study."""
-    others = sorted(folder.glob("tables-*"), key=lambda path: path.stat().st_mtime)
-    for path in [other for other in others if other != last][: -_KEPT_TABLES or None]:
-        shutil.rmtree(path, ignore_errors=True)
+def _forget(folders: Iterable[Path], last: Path, most: int) -> None:
+    """Remove all but the last of what was kept."""
+    with suppress(OSError):
+        others = sorted((path for path in folders if path != last), key=lambda path: path.stat().st_mtime)
+        for path in others[: max(0, len(others) - most + 1)]:
+            shutil.rmtree(path, ignore_errors=True)

@@ -22,7 +22,7 @@ from ..plots import PLOTS
 from ..plots._plot import NothingToShow, Scores, ordered
 
 _ENDINGS = {"": "", "_at_val": ", threshold of validation", "_platt": ", after Platt", "_prior": ", prior put back"}
-_NAMES = {
+METRIC_NAMES = {
     "mcc": "MCC", "pr_auc": "PR-AUC", "roc_auc": "ROC-AUC", "balanced_accuracy": "balanced accuracy", "f1": "F1",
     "ppv": "PPV", "npv": "NPV", "brier": "Brier score", "ece": "ECE", "log_loss": "log loss",
     "calibration_slope": "calibration slope", "calibration_intercept": "calibration intercept",
@@ -66,7 +66,7 @@ def _metric_name(name: str) -> str:
     ending = next((one for one in _ENDINGS if one and name.endswith(one)), "")
     plain = name.removesuffix(ending)
     times = " × 100" if _times(name) > 1 else ""
-    return f"{_NAMES.get(plain, plain)}{times}{_ENDINGS[ending]}"
+    return f"{METRIC_NAMES.get(plain, plain)}{times}{_ENDINGS[ending]}"
 
 
 def _times(name: str) -> float:

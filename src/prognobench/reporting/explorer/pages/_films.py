@@ -86,7 +86,7 @@ def _kind(kind: str, films: pd.DataFrame, record: Record, pictures: Films) -> li
         html.Li([
             _picture(pictures.token(str(row["cohort"]), str(row["image"]), size), str(row["film"])),
             html.P([html.Strong(f"{row['y_score']:.3f}"), f" · is {classes[row['y_true']]}"]),
-            html.P(f"{row['film']}, {row['of']}", className="quiet"),
+            html.P(f"{_short(row['film'], pictures)}, {_short(row['of'], pictures)}", className="quiet"),
         ])
         for row in first.to_dict("records")
     ]  # fmt: skip
@@ -95,6 +95,11 @@ def _kind(kind: str, films: pd.DataFrame, record: Record, pictures: Films) -> li
         counted = f"{order.capitalize()}. The number is P({classes[1]})."
     listed = html.Ul(items, className="films") if items else html.P("None.", className="quiet")
     return [html.H2(title, id=f"{kind}-title"), html.P(counted, className="quiet"), listed]
+
+
+def _short(name: str, pictures: Films) -> str:
+    """Return as much of a pseudonym as tells it from the others on a page; the CSV has all of it."""
+    return name if pictures.identifiers else f"{name[:14]}…"
 
 
 def _picture(token: str, name: str) -> Component:

@@ -35,7 +35,7 @@ from ...page._parts import table as page_table
 from .._page import JOB_KEY, Context, Control, Page, State, View, one
 from .._view import Component, parts, table
 from ..plots._plot import GRAY, LOOKS, SYMBOLS, graph, safe, values
-from ._compare import chosen_rows, filters
+from ._compare import METRIC_NAMES, chosen_rows, filters
 
 _MOST_CURVES = 12
 Level = Literal["film", "patient"]
@@ -201,7 +201,7 @@ class _Shown:
                      "_prior": f"{metric.name}_prior"}  # fmt: skip
             has = {"": True, "_at_val": metric.thresholded, "_platt": metric.calibrated, "_prior": metric.calibrated}
             listed.append(
-                {"metric": metric.name.replace("_", " ")}
+                {"metric": METRIC_NAMES.get(metric.name, metric.name)}
                 | {end: row[metric_column(name, self.level)] if has[end] else None for end, name in names.items()}
             )
         columns = [Column("metric", text("metric"))]
