@@ -297,12 +297,12 @@ class TestNumbers:
         assert not NAMES.search(answer)
 
     def test_each_part_alone_gives_the_bits_of_all_together(self, folder):
-        from prognobench.reporting.explorer._measured import measure, study_folds, together
+        from prognobench.reporting.explorer._measured import measure, study_folds, study_jobs, together
         from prognobench.studies import job_rows
 
         plan = ResultsFolder(folder).plan("made")
         parts = together([measure(folder, plan.jobs[start : start + 3]) for start in range(0, len(plan.jobs), 3)])
-        folds = study_folds(parts, job_rows(plan.jobs, parts.facts()))
+        folds = study_folds(parts, study_jobs(job_rows(plan.jobs, {}), parts))
         assert csv_text(folds) == csv_text(fold_metrics(*read_results(folder)))
 
     def test_the_address_alone_gives_the_view(self, explorer):

@@ -80,7 +80,7 @@ class JobWords:
 
     def words(self) -> dict[str, Any]:
         """Return the words as JSON can say them."""
-        return {f.name: getattr(self, f.name) for f in fields(JobWords)}
+        return {name: getattr(self, name) for name in _word_names()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +155,15 @@ class ListedJob(JobWords):
 
 
 def _words(content: dict[str, Any]) -> dict[str, Any]:
-    words = {f.name: content.get(f.name) for f in fields(JobWords)}
+    words = {name: content.get(name) for name in _word_names()}
     # The first records tested one cohort and named it in the singular.
     words["test_cohorts"] = tuple(words["test_cohorts"] or [content["test_cohort"]])
     return words
+
+
+@cache
+def _word_names() -> tuple[str, ...]:
+    return tuple(one.name for one in fields(JobWords))
 
 
 def identity_fragments(identity: Mapping[str, Any], shared: dict[str, str] | None = None) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+import pandas as pd
 
 from prognobench.frame import InputError, Problem, sha256_json
 from prognobench.studies import ListedJob, ResultsFolder, Store, StudyPlan, StudyStatus, job_rows
@@ -22,7 +23,7 @@ from prognobench.studies import ListedJob, ResultsFolder, Store, StudyPlan, Stud
 from .._tables import StudyTables
 from ._child import Failed, in_child
 from ._frames import code_key, keep, kept, kept_folder
-from ._measured import Measured, measure, study_folds, together
+from ._measured import Measured, measure, study_folds, study_jobs, together
 from ._snapshot import Snapshot, all_tables
 
 _LOG = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Live:
         self._plan_print = ""
         self._plan: StudyPlan | None = None
         self._jobs: dict[str, ListedJob] = {}
+        self._planned = pd.DataFrame()
         self._measured = together([])
         self._unread: set[str] = set()
         self._damaged: dict[str, Problem] = {}
@@ -108,7 +110,12 @@ class Live:
         with self._looking:
             first = self._plan is None
             changed = self._look_at_plan()
-            fresh, gone = self._look_at_records(first)
+            records = {key: number for key, number in self._folder.records().items() if key in self._jobs}
+            if first and self._remember(records):
+                # Shown at once; whether a file was altered in its place is looked at behind the first view.
+                with _PUBLISHING:
+                    self._publish()
+            fresh, gone = self._look_at_records(records, first)
             if gone or fresh:
                 self._measured = self._measured.without([*gone, *fresh])
                 for key in (*gone, *fresh):
@@ -116,7 +123,7 @@ class Live:
                     self._failures.pop(key, None)
                 self._unread |= fresh
             healed = self._problems.pop("look", None)
-            if changed or gone or fresh or healed:
+            if (changed and self.snapshot is None) or (changed and not first) or gone or fresh or healed:
                 with _PUBLISHING:
                     self._publish()
             if fresh:
@@ -132,12 +139,12 @@ class Live:
         self._plan = self._folder.plan(self._study)
         self._plan_print = told
         self._jobs = {job.key: job for job in self._plan.jobs}
+        self._planned = job_rows(self._plan.jobs, {})
         self._records = {}
         return True
 
-    def _look_at_records(self, first: bool) -> tuple[set[str], set[str]]:
+    def _look_at_records(self, records: dict[str, int], first: bool) -> tuple[set[str], set[str]]:
         """Return the planned records that came or changed, and those that went."""
-        records = {key: number for key, number in self._folder.records().items() if key in self._jobs}
         others = {key for key, number in records.items() if self._records.get(key) != number}
         gone = set(self._prints) - set(records)
         now = time.monotonic()
@@ -145,23 +152,23 @@ class Live:
         prints = self._folder.prints(records if due else others)
         if due:
             self._all_seen = now
-        if first:
-            self._remember(prints)
         fresh = {key for key, told in prints.items() if self._prints.get(key) != told}
         self._records = records
         self._prints = {key: told for key, told in (self._prints | prints).items() if key not in gone}
         return fresh, gone
 
-    def _remember(self, prints: dict[str, str]) -> None:
-        """Take over what was measured before of the records that are as they were."""
+    def _remember(self, records: dict[str, int]) -> bool:
+        """Take over what was measured before of the records that are still the same folders; tell whether any is."""
         tables = kept(self._kept / "measured")
-        if tables is None or "print" not in tables["records"]:
-            return
-        records = tables["records"]
-        same = (records["job"].map(prints) == records["print"]).fillna(False).astype(bool)
-        self._prints = dict(zip(records.loc[same, "job"], records.loc[same, "print"], strict=True))
-        every = Measured(records.drop(columns="print"), tables["metrics"])
-        self._measured = every.without(records.loc[~same, "job"])
+        if tables is None or not {"print", "place"} <= set(tables["records"].columns):
+            return False
+        known = tables["records"]
+        same = (known["job"].map(records) == known["place"]).fillna(False).astype(bool)
+        self._prints = dict(zip(known.loc[same, "job"], known.loc[same, "print"], strict=True))
+        every = Measured(known.drop(columns=["print", "place"]), tables["metrics"])
+        self._measured = every.without(known.loc[~same, "job"])
+        self._unread = set(records) - set(self._prints)
+        return bool(same.any())
 
     def _read(self, keys: list[str]) -> None:
         jobs = [self._jobs[key] for key in keys]
@@ -199,38 +206,42 @@ class Live:
         """Keep what was measured; a folder of caches that cannot be written costs time at the next start, no more."""
         if self._unread or not len(self._measured.records):
             return
-        told = self._measured.records["job"].map(self._prints).astype("string")
+        known = self._measured.records
+        told = known["job"].map(self._prints).astype("string")
+        place = known["job"].map(self._records).astype("Int64")
         with suppress(OSError, InputError):
             keep(
                 self._kept / "measured",
-                {"records": self._measured.records.assign(print=told), "metrics": self._measured.metrics},
+                {"records": known.assign(print=told, place=place), "metrics": self._measured.metrics},
             )
 
     def _publish(self) -> None:
         assert self._plan is not None
-        facts = self._measured.facts()
-        jobs = job_rows(self._plan.jobs, facts)
-        self._tables.wanted = self._digest(facts)
+        records = self._measured.records
+        jobs = study_jobs(self._planned, self._measured)
+        states = dict(zip(records["job"], records["state"], strict=True))
+        self._tables.wanted = self._digest()
         self._version += 1
         self._published = time.monotonic()
         self.snapshot = Snapshot(
-            self._version, self._plan, jobs, study_folds(self._measured, jobs), self._status(facts),
+            self._version, self._plan, jobs, study_folds(self._measured, jobs), self._status(states),
             tuple(self._damaged.values()), len(self._unread), self._tables.made,
             self._tables.made is not None and self._tables.of == self._tables.wanted and not self._unread,
             self._tables.records, self._tables.names,
             self.problems,
         )  # fmt: skip
 
-    def _digest(self, facts: dict[str, dict[str, Any]]) -> str:
+    def _digest(self) -> str:
+        """Return what changes when a table of the report may: the plan, and every file of every record."""
         assert self._plan is not None
-        seals = sorted((key, told["state"], told["record_sha256"]) for key, told in facts.items())
-        return sha256_json([self._plan.sha256, seals])
+        columns = [self._measured.records[name].fillna("") for name in ("job", "state", "record_sha256")]
+        return sha256_json([self._plan.sha256, sorted(zip(*columns, strict=True))])
 
-    def _status(self, facts: dict[str, dict[str, Any]]) -> StudyStatus:
+    def _status(self, states: dict[str, str]) -> StudyStatus:
         assert self._plan is not None
         store, failed, missing, done = Store(self._folder.root), [], [], 0
         for job in self._plan.jobs:
-            state = facts.get(job.key, {}).get("state", "missing")
+            state = states.get(job.key, "missing")
             if state == "failed":
                 if job.key not in self._failures:
                     with suppress(InputError):

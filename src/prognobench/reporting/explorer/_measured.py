@@ -25,7 +25,7 @@ class Measured:
     Attributes
     ----------
     records
-        One row a record: `job`, and what `prognobench.studies.job_rows` takes as facts.
+        One row a record: `job`, and what `prognobench.studies.read_records` returns as its facts.
     metrics
         The columns of `fold_metrics` that do not come from the plan, by `job` and `test_cohort`.
     problems
@@ -43,13 +43,6 @@ class Measured:
             return self
         records, metrics = (table[~table["job"].isin(gone)] for table in (self.records, self.metrics))
         return replace(self, records=records, metrics=metrics)
-
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """Return the facts by the key of the record."""
-        rows = self.records.to_dict("records")
-        return {
-            str(row["job"]): {str(name): _plain(value) for name, value in row.items() if name != "job"} for row in rows
-        }
 
 
 def measure(results: Path, jobs: Sequence[ListedJob]) -> Measured:
@@ -77,6 +70,21 @@ def together(parts: Sequence[Measured]) -> Measured:
     return Measured(records, pd.concat(metrics, ignore_index=True), problems)
 
 
+def study_jobs(planned: pd.DataFrame, measured: Measured) -> pd.DataFrame:
+    """Return the table of jobs with what the records tell.
+
+    Parameters
+    ----------
+    planned
+        What `job_rows` returns of the plan alone.
+    measured
+        What is known of the records.
+    """
+    told = measured.records.astype({"job": object, "state": object})
+    jobs = planned.drop(columns=[name for name in told.columns if name != "job"]).merge(told, "left", "job")
+    return jobs.assign(state=jobs["state"].fillna("missing"))
+
+
 def study_folds(measured: Measured, jobs: pd.DataFrame) -> pd.DataFrame:
     """Return what `fold_metrics` returns for all jobs of a study."""
     empty = fold_metrics(_NO_PREDICTIONS, jobs.iloc[:0])
@@ -96,7 +104,3 @@ def _typed(records: pd.DataFrame) -> pd.DataFrame:
     types: dict[str, Any] = {"job": "string", "state": "string", "record_sha256": "string"}
     types |= dict.fromkeys(_WHOLE, "Int64") | dict.fromkeys(("train_seconds", "balanced"), "Float64")
     return records.reindex(columns=list(types)).astype(types)
-
-
-def _plain(value: Any) -> Any:
-    return None if value is pd.NA else value

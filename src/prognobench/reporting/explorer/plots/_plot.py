@@ -22,7 +22,7 @@ GRAY = "#808080"
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star", "hexagon", "pentagon",
            "triangle-left", "triangle-right")  # fmt: skip
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-MOST_PANELS = 8
+MOST_PANELS = 6
 _INK = "#1b1f24"
 
 
