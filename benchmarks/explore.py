@@ -71,21 +71,20 @@ def look(root: Path, home: Path, browser: Any, what: str, records: int) -> None:
         seen = until(page, "!!document.querySelector('.counts')")
         print(
             f"{what}: progress on the screen {seen - begun:.1f} s after the command, {seen - asked:.1f} s after the "
-            "request"
+            "request",
+            flush=True,
         )
         shown = until(page, f"document.querySelector('.counts').innerText.startsWith('{records:,} of ') && "
                             "!/still being read/.test(document.body.innerText)")  # fmt: skip
         print(f"{what}: all numbers of all records {shown - begun:.1f} s after the command; "
-              f"the server used {core_seconds(process):.1f} s of a core")  # fmt: skip
+              f"the server used {core_seconds(process):.1f} s of a core", flush=True)  # fmt: skip
         if what == "later start":
+            done = until(page, "!/being computed/.test(document.body.innerText)")
+            print(f"{what}: the report's tables {done - begun:.1f} s after the command; "
+                  f"memory of the server {process.memory_info().rss >> 20} MiB", flush=True)  # fmt: skip
             answers(process, page, address)
-        done = until(page, "!/being computed/.test(document.body.innerText)")
-        print(f"{what}: the report's tables {done - begun:.1f} s after the command; "
-              f"memory of the server {process.memory_info().rss >> 20} MiB")  # fmt: skip
-        # Let it finish what it keeps for the next start.
-        while process.children(recursive=True):
-            time.sleep(0.5)
-        time.sleep(2)
+        # What was measured is kept for the next start.
+        time.sleep(5)
         page.close()
 
 

@@ -507,6 +507,10 @@ def explore(
     show_images: Annotated[
         bool, typer.Option("--show-images", help="Let films be looked at, from this machine's image cache.")
     ] = False,
+    cohort: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="COHORT", help="The cohort.yaml of the films, where the study's plan does not find it."),
+    ] = None,
     identifiers: Annotated[
         bool, typer.Option("--identifiers", help="Call films and patients by their names, not by pseudonyms.")
     ] = False,
@@ -515,7 +519,9 @@ def explore(
     from prognobench.reporting.explorer import explore as explore_results
 
     with _plain_errors() as console:
-        explore_results(results, console, port=port, show_images=show_images, identifiers=identifiers)
+        explore_results(
+            results, console, port=port, show_images=show_images, cohorts=cohort or (), identifiers=identifiers
+        )
 
 
 @app.command()

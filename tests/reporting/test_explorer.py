@@ -421,18 +421,19 @@ class TestLive:
         assert csv_text(live.snapshot.folds) == csv_text(fold_metrics(*read_results(tmp_path)))
 
 
-class TestFilms:
-    @pytest.fixture(scope="class")
-    def shown(self, phantom, tmp_path_factory):
-        folder = filmed_results(tmp_path_factory.mktemp("filmed"), phantom)
-        explorer = explorer_app(folder, show_images=True)
-        until = time.monotonic() + 60
-        while explorer.context({}) is None or explorer.films.loading:
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        yield explorer, phantom
-        explorer.stop()
+@pytest.fixture(scope="module")
+def shown(phantom, tmp_path_factory):
+    folder = filmed_results(tmp_path_factory.mktemp("filmed"), phantom)
+    explorer = explorer_app(folder, show_images=True)
+    until = time.monotonic() + 60
+    while explorer.context({}) is None or explorer.films.loading:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    yield explorer, phantom
+    explorer.stop()
 
+
+class TestFilms:
     def key(self, explorer, strategy="lora_r8"):
         return csv_of(explorer, f"page=job&strategy={strategy}")["job"][0]
 
@@ -493,4 +494,11 @@ class TestFilms:
         while explorer.context({}) is None or explorer.films.loading:
             time.sleep(0.05)
         answer = open_page(explorer, f"/films?key={self.key(explorer)}")
-        assert "A cohort is not where it was" in answer and "nowhere" not in answer
+        assert "A cohort is not found where the study's plan says" in answer and "nowhere" not in answer
+        there = explorer_app(folder, show_images=True, cohorts=[phantom])
+        watched.append(there)
+        while there.context({}) is None or there.films.loading:
+            time.sleep(0.05)
+        assert "/film/film-" in open_page(there, f"/films?key={self.key(there)}")
+        with pytest.raises(InputError, match="there is no such file"):
+            explorer_app(folder, show_images=True, cohorts=[tmp_path / "none.yaml"])

@@ -58,7 +58,7 @@ class Explorer:
 
     Parameters
     ----------
-    results, port, show_images, identifiers
+    results, port, show_images, cohorts, identifiers
         As `explorer_app` takes them.
 
     Attributes
@@ -69,9 +69,17 @@ class Explorer:
         The port that requests must name.
     """
 
-    def __init__(self, results: Path, port: int, *, show_images: bool = False, identifiers: bool = False) -> None:
+    def __init__(
+        self,
+        results: Path,
+        port: int,
+        *,
+        show_images: bool = False,
+        cohorts: Sequence[Path] = (),
+        identifiers: bool = False,
+    ) -> None:
         self.results, self.port, self.identifiers = results, port, identifiers
-        self.films = Films(identifiers) if show_images else None
+        self.films = Films(identifiers, cohorts) if show_images else None
         self._folder = ResultsFolder(results)
         self._lives: dict[str, Live] = {}
         self._lock = threading.Lock()

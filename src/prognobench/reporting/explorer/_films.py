@@ -24,6 +24,8 @@ class Films:
     ----------
     identifiers
         Whether films and patients are called by their own names.
+    cohorts
+        The `cohort.yaml` of the films; where none is given, those that the study's plan names.
 
     Attributes
     ----------
@@ -37,7 +39,8 @@ class Films:
         Why films of a cohort cannot be shown, by the cohort's place.
     """
 
-    def __init__(self, identifiers: bool) -> None:
+    def __init__(self, identifiers: bool, cohorts: Sequence[Path] = ()) -> None:
+        self._cohorts = [str(path) for path in cohorts]
         self.identifiers = identifiers
         self._names: Pseudonyms = pseudonyms()
         self._asked: set[str] = set()
@@ -53,7 +56,7 @@ class Films:
     def need(self, files: Sequence[str]) -> None:
         """Load cohorts that are not loaded yet, behind the page."""
         with self._lock:
-            new = [file for file in files if file not in self._asked]
+            new = [file for file in self._cohorts or files if file not in self._asked]
             self._asked |= set(new)
             self.loading += len(new)
         for file in new:
@@ -114,7 +117,10 @@ class Films:
                 self._places |= found
         except (InputError, OSError):
             # Which file it is, is nothing for the page.
-            self.lacking[file] = "a cohort is not where it was when the study was planned, or has changed"
+            self.lacking[file] = (
+                "a cohort is not found where the study's plan says, or has changed; say where it lies with "
+                "`--cohort COHORT.yaml`"
+            )
         finally:
             with self._lock:
                 self.loading -= 1

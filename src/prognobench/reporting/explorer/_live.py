@@ -111,7 +111,8 @@ class Live:
             first = self._plan is None
             changed = self._look_at_plan()
             records = {key: number for key, number in self._folder.records().items() if key in self._jobs}
-            if first and self._remember(records):
+            if first:
+                self._remember(records)
                 # Shown at once; whether a file was altered in its place is looked at behind the first view.
                 with _PUBLISHING:
                     self._publish()
@@ -123,7 +124,7 @@ class Live:
                     self._failures.pop(key, None)
                 self._unread |= fresh
             healed = self._problems.pop("look", None)
-            if (changed and self.snapshot is None) or (changed and not first) or gone or fresh or healed:
+            if (changed and not first) or gone or fresh or healed:
                 with _PUBLISHING:
                     self._publish()
             if fresh:
@@ -157,18 +158,18 @@ class Live:
         self._prints = {key: told for key, told in (self._prints | prints).items() if key not in gone}
         return fresh, gone
 
-    def _remember(self, records: dict[str, int]) -> bool:
-        """Take over what was measured before of the records that are still the same folders; tell whether any is."""
+    def _remember(self, records: dict[str, int]) -> None:
+        """Take over what was measured before of the records that are still the same folders."""
+        self._unread = set(records)
         tables = kept(self._kept / "measured")
         if tables is None or not {"print", "place"} <= set(tables["records"].columns):
-            return False
+            return
         known = tables["records"]
         same = (known["job"].map(records) == known["place"]).fillna(False).astype(bool)
         self._prints = dict(zip(known.loc[same, "job"], known.loc[same, "print"], strict=True))
         every = Measured(known.drop(columns=["print", "place"]), tables["metrics"])
         self._measured = every.without(known.loc[~same, "job"])
-        self._unread = set(records) - set(self._prints)
-        return bool(same.any())
+        self._unread -= set(self._prints)
 
     def _read(self, keys: list[str]) -> None:
         jobs = [self._jobs[key] for key in keys]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ def explore(
     *,
     port: int = 8050,
     show_images: bool = False,
+    cohorts: Sequence[Path] = (),
     identifiers: bool = False,
 ) -> None:
     """Show a results folder in the browser until interrupted; what a running study adds appears by itself.
@@ -39,15 +41,17 @@ def explore(
         Of 127.0.0.1; 0 takes a free one.
     show_images
         Whether films may be looked at, from the image cache of the cohorts.
+    cohorts
+        The `cohort.yaml` of the films that may be looked at; by default those that the study's plan names.
     identifiers
         Whether patients and films are called by their own names and not by pseudonyms.
 
     Raises
     ------
     InputError
-        There is no such folder, the port is taken, or Dash is not installed.
+        There is no such folder or cohort file, the port is taken, or Dash is not installed.
     """
-    app = explorer_app(results, port=port, show_images=show_images, identifiers=identifiers)
+    app = explorer_app(results, port=port, show_images=show_images, cohorts=cohorts, identifiers=identifiers)
     from werkzeug.serving import make_server  # comes with Dash
 
     try:
@@ -72,18 +76,25 @@ def explore(
         listening.close()
 
 
-def explorer_app(results: Path, *, port: int = 8050, show_images: bool = False, identifiers: bool = False) -> Explorer:
+def explorer_app(
+    results: Path,
+    *,
+    port: int = 8050,
+    show_images: bool = False,
+    cohorts: Sequence[Path] = (),
+    identifiers: bool = False,
+) -> Explorer:
     """Return the explorer of a results folder without a server: `dash.server` is a WSGI application.
 
     Parameters
     ----------
-    results, port, show_images, identifiers
+    results, port, show_images, cohorts, identifiers
         As `explore` takes them; requests must name this port.
 
     Raises
     ------
     InputError
-        There is no such folder, or Dash is not installed.
+        There is no such folder or cohort file, or Dash is not installed.
     """
     _need_dash()
     from ._app import Explorer
@@ -92,7 +103,12 @@ def explorer_app(results: Path, *, port: int = 8050, show_images: bool = False, 
         what = "there is no such folder"
         remedy = "Give the folder that `prognobench run --results` fills"
         raise InputError([Problem(str(results), what, remedy)])
-    return Explorer(results, port, show_images=show_images, identifiers=identifiers)
+    missing = [
+        Problem(str(path), "there is no such file", "Give a cohort.yaml") for path in cohorts if not path.is_file()
+    ]
+    if missing:
+        raise InputError(missing)
+    return Explorer(results, port, show_images=show_images, cohorts=cohorts, identifiers=identifiers)
 
 
 def _need_dash() -> Any:
