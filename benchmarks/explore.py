@@ -69,9 +69,10 @@ def look(root: Path, home: Path, browser: Any, what: str, records: int) -> None:
         asked = time.perf_counter()
         page.goto(address)
         seen = until(page, "!!document.querySelector('.counts')")
+        used = core_seconds(process)
         print(
             f"{what}: progress on the screen {seen - begun:.1f} s after the command, {seen - asked:.1f} s after the "
-            "request",
+            f"request; the server used {used:.1f} s of a core",
             flush=True,
         )
         shown = until(page, f"document.querySelector('.counts').innerText.startsWith('{records:,} of ') && "

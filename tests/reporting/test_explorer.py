@@ -6,11 +6,13 @@ import inspect
 import io
 import json
 import re
+import subprocess
 import sys
 import time
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from explored import BASE, csv_of, figures, filmed_results, open_page, read, settled, text_of
 from made_results import make_results
@@ -290,9 +292,9 @@ class TestNumbers:
     def test_a_job_tells_all_that_is_known_of_it(self, explorer, reported):
         key = reported["fold_metrics"].query("strategy == 'lora_r8'")["job"].iloc[0]
         answer = open_page(explorer, f"/job?key={key}")
-        for told in ("Confusion matrix at 0.5", "ROC curve", "Precision-recall curve", "Reliability",
-                     "Loss of candidates", "Subgroups", "peak memory", "3.00 GiB", "Resolved spec", "protocol.epochs",
-                     "Some CPU", "How to run it again", key):  # fmt: skip
+        for told in ("Confusion matrix at the threshold 0.5, fixed before", "ROC curve", "Precision-recall curve",
+                     "Reliability", "Loss of candidates", "Subgroups", "peak memory", "3.00 GiB", "Resolved spec",
+                     "protocol.epochs", "Some CPU", "How to run it again", key):  # fmt: skip
             assert told in answer, told
         assert not NAMES.search(answer)
 
@@ -412,6 +414,21 @@ class TestLive:
         make_results(tmp_path, tasks=("icu", "death"))
         live.look()
         assert set(live.snapshot.folds["task"]) == {"icu", "death"}
+
+    def test_what_is_computed_elsewhere_ends_with_who_asked(self, tmp_path):
+        make_results(tmp_path)
+        program = (
+            "import os, sys\nfrom prognobench.reporting.explorer._child import in_child\n"
+            "told = in_child('tables', lambda process: print(process.pid, flush=True), "
+            f"results={str(tmp_path)!r}, study='made', out={str(tmp_path / 'out')!r})\n"
+            "next(told)\nos._exit(0)\n"
+        )
+        pid = int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+        until = time.monotonic() + 60
+        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert not (tmp_path / "out").exists()
 
     def test_many_records_are_read_by_processes_and_give_the_same_numbers(self, tmp_path, watched, monkeypatch):
         monkeypatch.setattr(_live, "_FEW", 3)

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -57,8 +58,9 @@ def in_child(task: str, begun: Callable[[subprocess.Popen[str]], None], **given:
         begun(process)
         assert process.stdin is not None and process.stdout is not None
         with suppress(OSError):
-            process.stdin.write(json.dumps({"task": task, "given": given}))
-            process.stdin.close()
+            # It stays open: the process ends with this one, however this one ends.
+            process.stdin.write(json.dumps({"task": task, "given": given}) + "\n")
+            process.stdin.flush()
         for line in process.stdout:
             told = json.loads(line)
             if "problems" in told:
@@ -75,7 +77,8 @@ def serve() -> None:
     os.dup2(2, 1)
     with suppress(AttributeError, OSError):
         os.nice(5)  # the study itself goes first
-    asked = json.load(sys.stdin)
+    asked = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         for told in _TASKS[asked["task"]](**asked["given"]):
             print(json.dumps(told), file=answers, flush=True)
@@ -83,6 +86,13 @@ def serve() -> None:
         print(json.dumps({"problems": [vars(problem) for problem in error.problems]}), file=answers, flush=True)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end_with_parent() -> None:
+    # Unbuffered: a reader that waits in a buffer holds up the end of the interpreter.
+    while os.read(0, 1 << 10):
+        pass
+    os._exit(1)
 
 
 def _measure(results: str, study: str, keys: list[str], out: str) -> Iterator[dict[str, Any]]:

@@ -52,3 +52,11 @@ document.addEventListener("click", (event) => {
   if (what === "copy") work.copy(button);
   else work.save(button, what);
 });
+// On a narrow screen the numbers come first: what can be chosen is folded until it is asked for.
+const narrow = window.matchMedia("(max-width: 59.99rem)");
+new MutationObserver(() => {
+  document.querySelectorAll("aside > details:not([data-met])").forEach((panel) => {
+    panel.dataset.met = "yes";
+    if (narrow.matches) panel.open = false;
+  });
+}).observe(document.documentElement, { childList: true, subtree: true });

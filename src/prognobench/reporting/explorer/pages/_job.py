@@ -226,7 +226,7 @@ class _Shown:
         classes = class_names(self.record)
         made: list[Component] = []
         for row in counts:
-            at = "0.5" if row["chosen_on"] == "nothing" else "the best one of validation"
+            at = "fixed before" if row["chosen_on"] == "nothing" else "chosen on validation"
             if is_missing(row["threshold"]):
                 made += parts([Prose(("Validation holds one class, so it chose no threshold.",), look="quiet")])
                 continue
@@ -236,7 +236,7 @@ class _Shown:
                 {"truth": classes[1], classes[1]: row["true_positives"], classes[0]: row["false_negatives"]},
                 {"truth": classes[0], classes[1]: row["false_positives"], classes[0]: row["true_negatives"]},
             ]
-            caption = f"Confusion matrix at {row['threshold']:.4g}, {at}; {self.level}s of the test fold"
+            caption = f"Confusion matrix at the threshold {row['threshold']:.4g}, {at}; {self.level}s"
             made.append(table(page_table(caption, columns, rows)))
         return [html.H2("Threshold and confusion matrix", id="confusion-title"), html.Div(made, className="two")]
 
