@@ -96,7 +96,7 @@ def study_page(
     masked = with_stems(names)
     cohorts = cohort_section(tables, masked)
     sections = [
-        _summary(tables, found, [*_general_doubts(tables, made), *leak_doubts(audits)]),
+        _summary(tables, found, [*general_doubts(tables, made), *leak_doubts(audits)]),
         Section("words", "Words on this page", (Terms(GLOSSARY, "What MCC, fold, control and the others mean", True),)),
         results_section(tables),
         comparisons_section(tables),
@@ -151,6 +151,7 @@ def _summary(tables: StudyTables, found: Sequence[Answer], general: Sequence[str
 
 
 def general_doubts(tables: StudyTables, made: Provenance) -> list[str]:
+    """Say what must be known of the study as a whole before its answer is believed."""
     doubts = []
     if tables.synthetic:
         named = ", ".join(map(words, tables.synthetic))

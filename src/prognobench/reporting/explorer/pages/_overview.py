@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import pandas as pd
 from dash import html
 
-from prognobench.studies import Provenance
+from prognobench.cohorts import AuditReport
+from prognobench.frame import InputError
+from prognobench.studies import Provenance, read_audits
 
 from ...page._answer import answers, overall
+from ...page._audits import leak_doubts
 from ...page._made import holes_section, redacted, with_stems
 from ...page._numbers import results_section, winners_table
 from ...page._page import general_doubts
@@ -114,9 +118,12 @@ def _answer(context: Context) -> list[Component]:
     if not now.current:
         told += parts([Prose((f"As of {plural(now.made_records, 'record')}; newer ones are not in it yet.",),
                              look="quiet")])  # fmt: skip
-    found = answers(made)
+    audits, lost = _audits(context.results, now.plan.study, now.plan.sha256)
+    found = answers(made, audits)
     told += parts([Prose(overall(found), look="answer")])
-    doubts = [*general_doubts(made, _provenance(context)), *(found[0].doubts if len(found) == 1 else ())]
+    leaks = [told.replace("under Cohorts", "in the report, under Cohorts") for told in leak_doubts(audits)]
+    doubts = [*lost, *general_doubts(made, _provenance(context)), *leaks]
+    doubts += found[0].doubts if len(found) == 1 else ()
     if doubts:
         told += parts([Prose(tuple(doubts), points=True, look="doubt")])
     told += parts([winners_table(made)])
@@ -141,6 +148,17 @@ def _means(now: Snapshot) -> list[Component]:
     rows = now.results[now.results["folds"] > 0].sort_values("mcc_mean", ascending=False, kind="stable")
     return parts([page_table("Means over test folds so far, × 100, controls among them; no interval yet", columns,
                              records(rows), csv="summary")])  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _audits(results: Path, study: str, plan: str) -> tuple[dict[str, AuditReport], tuple[str, ...]]:
+    """Return what the audits found, and why that cannot be read, if so."""
+    try:
+        return read_audits(results, study), ()
+    except InputError as error:
+        return {}, tuple(
+            redacted(f"{problem.where}: {problem.what}. {problem.remedy}", ()) for problem in error.problems
+        )
 
 
 def _provenance(context: Context) -> Provenance:
