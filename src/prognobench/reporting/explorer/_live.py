@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -68,7 +69,7 @@ class Live:
         self._measured = together([])
         self._unread: set[str] = set()
         self._damaged: dict[str, Problem] = {}
-        self._all_seen = 0.0
+        self._all_seen = -math.inf
         self._tables = _Tables()
         self._maker: threading.Thread | None = None
         self._problems: dict[str, tuple[Problem, ...]] = {}
@@ -113,10 +114,18 @@ class Live:
             records = {key: number for key, number in self._folder.records().items() if key in self._jobs}
             if first:
                 self._remember(records)
-                # Shown at once; whether a file was altered in its place is looked at behind the first view.
                 with _PUBLISHING:
-                    self._publish()
-            fresh, gone = self._look_at_records(records, first)
+                    self._tables.wanted = self._digest()
+                    early = None if self._unread else kept(self._folder_of_tables(self._tables.wanted))
+                    if early is not None:
+                        done = int((self._measured.records["state"] == "done").sum())
+                        self._show(self._tables.wanted, done, all_tables(self._study, early), None)
+                    else:
+                        self._publish()
+                if not self._unread:
+                    # All is on the screen; whether a file was altered in its place is looked at behind the first view.
+                    return
+            fresh, gone = self._look_at_records(records)
             if gone or fresh:
                 self._measured = self._measured.without([*gone, *fresh])
                 for key in (*gone, *fresh):
@@ -144,12 +153,12 @@ class Live:
         self._records = {}
         return True
 
-    def _look_at_records(self, records: dict[str, int], first: bool) -> tuple[set[str], set[str]]:
+    def _look_at_records(self, records: dict[str, int]) -> tuple[set[str], set[str]]:
         """Return the planned records that came or changed, and those that went."""
         others = {key for key, number in records.items() if self._records.get(key) != number}
         gone = set(self._prints) - set(records)
         now = time.monotonic()
-        due = first or now - self._all_seen > _ALL_AGAIN
+        due = now - self._all_seen > _ALL_AGAIN
         prints = self._folder.prints(records if due else others)
         if due:
             self._all_seen = now
@@ -266,7 +275,7 @@ class Live:
         records = int((self._measured.records["state"] == "done").sum())
         if not records:
             return
-        early = kept(self._folder_of_tables(wanted))
+        early = kept(self._folder_of_tables(wanted)) if tables.of != wanted else None
         if early is not None:
             # Shown at once, and checked behind the first view.
             self._show(wanted, records, all_tables(self._study, early), None)
