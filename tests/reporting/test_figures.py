@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from prognobench.reporting.figures._shown import natural, short, signed
 from synthetic_tables import CELL, study_tables
 
 from prognobench.evaluation import CONTROLS
 from prognobench.reporting._csv import csv_text
 from prognobench.reporting._families import families
+from prognobench.reporting._shown import natural, short, signed
 from prognobench.reporting.figures import FIGURES, Shown, house_style, write_figures
 from prognobench.reporting.figures._pareto import _fronts
 from prognobench.reporting.figures._second import write_by_two
