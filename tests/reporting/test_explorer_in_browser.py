@@ -153,9 +153,10 @@ def test_a_job_and_its_films_open_and_fit(opened, reported, folders, width):
     page = opened("filmed", f"/films?key={key}", width)
     settle(page)
     page.wait_for_selector(".films img")
-    shown = page.locator(".films img").first
-    shown.scroll_into_view_if_needed()
-    assert shown.evaluate("async one => { await one.decode(); return one.naturalWidth; }") >= 90
+    wide = (
+        "async () => { const one = document.querySelector('.films img'); await one.decode(); return one.naturalWidth }"
+    )
+    assert page.evaluate(wide) >= 90
     assert overflow(page) == 0 and "PATIENT" not in page.inner_text("main")
 
 
@@ -261,6 +262,8 @@ def test_a_record_that_lands_appears_by_itself(opened, folders, addresses):
     runs = folders / "odd" / "runs"
     page = opened("odd", "/")
     until(page, "document.body.innerText.includes('3 of 6 planned jobs done')")
+    page.get_by_text("By model and strategy").focus()
+    page.keyboard.press("Enter")
     whole = make_results(folders / "odd-whole", "odd", cohort="phantom", cells=(
         ("a_backbone_with_a_name_much_longer_than_usual_x7_and_longer_still", "lora_r16"),
         ("<script>alert(1)</script>", "<img src=x onerror=alert(1)>"), ("none", "majority"),
@@ -268,6 +271,9 @@ def test_a_record_that_lands_appears_by_itself(opened, folders, addresses):
     missing = sorted(set(Store(whole).record_keys()) - set(Store(folders / "odd").record_keys()))
     (whole / "runs" / missing[0]).rename(runs / missing[0])
     until(page, "document.body.innerText.includes('4 of 6 planned jobs done')")
+    # What was open stays open, and the keyboard stays where it was.
+    assert page.evaluate("document.querySelector('#content details').open")
+    assert page.evaluate("document.activeElement.textContent") == "By model and strategy"
     other = opened("odd", "/job?state=done")
     assert other.locator(f"#content a[href*='{missing[0]}']").count() == 1
 

@@ -60,3 +60,49 @@ new MutationObserver(() => {
     if (narrow.matches) panel.open = false;
   });
 }).observe(document.documentElement, { childList: true, subtree: true });
+// Dash puts new elements in the place of old ones when a record lands: what was open, sorted, scrolled and in focus
+// stays so.
+const kept = { open: new Set(), sorted: new Map(), scrolled: new Map(), focus: "", path: "" };
+const within = (one) => one instanceof Element && one.closest("#content");
+const nameOf = (one) => [one.tagName, one.getAttribute("href") || "", one.textContent.slice(0, 80)].join("|");
+document.addEventListener("toggle", (event) => {
+  const summary = within(event.target) && event.target.querySelector("summary");
+  if (summary) kept.open[event.target.open ? "add" : "delete"](summary.textContent);
+}, true);
+document.addEventListener("scroll", (event) => {
+  if (within(event.target) && event.target.matches(".scroll")) {
+    kept.scrolled.set(event.target.getAttribute("aria-label"), event.target.scrollLeft);
+  }
+}, true);
+document.addEventListener("focusin", (event) => { kept.focus = within(event.target) ? nameOf(event.target) : ""; });
+document.addEventListener("click", (event) => {
+  const heading = within(event.target) && event.target.closest("th");
+  if (heading && event.target.closest("button")) {
+    kept.sorted.set(heading.closest("table").getAttribute("aria-label"), [heading.cellIndex, heading.getAttribute("aria-sort") === "descending"]);
+  }
+});
+new MutationObserver((changes) => {
+  const added = changes.some((one) => Array.from(one.addedNodes).some((node) => node instanceof HTMLElement &&
+    !node.closest(".dash-graph") && (node.closest("#content") || node.querySelector("#content"))));
+  if (!added) return;
+  if (kept.path !== window.location.pathname) {
+    Object.assign(kept, { open: new Set(), sorted: new Map(), scrolled: new Map(), focus: "", path: window.location.pathname });
+    return;
+  }
+  document.querySelectorAll("#content details").forEach((one) => {
+    if (kept.open.has(one.querySelector("summary").textContent)) one.open = true;
+  });
+  document.querySelectorAll("#content table").forEach((table) => {
+    const [place, down] = kept.sorted.get(table.getAttribute("aria-label")) || [];
+    const heading = place === undefined ? null : table.tHead.rows[0].cells[place];
+    if (heading && heading.getAttribute("aria-sort") === "none") sortBy(heading, down);
+  });
+  document.querySelectorAll("#content .scroll").forEach((box) => {
+    const left = kept.scrolled.get(box.getAttribute("aria-label"));
+    if (left && box.scrollLeft !== left) box.scrollLeft = left;
+  });
+  if (kept.focus && document.activeElement === document.body) {
+    const again = Array.from(document.querySelectorAll("#content a, #content button, #content summary")).find((one) => nameOf(one) === kept.focus);
+    if (again) again.focus({ preventScroll: true });
+  }
+}).observe(document.documentElement, { childList: true, subtree: true });
