@@ -205,9 +205,10 @@ def test_the_score_and_the_figure_are_chosen_by_keyboard_alone(opened, reported)
     field = page.locator("[id*='metric']").first
     field.focus()
     page.keyboard.press("Enter")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
+    page.wait_for_selector(".dash-dropdown-content")
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        page.wait_for_timeout(300)
+        page.keyboard.press(key)
     until(page, "!/^.*MCC × 100 against/m.test(document.querySelector('#content h3').innerText)")
     assert "metric=" in page.url and "metric=mcc" not in page.url
     # Every mark of a figure has a link in the table below it.
