@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from prognobench.deployment import Model
     from prognobench.frame import InputError
     from prognobench.studies import Plan, StudySplit
 
@@ -539,6 +540,95 @@ def compare(
     with _plain_errors() as console:
         names = [*(studies or []), None, None]
         compare_results(first, second, out, console, studies=(names[0], names[1]))
+
+
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that `fit` wrote.")]
+
+
+@app.command()
+def fit(
+    given: Annotated[
+        Path, typer.Argument(metavar="STUDY|DIR", help="A results folder that `run` filled, or the study file.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="MODEL", help="The model's folder.")],
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="What to fit, such as task=icu model=dinov2_s strategy=lp."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", metavar="DIR", help="With a study file: its results folder.")
+    ] = None,
+    study: Annotated[str | None, typer.Option("--study", metavar="NAME", help="One of several studies.")] = None,
+    cohorts: CohortsOption = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; one a core by default.")] = None,
+) -> None:
+    """Train the named result of a study, or the first of its decision map, on all films, as a model to use."""
+    from prognobench.deployment import fit as fit_model
+    from prognobench.deployment import parse_names
+    from prognobench.frame import InputError, Problem
+    from prognobench.reporting import plain, report_progress
+
+    with _plain_errors() as console:
+        if results is None and not given.is_dir():
+            what = "a study file does not say where its results are"
+            raise InputError([Problem(str(given), what, "Give the results folder instead, or beside it as --results")])
+        with report_progress(console) as progress:
+            model = fit_model(
+                results or given,
+                out,
+                named=parse_names(named or ()),
+                study=study,
+                file=None if results is None else given,
+                cohorts=cohorts or (),
+                threads=threads,
+                progress=progress,
+            )
+        cell = model.description.cell
+        told = f"{cell['model']} {cell['strategy']} for {cell['task']} of {cell['cohort']}"
+        console.print(f"{plain(told)}. {plain(model.description.reason)}", highlight=False)
+        console.print(plain(model.description.standing), style="bold", highlight=False)
+        console.print(f"The model is in {plain(out)}; read {plain(out / 'MODEL_CARD.md')} first.", highlight=False)
+
+
+@app.command()
+def predict(
+    folder: ModelArgument,
+    given: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="An image, a folder, a table with a column image, or a cohort.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A table: .csv or .parquet.")],
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; one a core by default.")] = None,
+) -> None:
+    """Predict films: a calibrated probability, a decision, and whether each looks like the training films."""
+    from prognobench.deployment import predict as predict_films
+    from prognobench.reporting import film_progress, plain, print_predicted
+
+    with _plain_errors() as console:
+        model = _loaded(folder, console, threads)
+        with film_progress(console) as progress:
+            predicted = predict_films(model, given, out, progress)
+        print_predicted(predicted, console)
+        if predicted.bad:
+            raise typer.Exit(1)
+
+
+def _loaded(folder: Path, console: Console, threads: int | None = None) -> Model:
+    """Load a model, and tell what is to be known of it."""
+    import warnings
+
+    from prognobench.deployment import Model
+    from prognobench.reporting import plain
+
+    if threads is not None:
+        from prognobench.training import use_threads
+
+        use_threads(threads)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model = Model.load(folder)
+    for note in model.notes:
+        console.print(f"[yellow]note[/yellow] {plain(note)}", highlight=False)
+    return model
 
 
 def _planned(

@@ -15,8 +15,10 @@ from ._build import BuildReport, build_cohort, builders
 from ._cards import CohortCard, PublishedTask
 from ._cohort import Cohort, load_cohort, open_pixels
 from ._describe import describe
+from ._films import BadFilm, Fault
 from ._layouts import Planted, PlantedFault, layout_names, make_layout
 from ._metadata import film_metadata
+from ._new_films import FilmSource, NewFilm, film_in_memory, film_sources, read_new_films
 from ._packs import Pixels
 from ._phantom import make_phantom
 from ._preprocessing import Preprocessing
@@ -31,12 +33,16 @@ __all__ = [
     "FEW_POSITIVES",
     "Audit",
     "AuditReport",
+    "BadFilm",
     "BuildReport",
     "Cohort",
     "CohortCard",
     "CohortSpec",
+    "Fault",
     "FilmRecipe",
+    "FilmSource",
     "Finding",
+    "NewFilm",
     "Pixels",
     "Planted",
     "PlantedFault",
@@ -53,8 +59,10 @@ __all__ = [
     "cohort_cards",
     "cohort_places",
     "describe",
+    "film_in_memory",
     "film_metadata",
     "film_recipe",
+    "film_sources",
     "film_thumbnails",
     "layout_names",
     "load_cohort",
@@ -64,5 +72,6 @@ __all__ = [
     "places_file",
     "published_cohort",
     "published_notes",
+    "read_new_films",
     "task_names",
 ]

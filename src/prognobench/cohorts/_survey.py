@@ -83,15 +83,18 @@ def survey(
     return facts
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield `function(item)` in the order of the items, computed by threads that run only a little ahead."""
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], ahead: int = 0) -> Iterator[Result]:
+    """Yield `function(item)` in the order of the items, computed by threads that run only a little ahead.
+
+    They are ahead by two items a thread, or by `ahead` items where that is more.
+    """
     threads = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * threads:
+                if len(waiting) > max(2 * threads, ahead):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

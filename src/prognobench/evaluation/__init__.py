@@ -7,6 +7,7 @@ from ._curves import curves
 from ._decision import Budget, decision_map
 from ._folds import fold_metrics
 from ._intervals import intervals
+from ._out_of_fold import OutOfFold, out_of_fold
 from ._pairwise import pairwise_tests
 from ._ranking import ranking
 from ._reliability import reliability
@@ -31,6 +32,7 @@ __all__ = [
     "Cell",
     "Fold",
     "Metric",
+    "OutOfFold",
     "PatientBootstrap",
     "Sample",
     "best_threshold",
@@ -42,6 +44,7 @@ __all__ = [
     "fold_metrics",
     "intervals",
     "metric_column",
+    "out_of_fold",
     "pairwise_tests",
     "planned_jobs",
     "ranking",

@@ -58,16 +58,22 @@ def _platt(validation: Samples, test: Samples) -> Recalibrated:
     support vector machines", section 2.2, with logit(score) for the output of the machine. The slope may be negative:
     a validation that contradicts the model turns its order around.
     """
-    positives, negatives = validation.positives, validation.negatives
-    target = np.where(
-        validation.positive, ((positives + 1) / (positives + 2))[validation.of], (1 / (negatives + 2))[validation.of]
-    )
-    slope, intercept = fit_lines(validation.log_odds, target, validation.of, validation.count)
-    one_class = (positives == 0) | (negatives == 0)
-    slope = np.where(one_class, np.nan, slope)
+    slope, intercept, one_class = platt_lines(validation)
     score = expit(slope[test.of] * test.log_odds + intercept[test.of])
     flat = np.isnan(slope) & ~one_class
     return Recalibrated(test.scored(score), one_class, flat, "all scores of validation are equal")
+
+
+def platt_lines(cases: Samples) -> tuple[Floats, Floats, Bools]:
+    """Return slope and intercept of Platt's logistic regression of each sample, and whether it has one class only.
+
+    Both are NaN where there is none: of one class, or where all scores are equal.
+    """
+    positives, negatives = cases.positives, cases.negatives
+    target = np.where(cases.positive, ((positives + 1) / (positives + 2))[cases.of], (1 / (negatives + 2))[cases.of])
+    slope, intercept = fit_lines(cases.log_odds, target, cases.of, cases.count)
+    one_class = (positives == 0) | (negatives == 0)
+    return np.where(one_class, np.nan, slope), np.where(one_class, np.nan, intercept), one_class
 
 
 def _prior(validation: Samples, test: Samples, balanced: Floats) -> Recalibrated:

@@ -24,8 +24,8 @@ from ._listings import (
     status_rows,
 )
 from ._paper_tables import PaperTable, paper_tables
-from ._progress import RunProgress, film_progress
-from ._report import Report, report, report_studies, write_tables
+from ._progress import RunProgress, film_progress, report_progress
+from ._report import Report, read_tables, report, report_studies, write_tables
 from ._results import print_table, result_table
 from ._safe import plain
 from ._splits import print_splits, split_rows
@@ -61,7 +61,9 @@ __all__ = [
     "print_strategies",
     "print_table",
     "print_weights",
+    "read_tables",
     "report",
+    "report_progress",
     "report_studies",
     "result_table",
     "split_rows",

@@ -23,6 +23,8 @@ from ._safe import printable
 from ._tables import StudyTables, study_tables
 
 if TYPE_CHECKING:
+    from prognobench.studies import Provenance
+
     from .figures import WrittenFigure
 
 _PAGE = "index.html"
@@ -178,21 +180,12 @@ def _chosen(results: Path, studies: list[str], study: str | None) -> str:
 def _make(
     results: Path, out: Path, study: str, budget: Budget | None, figures: bool, progress: ReportProgress
 ) -> Report:
-    from prognobench.studies import read_audits, read_cohorts, read_films, read_names, read_provenance, read_results
+    from prognobench.studies import read_audits, read_names
 
-    from ._families import families
     from .page import AUDIT_PAGE, audit_page, study_page
 
-    progress("reading the records")
-    predictions, jobs = read_results(results, study)
-    progress("reading how they were made")
-    made = read_provenance(results, study)
-    kinds = {model: str(kind) for model, kind in families(jobs["model"].dropna().unique()).items()}
-    films, audits = read_films(results, study), read_audits(results, study)
-    tables = study_tables(
-        predictions, jobs, films, study=study, cohorts=read_cohorts(results, study), families=kinds,
-        methods=made.methods, budget=budget, progress=progress,
-    )  # fmt: skip
+    tables, predictions, made, films = read_tables(results, study, budget, progress)
+    audits = read_audits(results, study)
     files = _write(tables.files(), out)
     for name, text in paper_texts(paper_tables(tables.summary, tables.controls, tables.ranking)).items():
         write_in_one_step(out / _TABLES / name, text)
@@ -211,6 +204,41 @@ def _make(
     else:
         (out / AUDIT_PAGE).unlink(missing_ok=True)
     return Report(files, tables.results, tables, out / _PAGE, answer)
+
+
+def read_tables(
+    results: Path, study: str, budget: Budget | None = None, progress: ReportProgress = lambda _: None
+) -> tuple[StudyTables, pd.DataFrame, Provenance, pd.DataFrame]:
+    """Read the records of one study and compute every table.
+
+    Parameters
+    ----------
+    results, study, budget
+        As `report` takes them.
+    progress
+        Told what is being done.
+
+    Returns
+    -------
+    tables, predictions, made, films
+        The tables, and what they were made of: `read_results`, `read_provenance` and `read_films` of
+        `prognobench.studies`.
+    """
+    from prognobench.studies import read_cohorts, read_films, read_provenance, read_results
+
+    from ._families import families
+
+    progress("reading the records")
+    predictions, jobs = read_results(results, study)
+    progress("reading how they were made")
+    made = read_provenance(results, study)
+    kinds = {model: str(kind) for model, kind in families(jobs["model"].dropna().unique()).items()}
+    films = read_films(results, study)
+    tables = study_tables(
+        predictions, jobs, films, study=study, cohorts=read_cohorts(results, study), families=kinds,
+        methods=made.methods, budget=budget, progress=progress,
+    )  # fmt: skip
+    return tables, predictions, made, films
 
 
 def _clear(out: Path) -> None:

@@ -3,7 +3,7 @@
 from ._export import export_peft
 from ._matrix import matrix_lines, matrix_rows
 from ._proof import Proof, prove
-from ._registry import parse_strategies, strategy_cards
+from ._registry import parse_strategies, resolved_strategy, strategy_cards
 from ._strategy import InjectionPlan, Strategy, StrategyCard, Target
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "matrix_rows",
     "parse_strategies",
     "prove",
+    "resolved_strategy",
     "strategy_cards",
 ]

@@ -7,7 +7,7 @@ import inspect
 import itertools
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -84,6 +84,19 @@ def parse_strategies(items: Any) -> list[Strategy]:
         if labels.count(label) > 1:
             raise ValueError(f"the strategy '{label}' is asked for twice. Keep one")
     return strategies
+
+
+def resolved_strategy(settings: Mapping[str, Any]) -> Strategy:
+    """Make the strategy of what `Strategy.resolved` returned, as records hold it.
+
+    Examples
+    --------
+    >>> resolved_strategy({"name": "lp"}).label
+    'lp'
+    """
+    named = {key: value for key, value in settings.items() if key != "name"}
+    (strategy,) = parse_strategies([{settings["name"]: named}])
+    return strategy
 
 
 def _name_and_settings(item: Any) -> tuple[str, dict[str, Any]]:

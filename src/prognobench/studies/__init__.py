@@ -1,6 +1,7 @@
 """The grid: plan, execute, resume, record."""
 
 from ._adapters import export_adapter
+from ._again import study_as_run
 from ._audit_files import read_audits
 from ._cohort_files import read_cohorts, read_films
 from ._doctor import Finding, examine
@@ -57,6 +58,7 @@ __all__ = [
     "read_results",
     "read_study",
     "run_plan",
+    "study_as_run",
     "study_names",
     "study_splits",
     "study_status",

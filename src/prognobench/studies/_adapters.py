@@ -43,15 +43,14 @@ def export_adapter(record: Record, folder: Path) -> None:
     from safetensors.torch import load, save_file
 
     from prognobench.models import load_backbone
-    from prognobench.strategies import export_peft, parse_strategies
+    from prognobench.strategies import export_peft, resolved_strategy
 
     job = record.job
     if job.kind != "adapter":
         raise _refuse(record, "it trained no adapter", "Choose a job of lora, vera or ia3")
     if record.tensors is None:
         raise _refuse(record, "its study kept no weights", "Run it with save: weights into another folder")
-    settings = job.details["strategy"]
-    (strategy,) = parse_strategies([{settings["name"]: {k: v for k, v in settings.items() if k != "name"}}])
+    strategy = resolved_strategy(job.details["strategy"])
     card, weights = _model_as_used(record)
     tensors = load(record.tensors)
     head = {name: tensors.pop(f"head.{name}") for name in ("weight", "bias")}

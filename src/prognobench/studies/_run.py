@@ -14,6 +14,7 @@ from typing import Protocol
 
 from prognobench.frame import InputError, Problem, Problems
 
+from ._again import told_source
 from ._audit_files import keep_audits
 from ._changes import basis, told_changes
 from ._cohort_files import keep_cohorts
@@ -162,6 +163,7 @@ def _prepare(store: Store, plan: Plan) -> list[Job]:
         "basis": basis(plan),
         "cohorts": keep_cohorts(store, plan.cohorts.values()),
         "audits": keep_audits(store, plan.audits, plan.cohorts),
+        "source": told_source(plan.study),
     }
     write_plan(store, plan.study.name, plan.to_json() | kept)
     return pending

@@ -1,18 +1,24 @@
 """One job: training and validation films in, a scorer of any films out."""
 
+from ._batches import Normalizer
+from ._chosen import Chosen, choose_over_folds
 from ._controls import fit_majority, fit_metadata
 from ._device import describe_device, device_name, gflops_a_second, processor_name, usable_precision, use_threads
 from ._features import FrozenFeatures, frozen_features
 from ._films import Films, Outcome, Rows, film_weights
-from ._finetune import Checkpoint, fine_tune
-from ._probe import fit_probe
+from ._finetune import Checkpoint, fine_tune, refit
+from ._probe import chosen_readout, fit_probe, refit_probe
 
 __all__ = [
     "Checkpoint",
+    "Chosen",
     "Films",
     "FrozenFeatures",
+    "Normalizer",
     "Outcome",
     "Rows",
+    "choose_over_folds",
+    "chosen_readout",
     "describe_device",
     "device_name",
     "film_weights",
@@ -23,6 +29,8 @@ __all__ = [
     "frozen_features",
     "gflops_a_second",
     "processor_name",
+    "refit",
+    "refit_probe",
     "usable_precision",
     "use_threads",
 ]

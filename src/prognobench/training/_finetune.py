@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from prognobench.models import ModelCard
     from prognobench.strategies import Strategy
 
+    from ._chosen import Chosen
+
 _LOG = logging.getLogger(__name__)
 # Of films scored at once; fixed, since the size of a batch can change the last bits.
 _SCORING_BATCH = 32
@@ -183,6 +185,60 @@ def train_heads(
     runs = _runs(candidates(card, protocol), protocol)
     trainer = _Trainer(Ready(device_name()), runs, train, val, classes, protocol, seed)
     trainer.run(checkpoint, None)
+    return trainer.outcome()
+
+
+def refit(
+    module: nn.Module,
+    strategy: Strategy,
+    card: ModelCard,
+    films: Films,
+    classes: int,
+    protocol: Protocol,
+    precision: Precision,
+    seed: int,
+    chosen: Chosen,
+    checkpoint: Checkpoint | None = None,
+    heartbeat: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Train on all films what `fine_tune` trained on the training part of each fold; nothing is validated.
+
+    Parameters
+    ----------
+    module, strategy, card, classes, protocol, precision, seed, checkpoint, heartbeat
+        As for `fine_tune`.
+    films
+        All films, with their labels.
+    chosen
+        Head, number of epochs and cuts of the rates, as `choose_over_folds` fixes them. Under `heads: shared` the
+        other heads train along as they did, since their gradients are part of what trained the backbone.
+    """
+    body = Adapted(module, strategy, card, protocol, precision, device_name())
+    return _refit(body, candidates(card, protocol), films, classes, protocol, seed, chosen, checkpoint, heartbeat)
+
+
+def refit_heads(
+    card: ModelCard, films: Films, classes: int, protocol: Protocol, seed: int, chosen: Chosen
+) -> Outcome:
+    """Train heads on ready features of all films; see `refit` and `train_heads`."""
+    return _refit(Ready(device_name()), candidates(card, protocol), films, classes, protocol, seed, chosen, None, None)
+
+
+def _refit(
+    body: Body,
+    grid: list[Candidate],
+    films: Films,
+    classes: int,
+    protocol: Protocol,
+    seed: int,
+    chosen: Chosen,
+    checkpoint: Checkpoint | None,
+    heartbeat: Callable[[int, int], None] | None,
+) -> Outcome:
+    heads = grid if protocol.heads == "shared" else [grid[chosen.candidate]]
+    trainer = _Refit(body, [heads], films, films, classes, protocol, seed)
+    trainer.chosen = chosen
+    trainer.run(checkpoint, heartbeat)
     return trainer.outcome()
 
 
@@ -362,21 +418,24 @@ class _Trainer:
             if loss < progress.best_loss[index]:
                 progress.best_loss[index], progress.best_epoch[index] = loss, progress.epoch
             if loss < progress.best.get("loss", math.inf):
-                progress.best = {
-                    "loss": loss,
-                    "head": candidate.number,
-                    "epoch": progress.epoch,
-                    "weight": self.heads.weights[index].detach().clone(),
-                    "bias": self.heads.biases[index].detach().clone(),
-                }
+                self._keep(index, loss)
         if progress.best and "state" not in progress.best:
             progress.best["state"] = self.body.state()
+
+    def _keep(self, index: int, loss: float) -> None:
+        """Keep a head as it is now, to be the one that scores."""
+        self.progress.best = {
+            "loss": loss,
+            "head": self.heads.grid[index].number,
+            "epoch": self.progress.epoch,
+            "weight": self.heads.weights[index].detach().clone(),
+            "bias": self.heads.biases[index].detach().clone(),
+        }
 
     def _cut_on_plateau(self) -> None:
         """Count a cut of the learning rates where no head has improved for longer than the plateau's patience."""
         progress, schedule = self.progress, self.protocol.schedule
-        end_of_warmup = math.ceil(self.protocol.warmup_epochs) - 1
-        since = max(*progress.best_epoch, progress.last_cut, end_of_warmup)
+        since = max(*progress.best_epoch, progress.last_cut, end_of_warmup(self.protocol))
         if schedule.kind == "plateau" and progress.epoch - since > schedule.patience:
             progress.cuts, progress.last_cut = progress.cuts + 1, progress.epoch
 
@@ -434,6 +493,24 @@ class _Trainer:
             self._begin(0)
 
 
+class _Refit(_Trainer):
+    """A job without validation: head, epochs and cuts are fixed, so its validation films are never looked at."""
+
+    chosen: Chosen
+
+    def _end_epoch(self) -> None:
+        progress, chosen = self.progress, self.chosen
+        loss = float(np.mean(progress.train_loss))
+        progress.history.append({"epoch": progress.epoch, "head": chosen.candidate, "train_loss": loss})
+        progress.train_loss, progress.cuts = [], sum(cut <= progress.epoch for cut in chosen.cuts)
+        progress.done = progress.epoch + 1 == chosen.epochs
+        if progress.done:
+            numbers = [candidate.number for candidate in self.heads.grid]
+            self._keep(numbers.index(chosen.candidate), loss)
+            progress.best["state"] = self.body.state()
+        progress.epoch, progress.step = progress.epoch + 1, 0
+
+
 def _made_by() -> dict[str, str]:
     """Return whose state a checkpoint is: of other code or another torch it is not that of the job's beginning."""
     return {name: version(name) for name in ("prognobench", "torch")}
@@ -455,6 +532,11 @@ class _Saver:
         if time.monotonic() - self._saved >= self._checkpoint.every_seconds:
             self._trainer.save(self._checkpoint)
             self._saved = time.monotonic()
+
+
+def end_of_warmup(protocol: Protocol) -> int:
+    """Return the epoch, counted from 0, from which on a plateau counts."""
+    return math.ceil(protocol.warmup_epochs) - 1
 
 
 def learning_rate(protocol: Protocol, peak: float, step: int, steps_an_epoch: int, cuts: int) -> float:

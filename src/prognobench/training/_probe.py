@@ -14,12 +14,14 @@ from prognobench.protocols import Protocol, Readout
 
 from ._device import device_name
 from ._films import Films, Outcome, class_weights, film_weights, weighted_log_loss
-from ._finetune import Checkpoint, train_heads
+from ._finetune import Checkpoint, refit_heads, train_heads
 from ._head_steps import is_short, train_heads_at_once
 from ._logistic import Linear, Numbers, probabilities, solve_logistic
 
 if TYPE_CHECKING:
     from prognobench.models import ModelCard
+
+    from ._chosen import Chosen
 
 
 def fit_probe(
@@ -68,7 +70,53 @@ def fit_probe(
     return train_heads(card, train, val, classes, protocol, seed, checkpoint)
 
 
-def _fit_logistic(train: Films, val: Films, classes: int, protocol: Protocol, card: ModelCard | None) -> Outcome:
+def refit_probe(
+    films: Films, classes: int, protocol: Protocol, card: ModelCard, seed: int, chosen: Chosen
+) -> Outcome:
+    """Solve, or train, on all films the head that validation chose over the folds.
+
+    Parameters
+    ----------
+    films
+        All films, whose rows are features as for `fit_probe`.
+    classes, protocol, card, seed
+        As for `fit_probe`.
+    chosen
+        What `choose_over_folds` returned.
+    """
+    if protocol.probe.solver == "heads":
+        return refit_heads(card, films, classes, protocol, seed, chosen)
+    penalties, readouts = protocol.probe.penalties, readable(card, protocol.head.readouts)
+    readout, penalty = divmod(chosen.candidate, len(penalties))
+    probe = protocol.probe.model_copy(update={"penalties": (penalties[penalty],)})
+    # With one candidate nothing is left to choose, whatever stands for validation.
+    return _fit_logistic(films, films, classes, protocol.model_copy(update={"probe": probe}), card, readouts[readout])
+
+
+def chosen_readout(card: ModelCard, protocol: Protocol, kind: str, chosen: Chosen) -> Readout:
+    """Return what the chosen head reads.
+
+    Parameters
+    ----------
+    card, protocol, chosen
+        As for `refit_probe`.
+    kind
+        Of the strategy: `probe`, `adapter` or `backbone`.
+    """
+    readouts = readable(card, protocol.head.readouts)
+    solved = kind == "probe" and protocol.probe.solver == "logistic"
+    each = len(protocol.probe.penalties if solved else protocol.head_learning_rates)
+    return readouts[chosen.candidate // each]
+
+
+def _fit_logistic(
+    train: Films,
+    val: Films,
+    classes: int,
+    protocol: Protocol,
+    card: ModelCard | None,
+    only: Readout | None = None,
+) -> Outcome:
     features = train.rows[:].astype(np.float64)
     mean, scale = _standardize(features)
     weighted = protocol.film_weights != "none"
@@ -82,6 +130,8 @@ def _fit_logistic(train: Films, val: Films, classes: int, protocol: Protocol, ca
     history: list[dict[str, object]] = []
     validation = val.rows[:].astype(np.float64)
     for readout, part in _readouts(card, protocol, features.shape[1]):
+        if only not in (None, readout):
+            continue
         read = np.ascontiguousarray(features[:, part])
         heads = solve_logistic(read, train.labels, classes, by_loss, penalties)
         solutions += [_Solution(head, part, mean[part], scale[part]) for head in heads]

@@ -1,0 +1,248 @@
+"""Films outside of a study: listed and turned into pixels by the code that the films of a study go through."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from prognobench.frame import InputError, Problem, Problems, parse_document, read_text, sha256_bytes
+
+from ._dicom import decode_dicom, passed_over, read_header
+from ._dicom_tree import walk
+from ._films import BadFilm, Fault, Gray, decode, locate
+from ._preprocessing import Preprocessing, render, scale_to_unit
+from ._recipes import apply_recipe, film_recipe
+from ._spec import CohortSpec
+from ._survey import in_order
+from ._tables import read_table, table_suffixes
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+DICOM = (".dcm", ".dicom")
+_MODALITIES = ("CR", "DX")
+_SMALL = 64  # pixels a side to which a picture is brought to see whether it has colors
+_IMAGE_COLUMN, _PATIENT_COLUMN = "image", "patient"
+
+
+@dataclass(frozen=True)
+class FilmSource:
+    """One film of an input.
+
+    Parameters
+    ----------
+    name
+        What the input calls it: the cell of a table, or the path below the folder.
+    path
+        Its file; None where there is none, with the `fault`.
+    patient
+        Whose it is, where the input says so.
+    fault
+        Why it cannot be read.
+    """
+
+    name: str
+    path: Path | None
+    patient: str = ""
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class NewFilm:
+    """A film as a model sees it.
+
+    Parameters
+    ----------
+    square
+        (size, size) uint16, as in the cache of a cohort.
+    chroma
+        How colored the picture is: the mean over pixels of the largest less the smallest of red, green and blue, from
+        0 to 1. Exactly 0 for gray, however it is stored.
+    sha256
+        Of the file's bytes; empty where the film came from memory.
+    """
+
+    square: NDArray[np.uint16]
+    chroma: float = 0.0
+    sha256: str = ""
+
+
+def film_sources(given: Path) -> list[FilmSource]:
+    """List the films of an image, a DICOM file, a folder, a table or a cohort; none of them is opened yet.
+
+    Parameters
+    ----------
+    given
+        A `cohort.yaml` or the folder that holds one: every row of its table. Another folder: every PNG, JPEG, TIFF and
+        DICOM file below it. A table: every cell of its column `image`, relative to the table's folder, with the
+        patient from its column `patient`, if there is one. Anything else: the film itself.
+
+    Raises
+    ------
+    InputError
+        It is not there, holds no film, or the table or the YAML has faults.
+    """
+    given = Path(given)
+    if not given.exists():
+        raise InputError([Problem(str(given), "there is no such file or folder", "Check the name")])
+    if given.is_dir():
+        return _of_cohort(given / "cohort.yaml") if (given / "cohort.yaml").is_file() else _of_folder(given)
+    if given.suffix.lower() in (".yaml", ".yml"):
+        return _of_cohort(given)
+    if given.suffix.lower() in table_suffixes():
+        return _of_table(given, given.parent, _IMAGE_COLUMN, _PATIENT_COLUMN)
+    return [FilmSource(given.name, given)]
+
+
+def read_new_films(
+    sources: Iterable[FilmSource], preprocessing: Preprocessing, ahead: int = 0
+) -> Iterator[NewFilm | Fault]:
+    """Yield each film as pixels, or why it cannot be had, in the order of the sources.
+
+    Threads decode a little ahead of what is taken: `ahead` films at least.
+    """
+    return in_order(_read, ((source, preprocessing) for source in sources), ahead)
+
+
+def film_in_memory(picture: Any, preprocessing: Preprocessing) -> NewFilm:
+    """Turn a picture into pixels as a file of it would be.
+
+    Parameters
+    ----------
+    picture
+        A PIL image; or an array of shape (height, width), gray in any range, or (height, width, 3) of 8 bits.
+    preprocessing
+        The recipe.
+
+    Raises
+    ------
+    BadFilm
+        It is no picture, or has one gray value only.
+    """
+    if isinstance(picture, Image.Image):
+        return _of_content(_png(picture), preprocessing, sha256="")
+    values = np.asarray(picture)
+    if values.ndim == 3 and values.shape[2] in (3, 4) and values.dtype == np.uint8:
+        return _of_content(_png(Image.fromarray(values)), preprocessing, sha256="")
+    if values.ndim != 2 or not np.issubdtype(values.dtype, np.number) or not values.size:
+        what = f"this is no picture but an array of shape {values.shape} and type {values.dtype}"
+        raise BadFilm(what, "Give (height, width) gray values, or (height, width, 3) 8-bit colors")
+    gray = values.astype(np.float32)
+    if not np.isfinite(gray).all():
+        raise BadFilm("it holds values that are not finite", "Give finite gray values")
+    if gray.min() == gray.max():
+        raise BadFilm("the film has one gray value only", "Give the film itself")
+    return NewFilm(render(scale_to_unit(gray), preprocessing))
+
+
+def _read(job: tuple[FilmSource, Preprocessing]) -> NewFilm | Fault:
+    source, preprocessing = job
+    if source.path is None:
+        return source.fault or Fault("the file is not there", "Check the name")
+    try:
+        content = source.path.read_bytes()
+        if _is_dicom(source.path, content):
+            return _of_dicom(source.path, content, preprocessing)
+        return _of_content(content, preprocessing, sha256_bytes(content))
+    except BadFilm as bad:
+        return bad.fault
+    except InputError:  # what is missing for one film, such as pydicom, is missing for all
+        raise
+    except OSError as error:
+        return Fault(f"the file cannot be read ({error.strerror or error})", "Check the file and its permissions")
+
+
+def _is_dicom(path: Path, content: bytes) -> bool:
+    return content[128:132] == b"DICM" or path.suffix.lower() in DICOM
+
+
+def _of_content(content: bytes, preprocessing: Preprocessing, sha256: str) -> NewFilm:
+    gray = decode(content)
+    return NewFilm(render(scale_to_unit(gray), preprocessing), _chroma(content), sha256)
+
+
+def _of_dicom(path: Path, content: bytes, preprocessing: Preprocessing) -> NewFilm | Fault:
+    """Read a radiograph as `cohort build dicom` keeps it and a study then reads that."""
+    header = read_header(path.parent, path.name)
+    if isinstance(header, Fault):
+        return header
+    other = passed_over(header, _MODALITIES, ("secondary_capture", "dates_out_of_order"))
+    if other is not None:
+        return Fault(f"no radiograph: {other.what}", "Give single radiographs (modality CR or DX)")
+    recipe = film_recipe("standard")
+    pixels = decode_dicom(content, recipe.contrast)
+    kept: Gray = apply_recipe(recipe, pixels.gray, pixels.spacing, {}).astype(np.float32)
+    return NewFilm(render(scale_to_unit(kept), preprocessing), 0.0, sha256_bytes(content))
+
+
+def _chroma(content: bytes) -> float:
+    with Image.open(io.BytesIO(content)) as image:
+        if image.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "F"):
+            return 0.0
+        image.draft("RGB", (_SMALL, _SMALL))
+        colors = np.asarray(image.convert("RGB").resize((_SMALL, _SMALL)), dtype=np.float32) / 255
+    return float((colors.max(axis=2) - colors.min(axis=2)).mean())
+
+
+def _png(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    try:
+        picture.save(stream, "PNG", compress_level=0)
+    except (OSError, ValueError) as error:
+        raise BadFilm(f"the picture cannot be kept as PNG ({error})", "Convert it to gray (L or I;16) or RGB") from None
+    return stream.getvalue()
+
+
+def _of_folder(folder: Path) -> list[FilmSource]:
+    files, links = walk(folder)
+    kinds = (*PICTURES, *DICOM)
+    root = folder.resolve()
+    # Files of DICOM often have no ending at all.
+    found = [
+        FilmSource(name, root / name)
+        for name in files
+        if Path(name).suffix.lower() in kinds or (not Path(name).suffix and _is_marked(root / name))
+    ]
+    found += [FilmSource(name, None, fault=fault) for name, fault in links if Path(name).suffix.lower() in kinds]
+    if not found:
+        what = f"there is no film below this folder ({len(files)} other files)"
+        raise InputError([Problem(str(folder), what, "Give a folder of PNG, JPEG, TIFF or DICOM files")])
+    return sorted(found, key=lambda source: source.name)
+
+
+def _is_marked(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def _of_cohort(path: Path) -> list[FilmSource]:
+    spec = parse_document(read_text(path), str(path), CohortSpec)
+    manifest, root = path.parent / spec.manifest, path.parent / spec.images
+    if not manifest.is_file():
+        what = f"the table '{spec.manifest}' is not there"
+        raise InputError([Problem(str(path), what, "Give the file of the table in `manifest:`")])
+    return _of_table(manifest, root, spec.columns.image, spec.columns.patient, spec.sheet)
+
+
+def _of_table(path: Path, root: Path, image: str, patient: str, sheet: str | None = None) -> list[FilmSource]:
+    problems = Problems()
+    table = read_table(path, problems, sheet=sheet)
+    if table is not None and image not in table.columns:
+        what = f"the table has no column '{image}'"
+        problems.add(path, what, f"Name the column of image files '{image}'; it has: {', '.join(table.columns)}")
+    problems.raise_if_any()
+    assert table is not None
+    patients = table.column(patient) if patient in table.columns else [""] * len(table.rows)
+    root = root.resolve()
+    found = []
+    for name, whose, row in zip(table.column(image), patients, table.rows, strict=True):
+        place = locate(root, name) if name.strip() else Fault("the image cell is empty", "Give the image's file name")
+        fault = place if isinstance(place, Fault) else None
+        told = name if name.strip() else f"row {row}"
+        found.append(FilmSource(told, None if isinstance(place, Fault) else place, whose, fault))
+    return found

@@ -1,0 +1,114 @@
+"""What the study's records say of the chosen cell: the numbers of a model's card, as the report's tables have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prognobench.cohorts import Cohort, Finding, describe
+from prognobench.evaluation import METRICS
+from prognobench.reporting import StudyTables
+
+from ._choice import Choice
+
+_CALIBRATED = tuple(metric.name for metric in METRICS if metric.calibrated)
+_MOST_CONFOUNDS = 8
+_SUBGROUP = ("attribute", "value", "n_patients", "n_positive", "mcc", "roc_auc", "sensitivity", "specificity")
+
+
+def gather(
+    tables: StudyTables,
+    choice: Choice,
+    cohort: Cohort,
+    findings: Sequence[Finding],
+    confounds: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return all that a card tells of the study, as JSON can say it; a number that is undefined is None.
+
+    Parameters
+    ----------
+    tables
+        The study's tables.
+    choice
+        The chosen cell.
+    cohort
+        What it is trained on.
+    findings, confounds
+        What the audit of the cohort found, and its table of what predicts the outcome alone.
+    """
+    (summary,) = choice.rows(tables.summary).to_dict("records")
+    level = str(summary["headline"])
+    task = choice.cell["task"]
+    described = describe(cohort)
+    about = {
+        "level": level,
+        "folds": summary["n_folds"],
+        "missing_jobs": summary["n_missing"],
+        "interval": summary["ci_method"],
+        "metrics": [_metric(summary, metric.name, level) for metric in METRICS],
+        "recalibrated": [_metric(summary, name, level, "_platt") for name in _CALIBRATED],
+        "choice": _first(choice.block(tables.selection)),
+        "compared": _first(choice.rows(tables.controls)),
+        "controls": _controls(tables, choice),
+        "doubts": _first(choice.rows(tables.decision)).get("doubts"),
+        "subgroups": _subgroups(tables, choice),
+        "confounds": [row for row in confounds if row["task"] == task][:_MOST_CONFOUNDS],
+        "findings": [
+            {"severity": one.severity, "what": one.what, "remedy": one.remedy}
+            for one in findings
+            if one.task in ("", task) and one.severity != "note"
+        ],
+        "cohort": {
+            "name": cohort.name,
+            "synthetic": cohort.spec.synthetic or choice.cell["cohort"] in tables.synthetic,
+            "films": described["films"],
+            "patients": described["patients"],
+            "excluded": described["excluded"]["films"],
+            "task": described["tasks"][task],
+        },
+    }
+    plain: dict[str, Any] = _plain(about)
+    return plain
+
+
+def _metric(summary: dict[str, Any], name: str, level: str, way: str = "") -> dict[str, Any]:
+    column = f"{name}{'_patient' if level == 'patient' else ''}{way}"
+    told = {part: summary[f"{column}_{part}"] for part in ("mean", "std", "ci_low", "ci_high", "n")}
+    return {"metric": name, "column": column, **told}
+
+
+def _controls(tables: StudyTables, choice: Choice) -> list[dict[str, Any]]:
+    block = choice.block(tables.results)
+    architecture = choice.rows(tables.results)["architecture"].iloc[0]
+    own = block["control"] & ((block["strategy"] != "random") | (block["model"] == architecture))
+    columns = ["strategy", "model", "mcc_mean", "mcc_std", "pr_auc_mean", "pr_auc_std"]
+    found: list[dict[str, Any]] = block.loc[own.fillna(False).astype(bool), columns].to_dict("records")
+    return found
+
+
+def _subgroups(tables: StudyTables, choice: Choice) -> list[dict[str, Any]]:
+    rows = choice.rows(tables.subgroups)
+    intervals = [f"{name}_{end}" for name in ("mcc", "roc_auc") for end in ("ci_low", "ci_high")]
+    found: list[dict[str, Any]] = rows[[*_SUBGROUP, *intervals, "undefined"]].to_dict("records")
+    return found
+
+
+def _first(table: pd.DataFrame) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = table.to_dict("records")
+    return rows[0] if rows else {}
+
+
+def _plain(value: Any) -> Any:
+    """Bring numbers of pandas and numpy to those of JSON; what is missing becomes None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if value is None or value is pd.NA or (isinstance(value, float) and not np.isfinite(value)):
+        return None
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    return value

@@ -1,0 +1,202 @@
+"""Predict many films: in batches, with what is done kept, bad films named and the rest done."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prognobench.cohorts import Fault, FilmSource, NewFilm, film_sources, read_new_films
+from prognobench.frame import InputError, Problem, sha256_json, write_in_one_step
+
+from ._model import Model
+
+Progress = Callable[[int, int], None]
+COLUMNS = ("image", "patient", "probability", "decision", "score", "distance", "unlike", "problem")
+_PATIENT_COLUMNS = ("patient", "films", "probability", "decision", "score")
+# Read ahead of the network, so that it never waits for a film; a few hundred kilobytes each.
+_BATCHES_AHEAD = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """What `predict` made.
+
+    Attributes
+    ----------
+    table
+        One row a film: `image, patient, probability, decision, score, distance, unlike, problem`; of a film that could
+        not be read all but its name and the problem are missing.
+    out
+        The file.
+    patients
+        The file of patients; None where the input tells none.
+    bad
+        Each film that could not be read, with why and what to do.
+    unlike
+        How many films do not look like the training films.
+    resumed
+        How many films an earlier, unfinished call had done.
+    """
+
+    table: pd.DataFrame
+    out: Path
+    patients: Path | None
+    bad: tuple[Problem, ...] = field(default=())
+    unlike: int = 0
+    resumed: int = 0
+
+
+def predict(model: Model, given: Path, out: Path, progress: Progress = lambda done, total: None) -> Predicted:
+    """Predict every film of an image, folder, table or cohort, and write a table.
+
+    Parameters
+    ----------
+    model
+        What `Model.load` returned.
+    given
+        As `prognobench.cohorts.film_sources` takes it.
+    out
+        A CSV or Parquet file, by its ending. While it is made, each batch that is done is added to
+        `<out>.unfinished`; the same call after an interruption goes on from there. Where the input says whose the films
+        are, `<out>-patients` has one row a patient: the mean score of the films, calibrated as patients.
+    progress
+        Called with films done and films in all.
+
+    Raises
+    ------
+    InputError
+        The input holds no film, the file cannot be written so, or its unfinished part is of another model.
+    """
+    out = Path(out)
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        what = f"a table of the kind '{out.suffix}' cannot be written"
+        raise InputError([Problem(str(out), what, "Give --out a name that ends in .csv or .parquet")])
+    sources = film_sources(given)
+    journal = _Journal(out.with_name(f"{out.name}.unfinished"), sha256_json(model.description.files))
+    done = journal.read()
+    keys = [_key(source) for source in sources]
+    left = [(key, source) for key, source in zip(keys, sources, strict=True) if key not in done]
+    resumed = len(sources) - len(left)
+    count = resumed
+    progress(count, len(sources))
+    with journal.writing() as write:
+        for batch in _batches(model, [source for _, source in left]):
+            rows = _rows(model, batch)
+            found = {key: row for (key, _), row in zip(left[count - resumed :], rows, strict=False)}
+            write(found)
+            done |= found
+            count += len(batch)
+            progress(count, len(sources))
+    table = pd.DataFrame([done[key] for key in keys], columns=list(COLUMNS))
+    table["patient"] = [source.patient for source in sources]
+    patients = _patients(model, table)
+    _write(table, out)
+    where = None if patients.empty else out.with_name(f"{out.stem}-patients{out.suffix}")
+    if where is not None:
+        _write(patients, where)
+    journal.path.unlink(missing_ok=True)
+    bad = tuple(Problem(str(row["image"]), *row["problem"].split(". ", 1)) for row in table.to_dict("records") if row["problem"])
+    return Predicted(table, out, where, bad, int((table["unlike"] != "").sum()), resumed)
+
+
+def _key(source: FilmSource) -> str:
+    """Tell a film by its name and file; one that was changed since is another."""
+    if source.path is None:
+        return json.dumps([source.name, None])
+    with contextlib.suppress(OSError):
+        state = source.path.stat()
+        return json.dumps([source.name, state.st_size, state.st_mtime_ns])
+    return json.dumps([source.name, "unreadable"])
+
+
+def _batches(model: Model, sources: Sequence[FilmSource]) -> Iterator[list[tuple[FilmSource, NewFilm | Fault]]]:
+    size = model.scorer.batch
+    films = read_new_films(sources, model.preprocessing, ahead=_BATCHES_AHEAD * size)
+    pairs = zip(sources, films, strict=True)
+    while batch := list(islice(pairs, size)):
+        yield batch
+
+
+def _rows(model: Model, batch: Sequence[tuple[FilmSource, NewFilm | Fault]]) -> list[dict[str, Any]]:
+    good = [(source.name, film) for source, film in batch if isinstance(film, NewFilm)]
+    scored = iter(model.table([name for name, _ in good], [film for _, film in good]).to_dict("records"))
+    rows: list[dict[str, Any]] = []
+    for source, film in batch:
+        if isinstance(film, Fault):
+            rows.append({"image": source.name, "unlike": "", "problem": f"{film.what}. {film.remedy}"})
+        else:
+            rows.append({str(key): value for key, value in next(scored).items()} | {"problem": ""})
+    return rows
+
+
+class _Journal:
+    """What is done of an unfinished prediction, one line of JSON a film, after a line that says of which model."""
+
+    def __init__(self, path: Path, model: str) -> None:
+        self.path, self._model = path, model
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Return the rows that are done, by film; a last line that was cut off is passed over."""
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return {}
+        done: dict[str, dict[str, Any]] = {}
+        for place, line in enumerate(lines):
+            try:
+                content = json.loads(line)
+            except ValueError:
+                continue
+            if place == 0 and content.get("model") != self._model:
+                what = "it holds what another model has predicted and not finished"
+                raise InputError([Problem(str(self.path), what, "Remove it, or give another --out")])
+            if "key" in content:
+                done[content["key"]] = content["row"]
+        return done
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Callable[[Mapping[str, dict[str, Any]]], None]]:
+        """Give a function that adds rows and sees to it that they are on disk."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not self.path.exists()
+        with self.path.open("a", encoding="utf-8") as stream:
+            # A line that was cut off ends here.
+            stream.write(json.dumps({"model": self._model}) + "\n" if is_new else "\n")
+
+            def write(rows: Mapping[str, dict[str, Any]]) -> None:
+                stream.writelines(json.dumps({"key": key, "row": row}) + "\n" for key, row in rows.items())
+                stream.flush()
+
+            yield write
+
+
+def _patients(model: Model, table: pd.DataFrame) -> pd.DataFrame:
+    """Take the films of each patient together: their mean score, calibrated as patients were."""
+    told = table[(table["patient"] != "") & table["score"].notna()]
+    groups = told.groupby("patient", sort=False)["score"]
+    found = pd.DataFrame({"films": groups.size(), "score": groups.mean()}).reset_index()
+    at = model.description.calibration["patient"]
+    found["probability"] = at.calibrate(found["score"].to_numpy("float64"))
+    called = (found["probability"] >= at.threshold).astype(int)
+    found["decision"] = model.classes_[called.to_numpy()]
+    return found[list(_PATIENT_COLUMNS)]
+
+
+def _write(table: pd.DataFrame, out: Path) -> None:
+    shown = table.drop(columns="patient") if "patient" in table and (table["patient"] == "").all() else table
+    if out.suffix.lower() == ".csv":
+        # As many digits as it takes to read the same number back.
+        write_in_one_step(out, shown.to_csv(index=False, lineterminator="\n"))
+        return
+    import io
+
+    stream = io.BytesIO()
+    shown.to_parquet(stream, index=False)
+    write_in_one_step(out, stream.getvalue())
