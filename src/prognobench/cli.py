@@ -564,7 +564,7 @@ def fit(
 ) -> None:
     """Train the named result of a study, or the first of its decision map, on all films, as a model to use."""
     from prognobench.deployment import fit as fit_model
-    from prognobench.deployment import parse_names
+    from prognobench.deployment import parse_names, standing
     from prognobench.frame import InputError, Problem
     from prognobench.reporting import plain, report_progress
 
@@ -586,7 +586,7 @@ def fit(
         cell = model.description.cell
         told = f"{cell['model']} {cell['strategy']} for {cell['task']} of {cell['cohort']}"
         console.print(f"{plain(told)}. {plain(model.description.reason)}", highlight=False)
-        console.print(plain(model.description.standing), style="bold", highlight=False)
+        console.print(plain(standing(model.description)), style="bold", highlight=False)
         console.print(f"The model is in {plain(out)}; read {plain(out / 'MODEL_CARD.md')} first.", highlight=False)
 
 
@@ -601,7 +601,8 @@ def predict(
 ) -> None:
     """Predict films: a calibrated probability, a decision, and whether each looks like the training films."""
     from prognobench.deployment import predict as predict_films
-    from prognobench.reporting import film_progress, plain, print_predicted
+    from prognobench.deployment import print_predicted
+    from prognobench.reporting import film_progress
 
     with _plain_errors() as console:
         model = _loaded(folder, console, threads)
@@ -610,6 +611,47 @@ def predict(
         print_predicted(predicted, console)
         if predicted.bad:
             raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    folder: ModelArgument,
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx, torch-export, peft or safetensors.")],
+    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="A file; for peft and safetensors a folder.")],
+    films: Annotated[
+        Path | None, typer.Option("--films", metavar="INPUT", help="Real films to check with; the image cache's else.")
+    ] = None,
+    gray: Annotated[bool, typer.Option("--gray", help="onnx: begin with the gray image, of any size.")] = False,
+) -> None:
+    """Write a model for other programs, once its numbers there equal its own on real and random films."""
+    from prognobench.deployment import export as export_model
+    from prognobench.reporting import plain
+
+    with _plain_errors() as console:
+        difference = export_model(folder, to, out, films=films, gray=gray)
+        told = f"It differs from the model by at most {difference:.1g} on real and on random films."
+        console.print(f"{plain(out)} is written. {told}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def explain(
+    folder: ModelArgument,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One film.")],
+    out: Annotated[Path, typer.Option("--out", metavar="PNG", help="The picture to write.")],
+    method: Annotated[
+        str | None, typer.Option("--method", help="integrated-gradients, or grad-cam for a CNN; by the model else.")
+    ] = None,
+) -> None:
+    """Show where in a film its score comes from, beside the same map of random weights."""
+    from prognobench.deployment import explain as explain_film
+    from prognobench.reporting import plain
+
+    with _plain_errors() as console:
+        found = explain_film(_loaded(folder, console), image, out, method)
+        console.print(f"Probability {found.probability:.3f}. {found.verdict}.", highlight=False)
+        if found.unlike:
+            console.print(f"[yellow]The film is unlike the training films:[/yellow] {found.unlike}.", highlight=False)
+        console.print(plain(out), highlight=False, soft_wrap=True)
 
 
 def _loaded(folder: Path, console: Console, threads: int | None = None) -> Model:

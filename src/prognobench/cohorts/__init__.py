@@ -19,7 +19,7 @@ from ._films import BadFilm, Fault
 from ._layouts import Planted, PlantedFault, layout_names, make_layout
 from ._metadata import film_metadata
 from ._new_films import FilmSource, NewFilm, film_in_memory, film_sources, read_new_films
-from ._packs import Pixels
+from ._packs import Pixels, kept_pixels
 from ._phantom import make_phantom
 from ._preprocessing import Preprocessing
 from ._published import cohort_cards, cohort_places, places_file, published_cohort, published_notes, task_names
@@ -64,6 +64,7 @@ __all__ = [
     "film_recipe",
     "film_sources",
     "film_thumbnails",
+    "kept_pixels",
     "layout_names",
     "load_cohort",
     "make_layout",

@@ -88,6 +88,18 @@ def open_pack(contents: Iterable[str], preprocessing: Preprocessing) -> Pixels |
     return Pixels(key, array, films)
 
 
+def kept_pixels(key: str) -> Pixels | None:
+    """Open a pack by its key, or return None where it is absent or damaged."""
+    folder = images_folder() / "packs" / key
+    try:
+        about = json.loads((folder / "pack.json").read_bytes())
+        recipe = Preprocessing(name=about["preprocessing"]["name"], size=about["preprocessing"]["size"])
+        films = list(about["films"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return open_pack(films, recipe) if pack_key(films, recipe) == key else None
+
+
 def _check(folder: Path, films: list[str], preprocessing: Preprocessing) -> None:
     data = folder / "pixels.npy"
     state = data.stat()

@@ -1,18 +1,28 @@
 """From benchmark to use: fit a model, predict with it, export it, explain it."""
 
+from ._card import standing
 from ._choice import parse_names
 from ._description import Description, read_folder
+from ._explain import Explanation, explain
+from ._export import export, formats
 from ._fit import fit
+from ._listing import print_predicted
 from ._model import Model, OtherVersions
 from ._predict import Predicted, predict
 
 __all__ = [
     "Description",
+    "Explanation",
     "Model",
     "OtherVersions",
     "Predicted",
+    "explain",
+    "export",
     "fit",
+    "formats",
     "parse_names",
     "predict",
+    "print_predicted",
     "read_folder",
+    "standing",
 ]

@@ -9,7 +9,8 @@ from ._description import Description
 
 _NAMES = {
     "mcc": "MCC", "pr_auc": "PR-AUC", "roc_auc": "ROC-AUC", "balanced_accuracy": "balanced accuracy", "f1": "F1",
-    "sensitivity": "sensitivity", "specificity": "specificity", "brier": "Brier score", "ece": "expected calibration error",
+    "sensitivity": "sensitivity", "specificity": "specificity", "brier": "Brier score",
+    "ece": "expected calibration error",
     "ppv": "PPV", "npv": "NPV", "log_loss": "log loss", "calibration_slope": "calibration slope",
     "calibration_intercept": "calibration intercept",
 }  # fmt: skip
@@ -41,6 +42,11 @@ def card_text(description: Description) -> str:
         _limits(description),
     )
     return "\n\n".join("\n\n".join(part for part in section if part) for section in sections) + "\n"
+
+
+def standing(description: Description) -> str:
+    """Say in a sentence whether the study's score for a model is above its controls."""
+    return _standing(description.evidence["compared"])
 
 
 def number(value: float | None, scale: float = 100.0, digits: int = 1) -> str:
@@ -95,7 +101,7 @@ def _use(one: Description) -> Sequence[str]:
     ]
     return (
         "## Intended use",
-        "Research on films like those it was trained on: to repeat the study, to test it on another cohort, to compare.",
+        "Research on films like those it was trained on: to repeat the study, to test it on others, to compare.",
         _table(("", ""), rows),
     )
 
@@ -125,7 +131,9 @@ def _cohort(one: Description) -> Sequence[str]:
 def _training(one: Description) -> Sequence[str]:
     training, cell = one.training, one.cell
     long = f"{training['epochs']} epochs" if training["epochs"] else "solved to convergence, without epochs"
-    head = f"the last {one.head.blocks} blocks' class tokens" if one.head.blocks > 1 else "the backbone's feature vector"
+    head = (
+        f"the last {one.head.blocks} blocks' class tokens" if one.head.blocks > 1 else "the backbone's feature vector"
+    )
     rows = [
         ("backbone", f"{one.backbone.card.name} (`{one.backbone.card.id}`, {one.backbone.card.architecture})"),
         ("strategy", f"{one.adaptation.label}, {training['trained_parameters']:,} trained numbers with the head"),

@@ -49,7 +49,9 @@ def parse_names(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         key, is_there, value = text.partition("=")
         if not is_there or key not in NAMES:
-            problems.add(f"argument '{text}'", "this names no part of a result", f"{nearest(key, NAMES)}; such as task=icu")
+            problems.add(
+                f"argument '{text}'", "this names no part of a result", f"{nearest(key, NAMES)}; such as task=icu"
+            )
         named[key] = value
     problems.raise_if_any()
     return named
@@ -116,5 +118,5 @@ def _refuse_several(rows: pd.DataFrame, where: str) -> None:
     raise InputError([Problem(where, what, f"Name one of each, such as {example}")])
 
 
-def _words(row: Mapping[str, Any]) -> dict[str, Any]:
+def _words(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {key: row[key] for key in (*_BLOCK, "model", "strategy")}

@@ -187,7 +187,9 @@ def read_folder(folder: Path) -> tuple[Description, dict[str, bytes]]:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         what = f"it is not as this version writes it ('{where}': {first['msg']})"
-        raise InputError([Problem(str(folder / DESCRIPTION), what, "Use the version of prognobench that wrote it")]) from None
+        raise InputError(
+            [Problem(str(folder / DESCRIPTION), what, "Use the version of prognobench that wrote it")]
+        ) from None
 
 
 def _content(folder: Path) -> dict[str, Any]:

@@ -74,30 +74,30 @@ def gather(
     return plain
 
 
-def _metric(summary: dict[str, Any], name: str, level: str, way: str = "") -> dict[str, Any]:
+def _metric(summary: dict[Any, Any], name: str, level: str, way: str = "") -> dict[str, Any]:
     column = f"{name}{'_patient' if level == 'patient' else ''}{way}"
     told = {part: summary[f"{column}_{part}"] for part in ("mean", "std", "ci_low", "ci_high", "n")}
     return {"metric": name, "column": column, **told}
 
 
-def _controls(tables: StudyTables, choice: Choice) -> list[dict[str, Any]]:
+def _controls(tables: StudyTables, choice: Choice) -> list[dict[Any, Any]]:
     block = choice.block(tables.results)
     architecture = choice.rows(tables.results)["architecture"].iloc[0]
     own = block["control"] & ((block["strategy"] != "random") | (block["model"] == architecture))
     columns = ["strategy", "model", "mcc_mean", "mcc_std", "pr_auc_mean", "pr_auc_std"]
-    found: list[dict[str, Any]] = block.loc[own.fillna(False).astype(bool), columns].to_dict("records")
+    found: list[dict[Any, Any]] = block.loc[own.fillna(False).astype(bool), columns].to_dict("records")
     return found
 
 
-def _subgroups(tables: StudyTables, choice: Choice) -> list[dict[str, Any]]:
+def _subgroups(tables: StudyTables, choice: Choice) -> list[dict[Any, Any]]:
     rows = choice.rows(tables.subgroups)
     intervals = [f"{name}_{end}" for name in ("mcc", "roc_auc") for end in ("ci_low", "ci_high")]
-    found: list[dict[str, Any]] = rows[[*_SUBGROUP, *intervals, "undefined"]].to_dict("records")
+    found: list[dict[Any, Any]] = rows[[*_SUBGROUP, *intervals, "undefined"]].to_dict("records")
     return found
 
 
-def _first(table: pd.DataFrame) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = table.to_dict("records")
+def _first(table: pd.DataFrame) -> dict[Any, Any]:
+    rows: list[dict[Any, Any]] = table.to_dict("records")
     return rows[0] if rows else {}
 
 

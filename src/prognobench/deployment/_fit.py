@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from prognobench.strategies import Strategy
-    from prognobench.training import Chosen, Films, Outcome as Trained
+    from prognobench.training import Chosen, Films
+    from prognobench.training import Outcome as Trained
 
     from ._model import Model
     from ._network import Network
@@ -154,7 +155,9 @@ def _jobs(plan: Plan, choice: Choice, results: Path) -> list[Job]:
     if not jobs or undone:
         told = f"{len(undone)} of its {len(jobs)} jobs have no result in this folder" if jobs else "it has no job"
         what = f"{cell['model']} {cell['strategy']} cannot be fitted: {told} as the study stands now"
-        remedy = "Run the study again to finish it; if films, weights or settings have changed since, the keys have, too"
+        remedy = (
+            "Run the study again to finish it; if films, weights or settings have changed since, the keys have, too"
+        )
         raise InputError([Problem(str(results), what, remedy)])
     seeds = list(dict.fromkeys(job.seed for job in jobs))
     return sorted(jobs, key=lambda job: seeds.index(job.seed))
@@ -234,9 +237,7 @@ def _outcome(
         features = frozen_features(module, backbone.card, backbone.weights, pixels, protocol.head)
         return refit_probe(films(features.array), classes, protocol, backbone.card, job.seed, chosen)
     precision = job.details["precision"]
-    return refit(
-        module, strategy, backbone.card, films(pixels.array), classes, protocol, precision, job.seed, chosen
-    )
+    return refit(module, strategy, backbone.card, films(pixels.array), classes, protocol, precision, job.seed, chosen)
 
 
 def _model(

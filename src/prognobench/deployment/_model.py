@@ -168,11 +168,15 @@ class Model:
     def _check_versions(self, folder: Path) -> None:
         """Name versions that are not those of the fitting, and refuse those that compute other numbers."""
         then, now = self.description.versions, versions_here()
-        others = [f"{name} {now.get(name, 'absent')} instead of {then[name]}" for name in then if now.get(name) != then[name]]
+        others = [
+            f"{name} {now.get(name, 'absent')} instead of {then[name]}" for name in then if now.get(name) != then[name]
+        ]
         if not others:
             return
         told = f"it was fitted under other versions: {', '.join(others)}"
-        difference = float(np.abs(check_scores(self, self.description.check.seed) - self.description.check.scores).max())
+        difference = float(
+            np.abs(check_scores(self, self.description.check.seed) - self.description.check.scores).max()
+        )
         install = "Install those: pip install " + " ".join(f"{name}=={number}" for name, number in then.items())
         if not difference <= _TOLERANCE:
             what = f"{told}; these compute other numbers (a check picture's score differs by {difference:.2g})"
@@ -223,7 +227,9 @@ def adapted_module(description: Description, state: Mapping[str, Tensor], where:
             what = f"the weights '{description.backbone.weights}' of its backbone {card.id} are not here ({first.what})"
             raise InputError([Problem(where, what, first.remedy)]) from None
         if weights.sha256 != description.backbone.sha256:
-            what = f"the weights '{weights.id}' that are here are not those that it was fitted on (their SHA-256 differs)"
+            what = (
+                f"the weights '{weights.id}' that are here are not those that it was fitted on (their SHA-256 differs)"
+            )
             raise InputError([Problem(where, what, f"Fetch or add those again ({description.backbone.source})")])
     backbone = load_backbone(card, weights)
     module = strategy.apply(backbone, strategy.plan(backbone, card), adaptation.seed)

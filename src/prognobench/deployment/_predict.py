@@ -102,7 +102,9 @@ def predict(model: Model, given: Path, out: Path, progress: Progress = lambda do
     if where is not None:
         _write(patients, where)
     journal.path.unlink(missing_ok=True)
-    bad = tuple(Problem(str(row["image"]), *row["problem"].split(". ", 1)) for row in table.to_dict("records") if row["problem"])
+    bad = tuple(
+        Problem(str(row["image"]), *row["problem"].split(". ", 1)) for row in table.to_dict("records") if row["problem"]
+    )
     return Predicted(table, out, where, bad, int((table["unlike"] != "").sum()), resumed)
 
 

@@ -109,6 +109,8 @@ def _fit(level: str, cases: Samples) -> OutOfFold:
     calibrated = cases.scored(found.calibrate(cases.score))
     threshold = best_thresholds(calibrated)
     at = calibrated.at(threshold)
-    told: dict[str, Any] = {metric.name: float(metric.values(at)[0]) for metric in METRICS if metric.name in _AT_THRESHOLD}
+    told: dict[str, Any] = {
+        metric.name: float(metric.values(at)[0]) for metric in METRICS if metric.name in _AT_THRESHOLD
+    }
     at_threshold = {name: None if np.isnan(value) else value for name, value in told.items()}
     return replace(found, threshold=float(threshold[0]), at_threshold=at_threshold)

@@ -63,7 +63,7 @@ def choose_over_folds(histories: Sequence[pd.DataFrame], protocol: Protocol) -> 
         best = int(np.argmin(losses.mean(axis=0)))
         return Chosen(best, tuple(losses[:, best].tolist()))
     lowest = pd.DataFrame([history.groupby("head")["val_loss"].min() for history in histories])
-    head = int(lowest.mean().idxmin())
+    head = int(str(lowest.mean().idxmin()))
     epochs = [_best_epoch(history, head) + 1 for history in histories]
     place = int(np.argsort(epochs, kind="stable")[(len(epochs) - 1) // 2])
     run = histories[place] if protocol.heads == "shared" else histories[place].query("head == @head")

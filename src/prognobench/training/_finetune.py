@@ -217,9 +217,7 @@ def refit(
     return _refit(body, candidates(card, protocol), films, classes, protocol, seed, chosen, checkpoint, heartbeat)
 
 
-def refit_heads(
-    card: ModelCard, films: Films, classes: int, protocol: Protocol, seed: int, chosen: Chosen
-) -> Outcome:
+def refit_heads(card: ModelCard, films: Films, classes: int, protocol: Protocol, seed: int, chosen: Chosen) -> Outcome:
     """Train heads on ready features of all films; see `refit` and `train_heads`."""
     return _refit(Ready(device_name()), candidates(card, protocol), films, classes, protocol, seed, chosen, None, None)
 

@@ -70,9 +70,7 @@ def fit_probe(
     return train_heads(card, train, val, classes, protocol, seed, checkpoint)
 
 
-def refit_probe(
-    films: Films, classes: int, protocol: Protocol, card: ModelCard, seed: int, chosen: Chosen
-) -> Outcome:
+def refit_probe(films: Films, classes: int, protocol: Protocol, card: ModelCard, seed: int, chosen: Chosen) -> Outcome:
     """Solve, or train, on all films the head that validation chose over the folds.
 
     Parameters

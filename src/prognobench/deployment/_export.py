@@ -1,0 +1,148 @@
+"""Hand a model to others, in a form that was held against the model before it is there."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import secrets
+import shutil
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from prognobench.cohorts import Fault, NewFilm, film_in_memory, film_sources, kept_pixels, read_new_films
+from prognobench.frame import InputError, Problem, nearest
+
+from . import _formats
+from ._formats._format import Format, Reader
+from ._model import Model
+
+TOLERANCE = 1e-4  # by which a probability may differ from the model's own
+_FILMS = 9  # of each kind, real and random; one more than a batch of the processor
+_SEED = 0
+
+
+def formats() -> dict[str, Format]:
+    """Return the formats by their names: every module of `_formats` that has one."""
+    return dict(_scan())
+
+
+@cache
+def _scan() -> tuple[tuple[str, Format], ...]:
+    found = []
+    for module in pkgutil.iter_modules(_formats.__path__):
+        one = getattr(importlib.import_module(f"{_formats.__name__}.{module.name}"), "FORMAT", None)
+        if one is not None:
+            found.append((one.name, one))
+    return tuple(sorted(found))
+
+
+def export(folder: Path, to: str, out: Path, *, films: Path | None = None, gray: bool = False) -> float:
+    """Write a model in another form, if it computes the same.
+
+    Parameters
+    ----------
+    folder
+        What `fit` wrote.
+    to
+        `onnx`, `torch-export`, `peft` or `safetensors`. Adapters are merged into the backbone where that can be, but
+        for `peft`.
+    out
+        The file, or for `peft` and `safetensors` the folder, to write; a file or folder that is there already is
+        replaced.
+    films
+        Real films to check with, as `prognobench.cohorts.film_sources` takes them; by default training films from the
+        image cache, where the model was fitted on this machine.
+    gray
+        Whether the graph begins with the gray image, of any size, instead of normalized pixels (`onnx` alone).
+
+    Returns
+    -------
+    float
+        The largest difference of a probability or score to the model's own, on real and on random films.
+
+    Raises
+    ------
+    InputError
+        The model or the format cannot be had so, a package is missing, no real films are there to check with, or the
+        export differs by more than 1e-4; nothing is written then.
+    """
+    found = formats()
+    if to not in found:
+        raise InputError([Problem("argument --to", f"there is no format '{to}'", nearest(to, list(found)))])
+    form = found[to]
+    form.require()
+    if form.suffix and out.suffix != form.suffix:
+        what = f"'{out.name}' does not end in {form.suffix}"
+        raise InputError([Problem(str(out), what, f"Give --out a name such as model{form.suffix}")])
+    model = Model.load(folder)
+    refused = form.refuses(model, gray)
+    if refused is not None:
+        raise InputError([Problem(str(folder), f"it cannot be exported to {to}: {refused}", "Choose another --to")])
+    pictures = [*_real(model, films, folder), *_random(model)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(f".{secrets.token_hex(4)}{out.name}")
+    try:
+        read = form.write(model, folder, draft, gray)
+        difference = _difference(model, read, pictures, gray)
+        if not difference <= TOLERANCE:
+            what = f"the export to {to} computes other numbers than the model (they differ by up to {difference:.2g})"
+            raise InputError([Problem(str(folder), what, "Choose another --to, or other versions of the packages")])
+        _place(draft, out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink(missing_ok=True)
+    return difference
+
+
+def _difference(model: Model, read: Reader, pictures: list[npt.NDArray[np.uint16]], gray: bool) -> float:
+    """Compare an export with the model, film by film."""
+    if not gray:
+        squares = np.stack(pictures)
+        found = read(squares)
+    else:
+        # A square is a picture like any other; cut and enlarged, the pictures have many shapes.
+        shaped = [_shaped(picture, place) for place, picture in enumerate(pictures)]
+        squares = np.stack([film_in_memory(picture, model.preprocessing).square for picture in shaped])
+        found = np.concatenate([read(picture[None]) for picture in shaped], axis=1)
+    own = model.scorer.score(squares)
+    return float(np.abs(found - np.stack([own.probability, own.score])).max())
+
+
+def _shaped(picture: npt.NDArray[np.uint16], place: int) -> npt.NDArray[np.uint16]:
+    times = 1 + place % 3
+    cut = picture[place : len(picture) - 2 * place, : len(picture) - place]
+    return cut.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def _real(model: Model, films: Path | None, folder: Path) -> list[npt.NDArray[np.uint16]]:
+    if films is not None:
+        sources = film_sources(films)[:_FILMS]
+        read = list(read_new_films(sources, model.preprocessing))
+        faults = [
+            Problem(source.name, film.what, film.remedy)
+            for source, film in zip(sources, read, strict=True)
+            if isinstance(film, Fault)
+        ]
+        if faults:
+            raise InputError(faults)
+        return [film.square for film in read if isinstance(film, NewFilm)]
+    pixels = kept_pixels(str(model.description.training["pixels"]))
+    if pixels is None:
+        what = "an export is checked on real films, and the training films are not in the image cache of this machine"
+        raise InputError([Problem(str(folder), what, "Give a few films, or a folder of them, as --films")])
+    places = np.linspace(0, len(pixels.array) - 1, min(_FILMS, len(pixels.array))).astype(int)
+    return [np.asarray(pixels.array[place]) for place in places]
+
+
+def _random(model: Model) -> list[npt.NDArray[np.uint16]]:
+    random = np.random.Generator(np.random.PCG64(_SEED))
+    size = model.preprocessing.size
+    return [random.integers(0, 65536, (size, size), dtype=np.uint16) for _ in range(_FILMS)]
+
+
+def _place(draft: Path, out: Path) -> None:
+    if out.is_dir() and not out.is_symlink():
+        shutil.rmtree(out)
+    draft.replace(out)
