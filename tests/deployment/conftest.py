@@ -1,0 +1,47 @@
+"""A small study of synthetic films with random weights that are called so, and the models that come of it."""
+
+from pathlib import Path
+
+import pytest
+
+STUDY = """\
+name: tiny
+cohorts: [{path: %s, tasks: [icu]}]
+models: [{"timm:test_vit": {weights: "random:11"}}]
+strategies: [lp, {lora: {rank: 2}}]
+validation: {kfold: {folds: 3}}
+protocol: {base: quick, epochs: 2, batch_size: 16, precision: fp32}
+controls: [majority, metadata]
+"""
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory, phantom: Path) -> Path:
+    """The results folder of the study."""
+    from prognobench.studies import plan_study, read_study, run_plan
+
+    folder = tmp_path_factory.mktemp("deployed")
+    (folder / "study.yaml").write_text(STUDY % phantom, encoding="utf-8")
+    summary = run_plan(plan_study(read_study(folder / "study.yaml")), folder / "results", threads=1)
+    assert (summary.done, summary.failed) == (12, [])
+    return folder / "results"
+
+
+@pytest.fixture(scope="session")
+def fitted(results, tmp_path_factory):
+    """Of each strategy: the model in memory, and its folder."""
+    from prognobench.deployment import fit
+
+    root = tmp_path_factory.mktemp("models")
+    return {
+        strategy: (fit(results, root / strategy, named={"strategy": strategy}, threads=1), root / strategy)
+        for strategy in ("lp", "lora_r2")
+    }
+
+
+@pytest.fixture
+def folder(fitted, tmp_path):
+    """A copy of a model's folder, to be spoiled."""
+    import shutil
+
+    return Path(shutil.copytree(fitted["lp"][1], tmp_path / "model"))

