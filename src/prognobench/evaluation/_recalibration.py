@@ -73,7 +73,10 @@ def platt_lines(cases: Samples) -> tuple[Floats, Floats, Bools]:
     target = np.where(cases.positive, ((positives + 1) / (positives + 2))[cases.of], (1 / (negatives + 2))[cases.of])
     slope, intercept = fit_lines(cases.log_odds, target, cases.of, cases.count)
     one_class = (positives == 0) | (negatives == 0)
-    return np.where(one_class, np.nan, slope), np.where(one_class, np.nan, intercept), one_class
+    least, greatest = cases.extremes(cases.score, np.ones(len(cases.of), bool))
+    # The mean of equal numbers may differ from them in the last bit, and make a slope of it.
+    none = one_class | (least == greatest)
+    return np.where(none, np.nan, slope), np.where(none, np.nan, intercept), one_class
 
 
 def _prior(validation: Samples, test: Samples, balanced: Floats) -> Recalibrated:

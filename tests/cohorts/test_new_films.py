@@ -1,0 +1,149 @@
+"""Films outside of a study go through the code of those inside."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from prognobench.cohorts import (
+    BadFilm,
+    Fault,
+    FilmSource,
+    Preprocessing,
+    film_in_memory,
+    film_sources,
+    kept_pixels,
+    load_cohort,
+    make_layout,
+    open_pixels,
+    read_new_films,
+)
+from prognobench.cohorts._survey import in_order
+from prognobench.frame import InputError
+
+RECIPE = Preprocessing(size=64)
+
+
+def test_pixels_are_those_of_the_cohort_s_cache(phantom):
+    cohort = load_cohort(phantom, [RECIPE])
+    pixels = open_pixels(cohort, RECIPE)
+    sources = film_sources(phantom)
+    assert [source.name for source in sources] == cohort.films["image"].tolist()
+    assert [source.patient for source in sources] == cohort.films["patient"].tolist()
+    films = list(read_new_films(sources, RECIPE, ahead=5))
+    assert [film.sha256 for film in films] == cohort.films["sha256"].tolist()
+    cached = pixels.array[pixels.positions([film.sha256 for film in films])]
+    np.testing.assert_array_equal(np.stack([film.square for film in films]), cached)
+    assert all(film.chroma == 0 for film in films)
+
+
+def test_a_pack_is_found_again_by_its_key(phantom):
+    pixels = open_pixels(load_cohort(phantom, [RECIPE]), RECIPE)
+    np.testing.assert_array_equal(kept_pixels(pixels.key).array, pixels.array)
+    assert kept_pixels("0" * 64) is None
+
+
+def test_a_picture_in_memory_is_its_file(phantom):
+    path = sorted((phantom.parent / "images").iterdir())[0]
+    (film,) = read_new_films([FilmSource("film", path)], RECIPE)
+    with Image.open(path) as picture:
+        np.testing.assert_array_equal(film_in_memory(picture, RECIPE).square, film.square)
+        array = np.asarray(picture)
+    np.testing.assert_array_equal(film_in_memory(array, RECIPE).square, film.square)
+
+
+def test_color_is_told_from_gray_that_is_stored_as_color(tmp_path):
+    random = np.random.default_rng(0)
+    gray = random.integers(0, 256, (80, 70), dtype=np.uint8)
+    color = random.integers(0, 256, (8, 7, 3), dtype=np.uint8).repeat(10, axis=0).repeat(10, axis=1)
+    assert film_in_memory(np.stack([gray] * 3, axis=2), RECIPE).chroma == 0
+    assert film_in_memory(gray, RECIPE).chroma == 0
+    assert film_in_memory(color, RECIPE).chroma > 0.2
+    Image.fromarray(color).save(tmp_path / "photo.jpg", quality=90)
+    (film,) = read_new_films(film_sources(tmp_path / "photo.jpg"), RECIPE)
+    assert film.chroma > 0.2
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((5, 5)), "one gray value"),
+        (np.full((5, 5), np.inf), "not finite"),
+        (np.zeros((2, 5, 5)), "this is no picture but an array of shape"),
+        (np.array([["a"]]), "this is no picture"),
+        (np.zeros((0, 5)), "this is no picture"),
+        (None, "this is no picture"),
+    ],
+)
+def test_what_is_no_picture_is_refused(picture, message):
+    with pytest.raises(BadFilm, match=message):
+        film_in_memory(picture, RECIPE)
+
+
+def test_a_folder_s_films_are_listed_and_nothing_else(tmp_path):
+    for name in ("b/2.PNG", "a.jpeg", "c.dcm", "notes.txt", "labels.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "IM000001").write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "README").write_bytes(b"words")
+    (tmp_path / "link.png").symlink_to("/etc/hostname")
+    sources = film_sources(tmp_path)
+    assert [source.name for source in sources] == ["IM000001", "a.jpeg", "b/2.PNG", "c.dcm", "link.png"]
+    assert sources[-1].path is None and isinstance(sources[-1].fault, Fault)
+
+
+@pytest.mark.parametrize("kind", ["empty", "absent", "no image column", "no manifest"])
+def test_an_input_without_films_is_named(tmp_path, kind):
+    given = tmp_path / "given"
+    if kind == "empty":
+        given.mkdir()
+        (given / "notes.txt").touch()
+        message = r"no film below this folder \(1 other files\)"
+    elif kind == "absent":
+        message = "there is no such file or folder"
+    elif kind == "no image column":
+        given = tmp_path / "list.csv"
+        pd.DataFrame({"file": ["a.png"]}).to_csv(given, index=False)
+        message = "the table has no column 'image'"
+    else:
+        given.mkdir()
+        text = "name: x\nmanifest: gone.csv\ncolumns: {image: i, patient: p}\n"
+        (given / "cohort.yaml").write_text(text + "tasks: {t: {label: l, positive: a, negative: b}}\n")
+        message = "the table 'gone.csv' is not there"
+    with pytest.raises(InputError, match=message):
+        film_sources(given)
+
+
+def test_a_radiograph_is_read_as_a_built_cohort_has_it_and_a_ct_slice_is_named(tmp_path):
+    pytest.importorskip("pydicom")
+    import pydicom
+
+    from prognobench.cohorts import build_cohort
+
+    make_layout("dicom", tmp_path / "raw", 6, 0, size=96)
+    said = {
+        "table": str(tmp_path / "raw" / "outcomes.xlsx"),
+        "tasks": {"icu": {"label": "went_icu", "positive": "yes", "negative": "no"}},
+    }
+    build_cohort("dicom", tmp_path / "raw", tmp_path / "built", said, workers=1)
+    cohort = load_cohort(tmp_path / "built" / "cohort.yaml", [RECIPE])
+    pixels = open_pixels(cohort, RECIPE)
+    built = {square.tobytes() for square in pixels.array}
+    raw = [source for source in film_sources(tmp_path / "raw") if source.path is not None]
+    films = [film for film in read_new_films(raw, RECIPE) if not isinstance(film, Fault)]
+    assert {film.square.tobytes() for film in films} >= built
+    first = next(s for s, f in zip(raw, read_new_films(raw, RECIPE), strict=True) if not isinstance(f, Fault))
+    dataset = pydicom.dcmread(first.path)
+    dataset.Modality, dataset.SOPClassUID = "CT", pydicom.uid.CTImageStorage
+    dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    dataset.save_as(tmp_path / "slice.dcm")
+    (fault,) = read_new_films(film_sources(tmp_path / "slice.dcm"), RECIPE)
+    assert fault.what == "no radiograph: modality CT"
+
+
+def test_threads_read_as_far_ahead_as_they_are_told():
+    begun = []
+    found = in_order(lambda item: begun.append(item) or item, range(100), 30)
+    assert next(found) == 0
+    assert len(begun) <= 32
+    assert list(found) == list(range(1, 100))

@@ -1,0 +1,197 @@
+"""Many films: every good one predicted, every bad one named, nothing done twice."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from prognobench.cli import app
+from prognobench.deployment import predict
+from prognobench.deployment._likeness import fit_likeness
+from prognobench.frame import InputError
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture
+def films(phantom, tmp_path):
+    """A folder of twenty films."""
+    (tmp_path / "films").mkdir()
+    for path in sorted((phantom.parent / "images").iterdir())[:20]:
+        shutil.copy(path, tmp_path / "films")
+    return tmp_path / "films"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_file_holds_the_model_s_own_numbers(fitted, phantom, tmp_path, suffix):
+    model, _ = fitted["lora_r2"]
+    out = tmp_path / f"predicted{suffix}"
+    predicted = predict(model, phantom, out)
+    read = pd.read_csv(out) if suffix == ".csv" else pd.read_parquet(out)
+    own = model.scores(phantom.parent)
+    for column in ("probability", "score", "distance"):
+        np.testing.assert_array_equal(read[column], own[column])
+    assert read["decision"].tolist() == own["decision"].tolist()
+    assert (predicted.bad, predicted.resumed) == ((), 0)
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+def test_patients_are_the_mean_score_of_their_films_calibrated_as_patients(fitted, phantom, tmp_path):
+    model, _ = fitted["lora_r2"]
+    predicted = predict(model, phantom.parent, tmp_path / "predicted.csv")
+    patients = pd.read_csv(predicted.patients).set_index("patient")
+    at = model.description.calibration["patient"]
+    for patient, films in predicted.table.groupby("patient"):
+        mean = films["score"].mean()
+        expected = 1 / (1 + np.exp(-(at.slope * np.log(mean / (1 - mean)) + at.intercept)))
+        assert patients.loc[patient, "probability"] == pytest.approx(expected, abs=1e-12)
+        assert patients.loc[patient, "films"] == len(films)
+        assert (patients.loc[patient, "decision"] == "positive") == (expected >= at.threshold)
+    assert len(patients) == 24
+
+
+def test_bad_films_are_named_and_the_rest_is_done(fitted, films, tmp_path):
+    model, folder = fitted["lp"]
+    whole = sorted(films.iterdir())[0].read_bytes()
+    (films / "torn.png").write_bytes(whole[: len(whole) // 2])
+    (films / "empty.png").write_bytes(b"")
+    Image.new("L", (50, 50), 7).save(films / "flat.png")
+    (films / "notes.txt").write_text("not a film")
+    predicted = predict(model, films, tmp_path / "predicted.csv")
+    assert [problem.where for problem in predicted.bad] == ["empty.png", "flat.png", "torn.png"]
+    assert predicted.table["probability"].notna().sum() == 20
+    read = pd.read_csv(tmp_path / "predicted.csv").set_index("image")
+    assert read.loc["flat.png", "problem"].startswith("the film has one gray value only. ")
+    assert read.loc[["empty.png", "torn.png"], "probability"].isna().all()
+    arguments = ["predict", str(folder), str(films), "--out", str(tmp_path / "predicted.csv")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "20 films predicted" in done.output and "torn.png" in done.output
+
+
+def test_what_is_done_is_not_done_again(fitted, films, tmp_path, monkeypatch):
+    model, _ = fitted["lp"]
+    out = tmp_path / "predicted.csv"
+    whole = predict(model, films, tmp_path / "whole.csv").table
+
+    class Stop(Exception):
+        pass
+
+    def stop(done, total):
+        assert total == 20
+        if done >= 2 * model.scorer.batch:
+            raise Stop
+
+    with pytest.raises(Stop):
+        predict(model, films, out, stop)
+    assert not out.exists()
+    journal = tmp_path / "predicted.csv.unfinished"
+    # The machine went down in the middle of a line, and one of the films that were done was changed since.
+    journal.write_text(journal.read_text() + '{"key": "tor')
+    first = sorted(films.iterdir())[0]
+    other = Image.open(sorted(films.iterdir())[1])
+    other.save(first)
+    seen = []
+    table = type(model).table
+    monkeypatch.setattr(
+        type(model), "table", lambda self, names, films: seen.extend(names) or table(self, names, films)
+    )
+    predicted = predict(model, films, out)
+    assert predicted.resumed == 2 * model.scorer.batch - 1
+    assert seen == [first.name, *sorted(path.name for path in films.iterdir())[2 * model.scorer.batch :]]
+    pd.testing.assert_frame_equal(predicted.table.iloc[1:], whole.iloc[1:], check_exact=True)
+    assert predicted.table["score"][0] == whole["score"][1]
+    assert not journal.exists()
+
+
+def test_the_unfinished_work_of_another_model_is_refused(fitted, films, tmp_path):
+    model, _ = fitted["lp"]
+    journal = tmp_path / "predicted.csv.unfinished"
+    journal.write_text(json.dumps({"model": "another"}) + "\n")
+    with pytest.raises(InputError, match="it holds what another model has predicted and not finished"):
+        predict(model, films, tmp_path / "predicted.csv")
+    assert journal.exists()
+
+
+def test_a_table_of_films(fitted, films, tmp_path):
+    model, _ = fitted["lp"]
+    names = sorted(path.name for path in films.iterdir())[:2]
+    table = pd.DataFrame({"image": [f"films/{names[1]}", "films/gone.png", f"films/{names[0]}", "../up.png"]})
+    table.to_csv(tmp_path / "list.csv", index=False)
+    predicted = predict(model, tmp_path / "list.csv", tmp_path / "predicted.csv")
+    assert predicted.table["image"].tolist() == table["image"].tolist()
+    assert [problem.where for problem in predicted.bad] == ["films/gone.png", "../up.png"]
+    assert predicted.patients is None
+    assert "patient" not in pd.read_csv(tmp_path / "predicted.csv")
+    table.rename(columns={"image": "file"}).to_csv(tmp_path / "list.csv", index=False)
+    with pytest.raises(InputError, match=r"has no column 'image'.*it has: file"):
+        predict(model, tmp_path / "list.csv", tmp_path / "predicted.csv")
+
+
+@pytest.mark.parametrize(
+    ("make", "out", "message"),
+    [
+        (lambda folder: folder.mkdir(), "p.csv", "there is no film below this folder"),
+        (lambda folder: None, "p.csv", "there is no such file or folder"),
+        (lambda folder: folder.mkdir(), "p.xlsx", "a table of the kind '.xlsx' cannot be written"),
+    ],
+)
+def test_input_that_cannot_be_predicted_ends_with_status_2(fitted, tmp_path, make, out, message):
+    make(tmp_path / "given")
+    arguments = ["predict", str(fitted["lp"][1]), str(tmp_path / "given"), "--out", str(tmp_path / out)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+
+
+def photograph(side=120):
+    """A color picture with smooth patches, as of a beach."""
+    random = np.random.default_rng(3)
+    patches = random.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(patches).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def test_a_color_photograph_and_noise_are_flagged_as_unlike(fitted, films, tmp_path):
+    model, _ = fitted["lp"]
+    photograph().save(films / "photo.jpg")
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96), dtype=np.uint8)
+    Image.fromarray(noise).save(films / "noise.png")
+    table = predict(model, films, tmp_path / "predicted.csv").table.set_index("image")
+    assert "it is a color picture" in table.loc["photo.jpg", "unlike"]
+    assert table.loc["photo.jpg", "distance"] > 1 and table.loc["noise.png", "distance"] > 1
+    assert table.loc["noise.png", "unlike"] == "its features are far from those of the training films"
+    others = table.drop(index=["photo.jpg", "noise.png"])
+    assert (others["unlike"] == "").all()
+
+
+def test_a_gray_film_that_is_stored_as_color_is_not_flagged(fitted, films, tmp_path):
+    model, _ = fitted["lp"]
+    first = sorted(films.iterdir())[0]
+    with Image.open(first) as film:
+        gray = np.asarray(film.convert("L"))
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    Image.fromarray(np.stack([gray] * 3, axis=2)).save(tmp_path / "color.png")
+    one, other = (model.scores(tmp_path / f"{name}.png").iloc[0] for name in ("gray", "color"))
+    assert one["unlike"] == other["unlike"] == ""
+    assert one["probability"] == pytest.approx(other["probability"], abs=1e-6)
+
+
+def test_the_distance_is_mahalanobis_and_its_limit_that_of_held_out_films():
+    from sklearn.covariance import LedoitWolf
+
+    random = np.random.default_rng(0)
+    mix = random.normal(size=(6, 6))
+    features = (random.normal(size=(200, 6)) @ mix + 5).astype(np.float32)
+    groups = np.arange(200) // 2
+    likeness = fit_likeness(features, groups)
+    standard = (features - features.mean(axis=0)) / features.std(axis=0)
+    precision = LedoitWolf(assume_centered=True).fit(standard).precision_
+    expected = np.sqrt(np.einsum("ij,jk,ik->i", standard, precision, standard))
+    np.testing.assert_allclose(likeness.distances(features) * likeness.limit, expected, rtol=1e-4)
+    fresh = (random.normal(size=(20_000, 6)) @ mix + 5).astype(np.float32)
+    assert 0.002 < (likeness.distances(fresh) > 1).mean() < 0.03
+    assert (likeness.distances(fresh + 40 * features.std(axis=0)) > 1).all()

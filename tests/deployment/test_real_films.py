@@ -1,0 +1,170 @@
+"""A model of real films and pretrained weights, from the study to other programs."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from prognobench.cli import app
+from prognobench.cohorts import Preprocessing, load_cohort, open_pixels
+from prognobench.deployment import Model, explain, export, fit, predict
+from prognobench.models import find_weights, load_backbone, model_card
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.timeout(2700)]
+STUDY = """\
+name: hannover
+cohorts: [{path: %s, tasks: [icu]}]
+models: [dinov2_s]
+strategies: [lp, {lora: {rank: 4}}]
+validation: {kfold: {folds: 3}}
+protocol: {base: quick, epochs: 1, batch_size: 16}
+"""
+
+
+@pytest.fixture(scope="module")
+def results(hannover, pretrained, tmp_path_factory, monkeypatch_module):
+    monkeypatch_module.setenv("PROGNOBENCH_HOME", str(pretrained))
+    folder = tmp_path_factory.mktemp("hannover")
+    (folder / "study.yaml").write_text(STUDY % hannover)
+    verb = ["run", str(folder / "study.yaml"), "--results", str(folder / "results"), "--workers", "2", "--threads", "1"]
+    run = CliRunner().invoke(app, verb)
+    assert run.exit_code == 0, run.output
+    return folder / "results"
+
+
+@pytest.fixture(scope="module", params=["lp", "lora_r4"])
+def fitted(request, results, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / request.param
+    return request.param, fit(results, folder, named={"strategy": request.param}), folder
+
+
+@pytest.fixture(scope="module")
+def seen(hannover):
+    """The films of the task as pixels, with their names."""
+    cohort = load_cohort(hannover)
+    rows = cohort.task("icu").rows.sort_values("image")
+    pixels = open_pixels(cohort, Preprocessing(size=model_card("dinov2_s").input_size))
+    return rows["image"].tolist(), pixels.array[pixels.positions(rows["sha256"].tolist())]
+
+
+def test_the_saved_model_predicts_the_same_films_bit_for_bit(fitted, seen, hannover, tmp_path):
+    _, model, folder = fitted
+    names, squares = seen
+    loaded = Model.load(folder)
+    own = model.scorer.score(squares)
+    np.testing.assert_array_equal(loaded.scorer.score(squares).probability, own.probability)
+    predicted = predict(loaded, hannover, tmp_path / "predicted.csv")
+    read = pd.read_csv(tmp_path / "predicted.csv").set_index("image")
+    in_memory = predict(model, hannover, tmp_path / "in_memory.csv").table.set_index("image")
+    np.testing.assert_array_equal(read["probability"], in_memory["probability"])
+    np.testing.assert_allclose(read.loc[names, "probability"], own.probability, atol=1e-6)
+    assert predicted.bad == ()
+    assert (read["unlike"].notna()).mean() < 0.05
+
+
+def test_onnxruntime_computes_the_same_within_1e_4(fitted, seen, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    _, model, folder = fitted
+    export(folder, "onnx", tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    use = json.loads(session.get_modelmeta().custom_metadata_map["prognobench"])
+    squares = seen[1][:32]
+    found = session.run(["probability"], {"images": _normalized(squares, use)})[0]
+    np.testing.assert_allclose(found, model.scorer.score(squares).probability, atol=1e-4)
+
+
+def test_onnxruntime_computes_the_same_from_the_files_on(fitted, hannover, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    _, model, folder = fitted
+    export(folder, "onnx", tmp_path / "model.onnx", gray=True)
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    cohort = load_cohort(hannover)
+    paths = [hannover.parent / cohort.spec.images / name for name in cohort.films["image"][:12]]
+    own = model.predict_proba(paths)[:, 1]
+    for path, expected in zip(paths, own, strict=True):
+        with Image.open(path) as film:
+            if film.mode not in ("L", "I;16"):
+                continue
+            gray = np.asarray(film, dtype=np.float32)
+        assert session.run(["probability"], {"gray": gray})[0][0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_plain_peft_computes_the_same_within_1e_4(fitted, seen, tmp_path):
+    import peft
+
+    strategy, model, folder = fitted
+    if strategy == "lp":
+        pytest.skip("a linear probe has no adapter")
+    export(folder, "peft", tmp_path / "adapter")
+    card = model_card("dinov2_s")
+    backbone = timm.create_model(card.architecture, **card.build).eval()
+    backbone.load_state_dict(load_backbone(card, find_weights(card)).state_dict())
+    adapted = peft.PeftModel.from_pretrained(backbone, tmp_path / "adapter").eval()
+    use = json.loads((tmp_path / "adapter" / "use.json").read_text())
+    head = load_file(tmp_path / "adapter" / "head.safetensors")
+    squares = seen[1][:32]
+    with torch.inference_mode():
+        features = adapted(torch.from_numpy(_normalized(squares, use))).double()
+    logits = features @ head["head.weight"].double().T + head["head.bias"].double()
+    odds = (logits[:, 1] - logits[:, 0]).numpy()
+    found = 1 / (1 + np.exp(-(use["slope"] * odds + use["intercept"])))
+    np.testing.assert_allclose(found, model.scorer.score(squares).probability, atol=1e-4)
+
+
+def _normalized(squares, use):
+    mean, std = (np.reshape(use[name], (1, 3, 1, 1)) for name in ("mean", "std"))
+    return ((squares[:, None] / 65535 - mean) / std).astype(np.float32)
+
+
+def test_the_card_says_plainly_that_the_score_is_not_above_its_controls(fitted):
+    _, model, folder = fitted
+    text = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert text.count("Its score is not above its controls (") == 2
+    assert "nothing shows that it reads disease" in text
+    assert "not a medical device" in text
+    assert "| view | acquisition |" in text.partition("## Confounds")[2]
+    assert model.description.evidence["compared"]["above_controls"] is False
+
+
+def test_what_is_no_chest_film_is_flagged(fitted, tmp_path):
+    _, model, _ = fitted
+    random = np.random.default_rng(3)
+    Image.fromarray(random.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((400, 300)).save(tmp_path / "photo.png")
+    noise = random.integers(0, 256, (300, 300), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    # A round body on black with a bright ring, as a slice through a chest shows.
+    lines, columns = np.mgrid[-1:1:512j, -1:1:512j]
+    radius = np.hypot(lines * 1.4, columns)
+    slice_ = np.where(radius < 0.8, 120, 0) + np.where((radius > 0.62) & (radius < 0.7), 100, 0)
+    slice_ = slice_ - 110 * (
+        (np.hypot(lines * 1.6, columns - 0.32) < 0.25) | (np.hypot(lines * 1.6, columns + 0.32) < 0.25)
+    )
+    Image.fromarray(slice_.clip(0, 255).astype(np.uint8)).save(tmp_path / "slice.png")
+    found = model.scores(tmp_path).set_index("image")
+    assert (found["distance"] > 1).all(), found["distance"]
+    assert "it is a color picture" in found.loc["photo.png", "unlike"]
+
+
+def test_a_real_ct_slice_as_dicom_is_named(fitted, tmp_path):
+    examples = pytest.importorskip("pydicom.examples")
+    _, model, _ = fitted
+    (tmp_path / "films").mkdir()
+    examples.ct.save_as(tmp_path / "films" / "ct.dcm")
+    predicted = predict(model, tmp_path / "films", tmp_path / "predicted.csv")
+    assert [problem.what for problem in predicted.bad] == ["no radiograph: modality CT"]
+
+
+def test_a_map_stands_beside_that_of_random_weights(fitted, hannover, tmp_path):
+    pytest.importorskip("captum")
+    _, model, _ = fitted
+    film = sorted((hannover.parent / load_cohort(hannover).spec.images).iterdir())[0]
+    found = explain(model, film, tmp_path / "map.png")
+    assert (tmp_path / "map.png").stat().st_size > 10_000
+    assert -1 <= found.rank_correlation <= 1
+    assert not np.array_equal(found.map, found.random_map)
