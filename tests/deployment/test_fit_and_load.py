@@ -50,7 +50,7 @@ def test_lp_is_scikit_learn_on_all_films_with_the_penalty_of_the_lowest_mean_los
     cohort = load_cohort(phantom)
     rows = cohort.task("icu").rows
     pixels = open_pixels(cohort, Preprocessing(size=model.preprocessing.size))
-    features = model.scorer.forward(pixels.array[pixels.positions(rows["sha256"].tolist())])[0].double().numpy()
+    features = model.scorer.features(pixels.array[pixels.positions(rows["sha256"].tolist())]).astype(np.float64)
     mean, scale = features.mean(axis=0), features.std(axis=0)
     oracle = LogisticRegression(
         C=float(losses.idxmin().removeprefix("C=")), class_weight="balanced", tol=1e-9, max_iter=10_000

@@ -184,8 +184,7 @@ class _Fitted:
 
         nothing = np.zeros(0, np.float32)
         scorer = Scorer(self.network, Likeness(nothing, nothing, nothing, 1.0))
-        features: npt.NDArray[np.float32] = scorer.forward(self.squares)[0].cpu().numpy()
-        return features
+        return scorer.features(self.squares)
 
 
 def _train(plan: Plan, job: Job, histories: Sequence[pd.DataFrame]) -> _Fitted:

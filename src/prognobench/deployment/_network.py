@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -133,24 +133,28 @@ class Scorer:
 
     def score(self, squares: npt.NDArray[np.uint16]) -> Scores:
         """Return the scores of films, (films, size, size) uint16, as the cache of a cohort holds them."""
-        features, odds = self.forward(squares)
-        score, probability = self.network.probabilities(odds)
-        return Scores(score.cpu().numpy(), probability.cpu().numpy(), self.likeness.distances(features.cpu().numpy()))
+        found = [np.zeros((3, 0))]
+        for count, features, odds in self._batches(squares):
+            score, probability = self.network.probabilities(odds)
+            distance = self.likeness.distances(features.cpu().numpy())
+            found.append(np.stack([score.cpu().numpy(), probability.cpu().numpy(), distance])[:, :count])
+        return Scores(*np.concatenate(found, axis=1))
 
-    def forward(self, squares: npt.NDArray[np.uint16]) -> tuple[Tensor, Tensor]:
-        """Return the features that the head reads, and the log-odds."""
-        features, odds = [], []
+    def features(self, squares: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+        """Return what the head reads of films, (films, width)."""
+        found = [features[:count].cpu().numpy() for count, features, _ in self._batches(squares)]
+        features: npt.NDArray[np.float32] = np.concatenate(found)
+        return features
+
+    def _batches(self, squares: npt.NDArray[np.uint16]) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yield how many films of a batch are meant, its features and its log-odds."""
         with torch.inference_mode():
             for start in range(0, len(squares), self.batch):
                 part = np.asarray(squares[start : start + self.batch])
                 whole = np.zeros((self.batch, *part.shape[1:]), np.uint16)
                 whole[: len(part)] = part
-                found = self.network.features(self._normalize(whole))
-                features.append(found[: len(part)])
-                odds.append(self.network.head(found)[: len(part)])
-        if not features:
-            return torch.zeros(0, self.network.head.weight.shape[1]), torch.zeros(0, dtype=torch.float64)
-        return torch.cat(features), torch.cat(odds)
+                features = self.network.features(self._normalize(whole))
+                yield len(part), features, self.network.head(features)
 
 
 def merged(strategy: Any, module: nn.Module) -> nn.Module:
