@@ -610,7 +610,7 @@ def predict(
             predicted = predict_films(model, given, out, progress)
         print_predicted(predicted, console)
         if predicted.bad:
-            raise typer.Exit(1)
+            raise typer.Exit(1 if len(predicted.bad) < len(predicted.table) else 2)
 
 
 @app.command()

@@ -31,7 +31,7 @@ def test_a_file_holds_the_model_s_own_numbers(fitted, phantom, tmp_path, suffix)
     model, _ = fitted["lora_r2"]
     out = tmp_path / f"predicted{suffix}"
     predicted = predict(model, phantom, out)
-    read = pd.read_csv(out, float_precision="round_trip") if suffix == ".csv" else pd.read_parquet(out)
+    read = pd.read_csv(out) if suffix == ".csv" else pd.read_parquet(out)
     own = model.scores(phantom.parent)
     for column in ("probability", "score", "distance"):
         np.testing.assert_array_equal(read[column], own[column])
@@ -71,6 +71,8 @@ def test_bad_films_are_named_and_the_rest_is_done(fitted, films, tmp_path):
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert "20 films predicted" in done.output and "torn.png" in done.output
+    arguments[2] = str(films / "torn.png")
+    assert CliRunner().invoke(app, arguments).exit_code == 2
 
 
 def test_what_is_done_is_not_done_again(fitted, films, tmp_path, monkeypatch):
@@ -115,6 +117,19 @@ def test_the_unfinished_work_of_another_model_is_refused(fitted, films, tmp_path
     with pytest.raises(InputError, match="it holds what another model has predicted and not finished"):
         predict(model, films, tmp_path / "predicted.csv")
     assert journal.exists()
+
+
+def test_models_do_not_take_each_other_s_work_for_their_own(fitted, films, tmp_path):
+    (one, _), (other, _) = fitted.values()
+
+    def stop(done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(one, films, tmp_path / "predicted.csv", stop)
+    with pytest.raises(InputError, match="another model"):
+        predict(other, films, tmp_path / "predicted.csv")
 
 
 def test_a_table_of_films(fitted, films, tmp_path):

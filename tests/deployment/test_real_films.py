@@ -60,7 +60,7 @@ def test_the_saved_model_predicts_the_same_films_bit_for_bit(fitted, seen, hanno
     own = model.scorer.score(squares)
     np.testing.assert_array_equal(loaded.scorer.score(squares).probability, own.probability)
     predicted = predict(loaded, hannover, tmp_path / "predicted.csv")
-    read = pd.read_csv(tmp_path / "predicted.csv", float_precision="round_trip").set_index("image")
+    read = pd.read_csv(tmp_path / "predicted.csv").set_index("image")
     in_memory = predict(model, hannover, tmp_path / "in_memory.csv").table.set_index("image")
     np.testing.assert_array_equal(read["probability"], in_memory["probability"])
     np.testing.assert_allclose(read.loc[names, "probability"], own.probability, atol=1e-6)

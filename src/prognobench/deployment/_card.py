@@ -131,6 +131,7 @@ def _cohort(one: Description) -> Sequence[str]:
 def _training(one: Description) -> Sequence[str]:
     training, cell = one.training, one.cell
     long = f"{training['epochs']} epochs" if training["epochs"] else "solved to convergence, without epochs"
+    elsewhere = "" if cell["test_cohort"] == cell["cohort"] else f", tested on {_safe(str(cell['test_cohort']))}"
     head = (
         f"the last {one.head.blocks} blocks' class tokens" if one.head.blocks > 1 else "the backbone's feature vector"
     )
@@ -138,7 +139,7 @@ def _training(one: Description) -> Sequence[str]:
         ("backbone", f"{one.backbone.card.name} (`{one.backbone.card.id}`, {one.backbone.card.architecture})"),
         ("strategy", f"{one.adaptation.label}, {training['trained_parameters']:,} trained numbers with the head"),
         ("protocol", _safe(str(cell["protocol"]))),
-        ("validated by", _safe(str(cell["validation"]))),
+        ("validated by", _safe(str(cell["validation"])) + elsewhere),
         ("trained on", f"all {training['films']} films of {training['patients']} patients"),
         ("head", f"{head}{' and the mean patch token' if one.head.patch_mean else ''}"),
         ("how long", long),

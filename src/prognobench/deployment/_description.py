@@ -146,8 +146,11 @@ def versions_here() -> dict[str, str]:
     return found
 
 
-def write_folder(folder: Path, description: Description, files: Mapping[str, bytes]) -> None:
-    """Write a model's folder in one step: the files, and `model.json` with the SHA-256 of each and of itself."""
+def write_folder(folder: Path, description: Description, files: Mapping[str, bytes]) -> Description:
+    """Write a model's folder in one step: the files, and `model.json` with the SHA-256 of each and of itself.
+
+    Returns the description as it was written, with these.
+    """
     sealed = description.model_copy(update={"files": {name: sha256_bytes(files[name]) for name in sorted(files)}})
     content = json.loads(sealed.model_dump_json())
     with folder_in_one_step(folder) as draft:
@@ -155,6 +158,7 @@ def write_folder(folder: Path, description: Description, files: Mapping[str, byt
             (draft / name).write_bytes(data)
         text = json.dumps(content | {"sha256": sha256_json(content)}, indent=1, sort_keys=True, allow_nan=False)
         (draft / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    return sealed
 
 
 def read_folder(folder: Path) -> tuple[Description, dict[str, bytes]]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from prognobench.cohorts import BadFilm, Fault, film_in_memory, film_sources, read_new_films
+from prognobench.cohorts import BadFilm, Fault, NewFilm, film_in_memory, film_sources, read_new_films
 from prognobench.frame import InputError, Problem, nearest, write_in_one_step
 
-from ._model import FAR, Model
+from ._model import Model
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -100,8 +100,9 @@ def explain(model: Model, image: Any, out: Path | None = None, method: str | Non
     card = model.description.backbone.card
     chosen = method or ("grad-cam" if card.family == "cnn" else "integrated-gradients")
     _check_method(chosen, card.family, card.id)
-    square = _square(model, image)
-    row = model.scorer.score(square[None])
+    film = _film(model, image)
+    square = film.square
+    row = model.table(["film"], [film]).iloc[0]
     network = model.scorer.network
     random = _randomized(model)
     own, other = (_map(one, model, square, chosen) for one in (network, random))
@@ -112,9 +113,9 @@ def explain(model: Model, image: Any, out: Path | None = None, method: str | Non
         other,
         rank_correlation(own, other),
         ssim(own, other),
-        float(row.probability[0]),
-        float(row.distance[0]),
-        FAR if row.distance[0] > 1 else "",
+        float(row["probability"]),
+        float(row["distance"]),
+        str(row["unlike"]),
     )
     if out is not None:
         write_in_one_step(Path(out), _picture(explanation, model.description.outcome.task))
@@ -165,10 +166,10 @@ def _check_method(method: str, family: str, model: str) -> None:
         raise InputError([Problem("argument --method", what, "Choose integrated-gradients")])
 
 
-def _square(model: Model, image: Any) -> npt.NDArray[np.uint16]:
+def _film(model: Model, image: Any) -> NewFilm:
     if not isinstance(image, str | Path):
         try:
-            return film_in_memory(image, model.preprocessing).square
+            return film_in_memory(image, model.preprocessing)
         except BadFilm as bad:
             raise InputError([Problem("the image", bad.fault.what, bad.fault.remedy)]) from None
     sources = film_sources(Path(image))
@@ -178,7 +179,7 @@ def _square(model: Model, image: Any) -> npt.NDArray[np.uint16]:
     (film,) = read_new_films(sources, model.preprocessing)
     if isinstance(film, Fault):
         raise InputError([Problem(str(image), film.what, film.remedy)])
-    return film.square
+    return film
 
 
 def _randomized(model: Model) -> Network:

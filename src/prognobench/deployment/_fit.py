@@ -13,7 +13,7 @@ import pandas as pd
 
 from prognobench.cohorts import Preprocessing, open_pixels
 from prognobench.evaluation import out_of_fold
-from prognobench.frame import InputError, Problem
+from prognobench.frame import InputError, Problem, sha256_json
 from prognobench.reporting import read_tables
 from prognobench.studies import Job, Plan, Store, plan_study, study_as_run
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from prognobench.strategies import Strategy
-    from prognobench.training import Chosen, Films
+    from prognobench.training import Checkpoint, Chosen, Films
     from prognobench.training import Outcome as Trained
 
     from ._model import Model
@@ -115,9 +115,10 @@ def fit(
     progress("reading what validation chose")
     histories = [store.read(job.key).history for job in jobs]
     own = predictions[predictions["job"].isin([job.key for job in jobs])]
+    own = own[(own["split"] == "test") & (own["cohort"] == choice.cell["test_cohort"])]
     calibration = {level: Calibration.of(found) for level, found in out_of_fold(own).items()}
     progress("training on all films")
-    trained = _train(plan, jobs[0], histories)
+    trained = _train(plan, jobs[0], histories, store, progress)
     progress("learning what its films look like")
     likeness = fit_likeness(trained.features(), trained.groups)
     evidence = gather(
@@ -129,7 +130,7 @@ def fit(
     )
     model = _model(plan, jobs, choice, trained, calibration, likeness, evidence)
     progress("writing the model")
-    write_folder(out, model.description, _files(model.description, trained, likeness))
+    model.description = write_folder(out, model.description, _files(model.description, trained, likeness))
     return model
 
 
@@ -187,9 +188,9 @@ class _Fitted:
         return scorer.features(self.squares)
 
 
-def _train(plan: Plan, job: Job, histories: Sequence[pd.DataFrame]) -> _Fitted:
+def _train(plan: Plan, job: Job, histories: Sequence[pd.DataFrame], store: Store, progress: Progress) -> _Fitted:
     from prognobench.models import load_backbone
-    from prognobench.training import choose_over_folds, chosen_readout, device_name
+    from prognobench.training import Checkpoint, choose_over_folds, chosen_readout, device_name
 
     from ._network import LinearHead, Network, merged
 
@@ -204,7 +205,11 @@ def _train(plan: Plan, job: Job, histories: Sequence[pd.DataFrame]) -> _Fitted:
     strategy = plan.strategies[job.strategy].under(protocol)
     module = load_backbone(backbone.card, backbone.weights).to(device_name())
     adapted = strategy.apply(module, strategy.plan(module, backbone.card), job.seed)
-    outcome = _outcome(plan, job, chosen, adapted, strategy, rows, pixels, positions)
+    # What it is named by is all that changes the result, so that no other training goes on from it.
+    key = sha256_json([job.identity, chosen.candidate, chosen.epochs, chosen.cuts])
+    checkpoint = Checkpoint(store.tmp / f"{key}.checkpoint", store.draft(key))
+    outcome = _outcome(plan, job, chosen, adapted, strategy, rows, pixels, positions, checkpoint, progress)
+    checkpoint.path.unlink(missing_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in outcome.tensors.items()}
     network = Network(
         merged(strategy, adapted),
@@ -221,7 +226,7 @@ def _train(plan: Plan, job: Job, histories: Sequence[pd.DataFrame]) -> _Fitted:
 
 def _outcome(
     plan: Plan, job: Job, chosen: Chosen, module: Any, strategy: Strategy, rows: pd.DataFrame, pixels: Any,
-    positions: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.int64], checkpoint: Checkpoint, progress: Progress,
 ) -> Trained:  # fmt: skip
     from prognobench.training import Films, Rows, frozen_features, refit, refit_probe
 
@@ -236,7 +241,14 @@ def _outcome(
         features = frozen_features(module, backbone.card, backbone.weights, pixels, protocol.head)
         return refit_probe(films(features.array), classes, protocol, backbone.card, job.seed, chosen)
     precision = job.details["precision"]
-    return refit(module, strategy, backbone.card, films(pixels.array), classes, protocol, precision, job.seed, chosen)
+
+    def tell(done: int, _: int) -> None:
+        progress(f"training on all films, {done} of {chosen.epochs} epochs")
+
+    data = films(pixels.array)
+    return refit(
+        module, strategy, backbone.card, data, classes, protocol, precision, job.seed, chosen, checkpoint, tell
+    )
 
 
 def _model(

@@ -159,5 +159,7 @@ class Scorer:
 
 def merged(strategy: Any, module: nn.Module) -> nn.Module:
     """Return the backbone with its adapter folded in, or the adapted module where that cannot be."""
+    # On one kind of device wherever it trained, so that a loaded model merges to the same bits.
+    module = module.cpu()
     plain: nn.Module | None = strategy.merge(module)
     return module if plain is None else plain
