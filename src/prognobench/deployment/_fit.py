@@ -178,10 +178,14 @@ class _Fitted:
     groups: npt.NDArray[np.int64]
     rows: pd.DataFrame
     pack: str
+    frozen: npt.NDArray[np.float32] | None
 
     def features(self) -> npt.NDArray[np.float32]:
-        """Return the features of all films, as the network computes them when it is used."""
+        """Return the features of all films that the head reads; those of a frozen backbone lie ready."""
         from ._network import Scorer
+
+        if self.frozen is not None:
+            return self.frozen
 
         nothing = np.zeros(0, np.float32)
         scorer = Scorer(self.network, Likeness(nothing, nothing, nothing, 1.0))
@@ -189,7 +193,7 @@ class _Fitted:
 
 
 def _train(plan: Plan, job: Job, histories: Sequence[pd.DataFrame], store: Store, progress: Progress) -> _Fitted:
-    from prognobench.models import load_backbone
+    from prognobench.models import columns, load_backbone, readable, widest
     from prognobench.training import Checkpoint, choose_over_folds, chosen_readout, device_name
 
     from ._network import LinearHead, Network, merged
@@ -208,7 +212,7 @@ def _train(plan: Plan, job: Job, histories: Sequence[pd.DataFrame], store: Store
     # What it is named by is all that changes the result, so that no other training goes on from it.
     key = sha256_json([job.identity, chosen.candidate, chosen.epochs, chosen.cuts])
     checkpoint = Checkpoint(store.tmp / f"{key}.checkpoint", store.draft(key))
-    outcome = _outcome(plan, job, chosen, adapted, strategy, rows, pixels, positions, checkpoint, progress)
+    outcome, frozen = _outcome(plan, job, chosen, adapted, strategy, rows, pixels, positions, checkpoint, progress)
     checkpoint.path.unlink(missing_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in outcome.tensors.items()}
     network = Network(
@@ -221,13 +225,18 @@ def _train(plan: Plan, job: Job, histories: Sequence[pd.DataFrame], store: Store
     )
     groups = pd.factorize(rows["group"])[0].astype(np.int64)
     squares = np.asarray(pixels.array[positions])
-    return _Fitted(strategy, network, tensors, chosen, readout, outcome, squares, groups, rows, pixels.key)
+    read = (
+        None
+        if frozen is None
+        else frozen[:, columns(backbone.card, readout, widest(readable(backbone.card, protocol.head.readouts)))]
+    )
+    return _Fitted(strategy, network, tensors, chosen, readout, outcome, squares, groups, rows, pixels.key, read)
 
 
 def _outcome(
     plan: Plan, job: Job, chosen: Chosen, module: Any, strategy: Strategy, rows: pd.DataFrame, pixels: Any,
     positions: npt.NDArray[np.int64], checkpoint: Checkpoint, progress: Progress,
-) -> Trained:  # fmt: skip
+) -> tuple[Trained, npt.NDArray[np.float32] | None]:  # fmt: skip
     from prognobench.training import Films, Rows, frozen_features, refit, refit_probe
 
     backbone, protocol = plan.backbone(job), plan.protocols[job.protocol]
@@ -239,16 +248,18 @@ def _outcome(
 
     if job.kind == "probe":
         features = frozen_features(module, backbone.card, backbone.weights, pixels, protocol.head)
-        return refit_probe(films(features.array), classes, protocol, backbone.card, job.seed, chosen)
+        outcome = refit_probe(films(features.array), classes, protocol, backbone.card, job.seed, chosen)
+        return outcome, np.asarray(features.array[positions])
     precision = job.details["precision"]
 
     def tell(done: int, _: int) -> None:
         progress(f"training on all films, {done} of {chosen.epochs} epochs")
 
     data = films(pixels.array)
-    return refit(
+    outcome = refit(
         module, strategy, backbone.card, data, classes, protocol, precision, job.seed, chosen, checkpoint, tell
     )
+    return outcome, None
 
 
 def _model(

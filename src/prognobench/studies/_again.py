@@ -10,7 +10,7 @@ from prognobench.frame import InputError, Problem
 
 from ._results import chosen_plan
 from ._spec import Study, read_study
-from ._store import Store
+from ._store import Store, read_plans
 
 
 def told_source(study: Study) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def study_as_run(
     results
         The folder that `run` filled.
     study
-        The study's name; may be left out where the folder holds one study.
+        The study's name; may be left out where the folder holds one study, or that of the file.
     file
         The study file; by default the one that the folder names.
     cohorts
@@ -41,6 +41,8 @@ def study_as_run(
         There is no such study in the folder, its file is not where it was, or it has faults.
     """
     store = Store(results)
+    if study is None and file is not None and (own := read_study(file).name) in read_plans(store):
+        study = own
     plan = chosen_plan(store, study)
     source = plan.get("source") or {}
     if file is None and not source:
