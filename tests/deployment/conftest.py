@@ -19,13 +19,14 @@ controls: [majority, metadata]
 def results(tmp_path_factory, phantom: Path) -> Path:
     """The results folder of the study, filled in this process: to start another takes longer than the study."""
     from prognobench.studies import Store, plan_study, read_study
+    from prognobench.studies._kit import kit_of
     from prognobench.studies._run import _prepare
     from prognobench.studies._worker import Bench, WorkerSettings
 
     folder = tmp_path_factory.mktemp("deployed")
     (folder / "study.yaml").write_text(STUDY % phantom, encoding="utf-8")
     plan, store = plan_study(read_study(folder / "study.yaml")), Store(folder / "results")
-    bench = Bench(plan, store, WorkerSettings(store.root, 1, 600.0))
+    bench = Bench(kit_of(plan, plan.jobs), store, WorkerSettings(store.root, 1, 600.0))
     for job in _prepare(store, plan):
         store.write(bench.run(job))
     assert len(store.record_keys()) == 12
