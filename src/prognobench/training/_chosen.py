@@ -56,7 +56,7 @@ def choose_over_folds(histories: Sequence[pd.DataFrame], protocol: Protocol) -> 
     >>> from prognobench.protocols import resolve_protocol
     >>> solved = [pd.DataFrame({"val_loss": [0.5, 0.4, 0.9]}), pd.DataFrame({"val_loss": [0.3, 0.5, 0.1]})]
     >>> choose_over_folds(solved, resolve_protocol("standard"))
-    Chosen(candidate=0, losses=(0.5, 0.3))
+    Chosen(candidate=0, losses=(0.5, 0.3), epochs=0, cuts=())
     """
     if "epoch" not in histories[0]:
         losses = np.array([history["val_loss"].to_numpy(np.float64) for history in histories])
