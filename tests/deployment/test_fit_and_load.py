@@ -15,7 +15,9 @@ import prognobench.deployment._model as loading
 from prognobench.cli import app
 from prognobench.cohorts import Preprocessing, load_cohort, open_pixels
 from prognobench.deployment import Model, OtherVersions, fit, read_folder
+from prognobench.deployment._card import card_text
 from prognobench.deployment._choice import choose
+from prognobench.deployment._evidence import gather
 from prognobench.deployment._fit import _jobs
 from prognobench.frame import InputError, sha256_json
 from prognobench.studies import Store, plan_study, read_results, study_as_run
@@ -242,6 +244,44 @@ def test_the_card_states_what_the_records_state_number_for_number(fitted, report
     assert "SYNTHETIC" in text
 
 
+def _told_of(reported, phantom, description, strategy, **chosen):
+    """Return what a card says of a result that is above its controls by itself, with other words of the choice."""
+    one = reported.tables
+    best = one.selection.iloc[0]
+    controls = one.controls.assign(
+        above_controls=pd.array([True] * len(one.controls), "boolean"), difference=0.033, ci_low=0.005, ci_high=0.061
+    )
+    corrected = {f"corrected_difference{end}": v for end, v in (("", 0.019), ("_ci_low", -0.009), ("_ci_high", 0.047))}
+    words = corrected | {"n_candidates": 40, "above_controls": False} | chosen
+    selected = one.selection.assign(**words).astype({"above_controls": "boolean"})
+    tables = dataclasses.replace(one, controls=controls, selection=selected)
+    chosen = choose(tables, {"strategy": best["strategy"] if strategy == "best" else strategy}, "results")
+    evidence = gather(tables, chosen, load_cohort(phantom), (), ())
+    return card_text(description.model_copy(update={"evidence": evidence}))
+
+
+def test_the_best_of_many_is_above_its_controls_only_when_corrected_for_the_choice(fitted, reported, phantom):
+    description = fitted["lp"][0].description
+    told = "3.3 points of MCC × 100 to the control"
+    corrected = "95 % interval 0.5 to 6.1; corrected for having been chosen among 40, 1.9, 95 % interval -0.9 to 4.7)"
+    text = _told_of(reported, phantom, description, "best")
+    assert text.count("Its score is not above its controls") == 2 and told in text
+    assert text.count(corrected) == 2 and "Its score is above" not in text
+    assert ") that is 1.9, 95 % interval -0.9 to 4.7." in text
+    text = _told_of(reported, phantom, description, "best", above_controls=True)
+    assert text.count("Its score is above its controls") == 2 and text.count(corrected) == 2
+    text = _told_of(reported, phantom, description, "best", above_controls=None)
+    assert text.count("6.1; not corrected for having been chosen among 40).") == 2
+
+
+def test_another_than_the_best_is_told_to_be_uncorrected(fitted, reported, phantom):
+    best = reported.tables.selection["strategy"].iloc[0]
+    (other,) = {"lp", "lora_r2"} - {best}
+    text = _told_of(reported, phantom, fitted["lp"][0].description, other)
+    assert text.count("Its score is above its controls") == 2
+    assert text.count("6.1; not corrected for 40 having been tried).") == 2
+
+
 def _cells(part, name):
     (line,) = re.findall(rf"^\| {re.escape(name)} \| (.*) \|$", part, re.MULTILINE)
     return line.split(" | ")
@@ -261,8 +301,6 @@ def test_no_patient_or_film_is_named_in_a_model(fitted, phantom):
 
 
 def test_a_card_s_texts_from_outside_cannot_break_its_tables(fitted):
-    from prognobench.deployment._card import card_text
-
     one = fitted["lp"][0].description
     outcome = one.outcome.model_copy(update={"label": "a|b`c", "positive": ("<img src=x>\n# Big",)})
     text = card_text(one.model_copy(update={"outcome": outcome, "study": "x | y <b>"}))

@@ -46,7 +46,7 @@ def card_text(description: Description) -> str:
 
 def standing(description: Description) -> str:
     """Say in a sentence whether the study's score for a model is above its controls."""
-    return _standing(description.evidence["compared"])
+    return _standing(description.evidence)
 
 
 def number(value: float | None, scale: float = 100.0, digits: int = 1) -> str:
@@ -61,30 +61,49 @@ def metric_number(name: str, value: float | None) -> str:
 
 def _head(one: Description) -> Sequence[str]:
     synthetic = "**SYNTHETIC:** its films show no person; nothing here is about patients." if _synthetic(one) else ""
-    compared = one.evidence["compared"]
     return (
         f"# Model card: {_safe(one.outcome.task)}, {one.backbone.card.name} with {one.adaptation.label}",
         _NOT_A_DEVICE,
         synthetic,
-        f"**{_standing(compared)}**",
+        f"**{_standing(one.evidence)}**",
     )
 
 
-def _standing(compared: dict[str, Any]) -> str:
-    """Say in a sentence whether the score is above its controls."""
-    above = compared.get("above_controls")
+def _standing(evidence: dict[str, Any]) -> str:
+    """Say in a sentence whether the score is above its controls, in the report's sense."""
+    compared = evidence["compared"]
+    above = compared.get("above")
     if above is None:
         why = compared.get("undefined")
         return f"Whether its score is above its controls is not known{f' ({why})' if why else ''}."
     told = (
         f"{number(compared['difference'])} points of MCC × 100 to the control {compared['control']}, 95 % interval "
-        f"{number(compared['ci_low'])} to {number(compared['ci_high'])}"
+        f"{number(compared['ci_low'])} to {number(compared['ci_high'])}{_correction(compared, evidence['choice'])}"
     )
     if above:
         return f"Its score is above its controls ({told})."
     return (
         f"Its score is not above its controls ({told}): nothing shows that it reads disease, and not how the film was "
         "taken."
+    )
+
+
+def _correction(compared: dict[str, Any], choice: dict[str, Any]) -> str:
+    """Say what becomes of the difference by the choice, or that nothing is corrected for it."""
+    count = choice.get("n_candidates")
+    if not count or count == 1:
+        return ""
+    if compared["is_corrected"]:
+        return f"; corrected for having been chosen among {count}, {_corrected_difference(choice)}"
+    if compared["is_best"]:
+        return f"; not corrected for having been chosen among {count}"
+    return f"; not corrected for {count} having been tried"
+
+
+def _corrected_difference(choice: dict[str, Any]) -> str:
+    return (
+        f"{number(choice['corrected_difference'])}, 95 % interval {number(choice['corrected_difference_ci_low'])} to "
+        f"{number(choice['corrected_difference_ci_high'])}"
     )
 
 
@@ -186,11 +205,14 @@ def _chosen(choice: dict[str, Any]) -> str:
         return f"A correction for choosing the best of several is not known{f' ({_safe(why)})' if why else ''}."
     if count == 1:
         return "It was the only result of its kind, so nothing is to be corrected for having been chosen."
+    over = ""
+    if choice.get("corrected_difference") is not None:
+        over = f" Over its best control ({_safe(choice['control'])}) that is {_corrected_difference(choice)}."
     return (
         f"The best of the {count} results it stands among ({_safe(choice['model'])} {_safe(choice['strategy'])}) has a "
         f"mean MCC × 100 of {number(choice['naive'])}; corrected for having been chosen as the best, "
         f"{number(choice['corrected'])} (95 % interval {number(choice['corrected_ci_low'])} to "
-        f"{number(choice['corrected_ci_high'])})."
+        f"{number(choice['corrected_ci_high'])}).{over}"
     )
 
 
@@ -212,7 +234,7 @@ def _controls(one: Description) -> Sequence[str]:
         "What needs no learned image content: the majority class, a regression on how and of whom the film was taken "
         "(metadata), and a network with random weights. × 100.",
         _table(("", "MCC", "std", "PR-AUC"), rows),
-        _standing(one.evidence["compared"]),
+        _standing(one.evidence),
     )
 
 

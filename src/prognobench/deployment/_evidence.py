@@ -10,7 +10,7 @@ import pandas as pd
 
 from prognobench.cohorts import Cohort, Finding, describe
 from prognobench.evaluation import METRICS
-from prognobench.reporting import StudyTables
+from prognobench.reporting import StudyTables, above_as_chosen
 
 from ._choice import Choice
 
@@ -51,7 +51,7 @@ def gather(
         "metrics": [_metric(summary, metric.name, level) for metric in METRICS],
         "recalibrated": [_metric(summary, name, level, "_platt") for name in _CALIBRATED],
         "choice": _first(choice.block(tables.selection)),
-        "compared": _first(choice.rows(tables.controls)),
+        "compared": _compared(tables, choice),
         "controls": _controls(tables, choice),
         "doubts": _first(choice.rows(tables.decision)).get("doubts"),
         "subgroups": _subgroups(tables, choice),
@@ -78,6 +78,19 @@ def _metric(summary: dict[Any, Any], name: str, level: str, way: str = "") -> di
     column = f"{name}{'_patient' if level == 'patient' else ''}{way}"
     told = {part: summary[f"{column}_{part}"] for part in ("mean", "std", "ci_low", "ci_high", "n")}
     return {"metric": name, "column": column, **told}
+
+
+def _compared(tables: StudyTables, choice: Choice) -> dict[Any, Any]:
+    """Return how the cell stands to its controls; of the best of its block, corrected for having been chosen."""
+    compared, selection = _first(choice.rows(tables.controls)), choice.block(tables.selection)
+    if not compared:
+        return {}
+    is_best = not selection.empty and all(
+        not pd.isna(selection[key].iloc[0]) and selection[key].iloc[0] == choice.cell[key]
+        for key in ("model", "strategy")
+    )
+    above, chosen = above_as_chosen(compared, selection if is_best else selection.iloc[:0])
+    return compared | {"is_best": is_best, "is_corrected": chosen is not None, "above": above}
 
 
 def _controls(tables: StudyTables, choice: Choice) -> list[dict[Any, Any]]:

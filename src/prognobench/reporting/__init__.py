@@ -1,6 +1,7 @@
 """From numbers to what people read: tables and listings, and later figures and the report."""
 
 from ._audit import print_audit, print_audits, write_audit
+from ._best import Best, above_as_chosen, best_cell
 from ._builds import print_build, print_planted
 from ._compare import (
     PAPER_CAVEAT,
@@ -34,10 +35,13 @@ from ._tables import StudyTables, study_tables
 __all__ = [
     "PAPER_CAVEAT",
     "PAPER_SOURCE",
+    "Best",
     "PaperTable",
     "Report",
     "RunProgress",
     "StudyTables",
+    "above_as_chosen",
+    "best_cell",
     "compare",
     "compare_studies",
     "compare_with_paper",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,31 @@ def best_cell(block: pd.DataFrame, mcc: str = "mcc_mean") -> Best:
         return Best(None, "no test fold gives an MCC")
     ordered = known.sort_values(["model", "strategy"], kind="stable")
     return Best(ordered.sort_values(mcc, ascending=False, kind="stable").iloc[0].to_dict())
+
+
+def above_as_chosen(best: Mapping[Any, Any], selection: pd.DataFrame) -> tuple[bool | None, dict[Any, Any] | None]:
+    """Tell whether the best of a block is above its controls, and what is known of it as one chosen among several.
+
+    A chosen one is above them where it is so by itself and when corrected for the choice, too.
+
+    Parameters
+    ----------
+    best
+        Its row, with `above_controls` as `compare_with_controls` says it.
+    selection
+        The rows of `selection` of its block.
+
+    Returns
+    -------
+    tuple
+        Whether it is above its controls, None where that is not known; and the row of the choice, None where it was
+        chosen among none or cannot be corrected for it.
+    """
+    rows = selection[(selection["n_candidates"] > 1) & selection["above_controls"].notna()]
+    chosen: dict[Any, Any] | None = None if rows.empty else rows.iloc[0].to_dict()
+    if pd.isna(best["above_controls"]):
+        return None, chosen
+    return bool(best["above_controls"]) and (chosen is None or bool(chosen["above_controls"])), chosen
 
 
 def own_controls(block: pd.DataFrame, architecture: Any) -> pd.DataFrame:

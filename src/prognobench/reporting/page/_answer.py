@@ -11,7 +11,7 @@ import pandas as pd
 from prognobench.cohorts import AuditReport
 from prognobench.evaluation import BLOCK_KEYS, CONTROLS
 
-from .._best import best_cell
+from .._best import above_as_chosen, best_cell
 from .._tables import StudyTables
 from ._audits import confound_doubts
 from ._parts import is_missing, plural, sentences, words
@@ -98,8 +98,7 @@ def _answer(tables: StudyTables, block: pd.DataFrame, audits: Mapping[str, Audit
     ranking = of_block(tables.ranking, best)
     in_top = ranking["top_group"].astype("boolean").fillna(False).astype(bool) & ~ranking["strategy"].isin(CONTROLS)
     top = ranking[in_top]
-    chosen = _choice(tables, best)
-    above = _above(best, chosen)
+    above, chosen = above_as_chosen(best, of_block(tables.selection, best))
     opened = f"Not shown: that {name} is above its controls. It" if above is False else name
     told = (
         f"{opened} has the highest mean MCC × 100, {_with_interval(tables, block, best)}"
@@ -138,20 +137,6 @@ def _corrected(tables: StudyTables, best: Mapping[Any, Any], candidates: int) ->
         return f" (highest of {candidates}, not corrected for the choice)"
     one = chosen.iloc[0]
     return f"; corrected for having been chosen among {one['n_candidates']}, {100 * one['corrected']:.1f}"
-
-
-def _choice(tables: StudyTables, best: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
-    """Return what is known of the best once it is corrected for having been chosen; None where it was not chosen."""
-    rows = of_block(tables.selection, best)
-    rows = rows[(rows["n_candidates"] > 1) & rows["above_controls"].notna()]
-    return None if rows.empty else rows.iloc[0].to_dict()
-
-
-def _above(best: Mapping[Any, Any], chosen: Mapping[Any, Any] | None) -> bool | None:
-    """Tell whether the best is above its controls; of a chosen one, whether it is when corrected for the choice."""
-    if pd.isna(best["above_controls"]):
-        return None
-    return bool(best["above_controls"]) and (chosen is None or bool(chosen["above_controls"]))
 
 
 def _standing(best: Mapping[Any, Any], chosen: Mapping[Any, Any] | None) -> str:

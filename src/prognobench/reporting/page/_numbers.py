@@ -9,7 +9,7 @@ import pandas as pd
 
 from prognobench.evaluation import CONTROLS
 
-from .._best import best_cell, own_controls
+from .._best import above_as_chosen, best_cell, own_controls
 from .._tables import StudyTables
 from ._answer import BLOCK, CELL, block_title, blocks_of, method_name, of_block, with_mcc_interval
 from ._parts import (
@@ -75,10 +75,9 @@ def winners_table(tables: StudyTables) -> PageTable:
         chosen = of_block(tables.selection, found.cell)
         chosen = chosen.rename(columns={"above_controls": "chosen_above"})
         corrected = chosen.iloc[0].to_dict() if len(chosen) else none
-        row = found.cell | blank | controls | {key: corrected[key] for key in none} | {"why": ""}
-        if not is_missing(row["chosen_above"]):
-            row["above_controls"] = bool(row["above_controls"]) and bool(row["chosen_above"])
-        rows.append(row)
+        above, _ = above_as_chosen(found.cell, of_block(tables.selection, found.cell))
+        row = found.cell | blank | controls | {key: corrected[key] for key in none}
+        rows.append(row | {"above_controls": above, "why": ""})
     columns = [
         Column("where", lambda row: Cell(block_title(row), None, "wrap")),
         Column("best", _winner),
