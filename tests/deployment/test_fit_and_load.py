@@ -336,6 +336,19 @@ def test_no_first_is_taken_of_a_map_that_names_none(reported):
         choose(dataclasses.replace(one, decision=unknown), {}, "results")
 
 
+def test_what_a_missing_job_might_have_beaten_is_not_called_the_best(reported):
+    one = reported.tables
+    first, second = one.decision["strategy"]
+    holes = one.results["n_missing"].where(one.results["strategy"] != second, 1)
+    tables = dataclasses.replace(one, results=one.results.assign(n_missing=holes))
+    with pytest.raises(InputError, match=r"no result of the study may be called its best: 1 job is not done"):
+        choose(tables, {}, "results")
+    several = {"model": one.decision["model"].iloc[0]}
+    with pytest.raises(InputError, match=r"no best can be told of what is named: 1 job is not done"):
+        choose(tables, several, "results")
+    assert choose(tables, {"strategy": first}, "results").cell["strategy"] == first
+
+
 def test_other_folders_are_not_replaced(results, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(InputError, match="something else than a model is there already"):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from prognobench.evaluation import BLOCK_KEYS
 from prognobench.frame import InputError, Problem, Problems, nearest
-from prognobench.reporting import StudyTables
+from prognobench.reporting import StudyTables, best_cell
 
 # What may be named, in the order in which it is told.
 NAMES = ("cohort", "task", "test_cohort", "validation", "protocol", "model", "strategy")
@@ -85,10 +85,11 @@ def choose(tables: StudyTables, named: Mapping[str, str], where: str) -> Choice:
         rows = rows[rows[key] == value]
     _refuse_several(rows, where)
     if {"model", "strategy"} & set(named):
-        known_best = rows[rows["mcc_mean"].notna()]
-        if known_best.empty:
-            raise InputError([Problem(where, "what is named has no result yet", "Run the study again to finish it")])
-        best = known_best.sort_values("mcc_mean", ascending=False, kind="stable").iloc[0].to_dict()
+        found = best_cell(rows)
+        if found.cell is None:
+            what = f"no best can be told of what is named: {found.why}"
+            raise InputError([Problem(where, what, "Run the study again to finish it, or name one that is done")])
+        best = found.cell
         others = len(rows) - 1
         told = f", with the highest mean MCC of {others + 1} results so named" if others else ""
         words = ", ".join(f"{key} {value}" for key, value in named.items())
@@ -99,8 +100,10 @@ def choose(tables: StudyTables, named: Mapping[str, str], where: str) -> Choice:
 def _first(tables: StudyTables, rows: pd.DataFrame, where: str) -> Choice:
     block = Choice({key: rows[key].iloc[0] for key in _BLOCK}, "")
     decided = block.rows(tables.decision)
-    if decided.empty or pd.isna(decided["model"].iloc[0]) or pd.isna(decided["mcc"].iloc[0]):
-        why = "" if decided.empty else f": {decided['evidence'].iloc[0].rstrip('.')}"
+    # A strategy with a hole stands last in the map, and may be the best all the same.
+    hole = best_cell(block.rows(tables.results)).why
+    if hole or decided.empty or pd.isna(decided["model"].iloc[0]) or pd.isna(decided["mcc"].iloc[0]):
+        why = f": {hole}" if hole else "" if decided.empty else f": {decided['evidence'].iloc[0].rstrip('.')}"
         remedy = "Run the study again to finish it, or name one: model=NAME strategy=NAME"
         raise InputError([Problem(where, f"no result of the study may be called its best{why}", remedy)])
     first = decided.iloc[0].to_dict()
