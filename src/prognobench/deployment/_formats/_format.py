@@ -15,6 +15,7 @@ from prognobench.frame import InputError, Problem
 
 from .._model import Model
 
+USE = "use.json"
 Array = npt.NDArray[Any]
 # Films, (n, size, size) uint16, to the calibrated probability and the score of the positive class, (2, n).
 Reader = Callable[[npt.NDArray[np.uint16]], npt.NDArray[np.float64]]

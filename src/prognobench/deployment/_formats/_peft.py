@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prognobench.frame import InputError, Problem
 
-from .._description import ADAPTER, HEAD, read_folder
+from .._description import ADAPTER, read_folder
 from .._model import Model, adapted_module, tensors_of
 from ._format import Format, Reader
 from ._safetensors import plain_reader, write_use
@@ -28,7 +28,6 @@ class Peft(Format):
     def write(self, model: Model, folder: Path, place: Path, gray: bool) -> Reader:
         """Write the adapter, and return what plain peft computes with it on the backbone's own weights."""
         from peft import PeftModel
-        from safetensors.torch import load_file
 
         from prognobench.models import find_weights, load_backbone
         from prognobench.strategies import export_peft
@@ -43,7 +42,7 @@ class Peft(Format):
         card = description.backbone.card
         backbone = load_backbone(card, find_weights(card, description.backbone.weights))
         loaded = PeftModel.from_pretrained(backbone, place).eval()
-        return plain_reader(model, loaded, load_file(place / HEAD))
+        return plain_reader(model, loaded, place)
 
 
 FORMAT = Peft()

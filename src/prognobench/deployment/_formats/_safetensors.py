@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,11 @@ import numpy.typing as npt
 
 from .._description import HEAD
 from .._model import Model
-from ._format import Format, Reader, use_of
+from ._format import USE, Format, Reader, use_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-USE = "use.json"
 _BACKBONE = "backbone.safetensors"
 
 
@@ -46,7 +44,7 @@ class Safetensors(Format):
         write_use(model, folder, place)
         backbone = empty_backbone(model)
         backbone.load_state_dict(load_file(place / _BACKBONE), strict=True)
-        return plain_reader(model, backbone, load_file(place / HEAD))
+        return plain_reader(model, backbone, place)
 
 
 def write_use(model: Model, folder: Path, place: Path) -> None:
@@ -64,14 +62,15 @@ def empty_backbone(model: Model) -> nn.Module:
     return module
 
 
-def plain_reader(model: Model, backbone: nn.Module, head: Mapping[str, Tensor]) -> Reader:
-    """Return what a backbone and a head compute by the words of `use.json`."""
+def plain_reader(model: Model, backbone: nn.Module, place: Path) -> Reader:
+    """Return what a backbone and the head that was written compute by the words of the `use.json` that was written."""
     import torch
+    from safetensors.torch import load_file
 
     from prognobench.models import read_out
     from prognobench.training import Normalizer
 
-    use = use_of(model)
+    use, head = json.loads((place / USE).read_text(encoding="utf-8")), load_file(place / HEAD)
     normalize = Normalizer(model.description.backbone.card, "cpu")
     weight, bias = head["head.weight"].double(), head["head.bias"].double()
     mean, scale = head.get("head.mean", torch.zeros(1)), head.get("head.scale", torch.ones(1))
