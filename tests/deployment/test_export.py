@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,6 +153,70 @@ def test_an_export_that_computes_otherwise_is_not_written(fitted, tmp_path, quic
     quick_format.wrong = 5e-5
     assert export(fitted["lp"][1], "quick", tmp_path / "model.quick") == pytest.approx(5e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["model.quick"]
+
+
+@pytest.fixture
+def quick_folder(monkeypatch):
+    """A format that is a folder, and takes no time."""
+    from prognobench.deployment import _export
+    from prognobench.deployment._formats._format import Format
+
+    class Quick(Format):
+        name = "quick"
+
+        def write(self, model, folder, place, gray):
+            place.mkdir()
+            (place / "use.json").write_text("{}")
+
+            def read(squares):
+                found = model.scorer.score(squares)
+                return np.stack([found.probability, found.score])
+
+            return read
+
+    monkeypatch.setattr(_export, "formats", lambda: {"quick": Quick()})
+
+
+def test_an_export_takes_the_place_of_nothing_but_an_earlier_export(folder, tmp_path, quick_folder, monkeypatch):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "thesis.tex").touch()
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path / "results")
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    for out, message in (
+        (tmp_path / "results", "something else than an export is there already"),
+        (folder, "the model itself lies there"),
+        (folder.parent, "the model itself lies there"),
+        (tmp_path / "file", "a file is there, and quick is a folder"),
+        (Path(), "this names the folder that one is in"),
+        (Path(".."), "this names the folder that one is in"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export(folder, "quick", out)
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+    for _ in range(2):
+        export(folder, "quick", tmp_path / "out")
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["use.json"]
+    (tmp_path / "empty").mkdir()
+    export(folder, "quick", tmp_path / "empty")
+    assert (tmp_path / "empty" / "use.json").is_file()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_is_not_replaced_by_a_file(fitted, tmp_path, quick_format):
+    (tmp_path / "model.quick").mkdir()
+    with pytest.raises(InputError, match="a folder is there, and quick is one file"):
+        export(fitted["lp"][1], "quick", tmp_path / "model.quick")
+    assert (tmp_path / "model.quick").is_dir()
+
+
+def test_an_export_is_held_against_the_words_that_were_written(fitted, tmp_path, monkeypatch):
+    from prognobench.deployment._formats import _safetensors
+
+    true = _safetensors.use_of
+    monkeypatch.setattr(_safetensors, "use_of", lambda model: true(model) | {"slope": true(model)["slope"] * 1.5})
+    with pytest.raises(InputError, match="computes other numbers than the model"):
+        export(fitted["lp"][1], "safetensors", tmp_path / "plain")
 
 
 def test_without_real_films_nothing_is_exported(fitted, tmp_path, phantom, quick_format, monkeypatch):

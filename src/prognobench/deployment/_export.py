@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from prognobench.cohorts import Fault, NewFilm, film_in_memory, film_sources, kept_pixels, read_new_films
-from prognobench.frame import InputError, Problem, nearest
+from prognobench.frame import InputError, Problem, folder_in_one_step, nearest
 
 from . import _formats
-from ._formats._format import Format, Reader
+from ._formats._format import USE, Format, Reader
 from ._model import Model
 
 TOLERANCE = 1e-4  # by which a probability may differ from the model's own
@@ -50,8 +50,8 @@ def export(folder: Path, to: str, out: Path, *, films: Path | None = None, gray:
         `onnx`, `torch-export`, `peft` or `safetensors`. Adapters are merged into the backbone where that can be, but
         for `peft`.
     out
-        The file, or for `peft` and `safetensors` the folder, to write; a file or folder that is there already is
-        replaced.
+        The file, or for `peft` and `safetensors` the folder, to write. A file that is there already is replaced, and a
+        folder if it is empty or an earlier export.
     films
         Real films to check with, as `prognobench.cohorts.film_sources` takes them; by default training films from the
         image cache, where the model was fitted on this machine.
@@ -66,8 +66,8 @@ def export(folder: Path, to: str, out: Path, *, films: Path | None = None, gray:
     Raises
     ------
     InputError
-        The model or the format cannot be had so, a package is missing, no real films are there to check with, or the
-        export differs by more than 1e-4; nothing is written then.
+        The model or the format cannot be had so, something else lies at `out`, a package is missing, no real films are
+        there to check with, or the export differs by more than 1e-4; nothing is written then.
     """
     found = formats()
     if to not in found:
@@ -77,6 +77,8 @@ def export(folder: Path, to: str, out: Path, *, films: Path | None = None, gray:
     if form.suffix and out.suffix != form.suffix:
         what = f"'{out.name}' does not end in {form.suffix}"
         raise InputError([Problem(str(out), what, f"Give --out a name such as model{form.suffix}")])
+    _refuse_place(out, Path(folder), form)
+    out = out.resolve()
     model = Model.load(folder)
     refused = form.refuses(model, gray)
     if refused is not None:
@@ -142,7 +144,28 @@ def _random(model: Model) -> list[npt.NDArray[np.uint16]]:
     return [random.integers(0, 65536, (size, size), dtype=np.uint16) for _ in range(_FILMS)]
 
 
+def _refuse_place(out: Path, folder: Path, form: Format) -> None:
+    """Refuse to write where anything but an earlier export would be lost."""
+    place, model = out.resolve(), folder.resolve()
+    what = None
+    if out.name in ("", ".."):
+        what = "this names the folder that one is in, or one above it"
+    elif model.is_relative_to(place):
+        what = "the model itself lies there"
+    elif form.suffix and place.is_dir():
+        what = f"a folder is there, and {form.name} is one file"
+    elif not form.suffix and place.exists() and not place.is_dir():
+        what = f"a file is there, and {form.name} is a folder"
+    elif place.is_dir() and any(place.iterdir()) and not (place / USE).is_file():
+        what = "something else than an export is there already"
+    if what is not None:
+        raise InputError([Problem(str(out), what, "Give --out a new name")])
+
+
 def _place(draft: Path, out: Path) -> None:
-    if out.is_dir() and not out.is_symlink():
-        shutil.rmtree(out)
-    draft.replace(out)
+    if not draft.is_dir():
+        draft.replace(out)
+        return
+    with folder_in_one_step(out) as made:
+        for path in draft.iterdir():
+            path.rename(made / path.name)
