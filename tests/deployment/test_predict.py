@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from prognobench.cli import app
 from prognobench.deployment import predict
 from prognobench.deployment._likeness import fit_likeness
+from prognobench.deployment._predict import _Journal
 from prognobench.frame import InputError
 
 pytestmark = pytest.mark.torch
@@ -117,6 +118,39 @@ def test_the_unfinished_work_of_another_model_is_refused(fitted, films, tmp_path
     with pytest.raises(InputError, match="it holds what another model has predicted and not finished"):
         predict(model, films, tmp_path / "predicted.csv")
     assert journal.exists()
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "",
+        "\n",
+        '{"model": "',
+        "5\n",
+        '\n{"model": "another"}\n{row}\n',
+        '{"mod\n{row}\n',
+        "{row}\n",
+    ],
+)
+def test_rows_count_only_behind_the_name_of_their_model(tmp_path, left):
+    path = tmp_path / "predicted.csv.unfinished"
+    row = {"image": "a.png", "score": 0.9}
+    path.write_text(left.replace("{row}", json.dumps({"key": "a", "row": row})))
+    journal = _Journal(path, "B")
+    assert journal.read() == {}
+    with journal.writing() as write:
+        # The name is on disk before the first film is: whoever dies in the first batch leaves it.
+        assert path.read_text() == '{"model": "B"}\n'
+        write({"b": row})
+    assert _Journal(path, "B").read() == {"b": row}
+    with pytest.raises(InputError, match="another model"):
+        _Journal(path, "A").read()
+    path.write_text(path.read_text() + '5\n\n{"key": "tor')
+    again = _Journal(path, "B")
+    assert again.read() == {"b": row}
+    with again.writing() as write:
+        write({"c": row})
+    assert _Journal(path, "B").read() == {"b": row, "c": row}
 
 
 def test_models_do_not_take_each_other_s_work_for_their_own(fitted, films, tmp_path):

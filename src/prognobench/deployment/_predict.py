@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -139,44 +140,55 @@ def _rows(model: Model, batch: Sequence[tuple[FilmSource, NewFilm | Fault]]) -> 
 
 
 class _Journal:
-    """What is done of an unfinished prediction, one line of JSON a film, after a line that says of which model."""
+    """What is done of an unfinished prediction, one line of JSON a film, behind a line that says of which model."""
 
     def __init__(self, path: Path, model: str) -> None:
         self.path, self._model = path, model
+        self._is_begun = False
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """Return the rows that are done, by film; a last line that was cut off is passed over."""
+        """Return the rows that are done, by film; a line that was cut off is passed over.
+
+        Rows count only behind the line that names this model. Where it never got to the disk the work begins anew.
+        """
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
         except OSError:
             return {}
-        done: dict[str, dict[str, Any]] = {}
-        for place, line in enumerate(lines):
-            try:
-                content = json.loads(line)
-            except ValueError:
-                continue
-            if place == 0 and content.get("model") != self._model:
-                what = "it holds what another model has predicted and not finished"
-                raise InputError([Problem(str(self.path), what, "Remove it, or give another --out")])
-            if "key" in content:
-                done[content["key"]] = content["row"]
-        return done
+        head, *rows = map(_parsed, lines)
+        self._is_begun = "model" in head
+        if not self._is_begun:
+            return {}
+        if head["model"] != self._model:
+            what = "it holds what another model has predicted and not finished"
+            raise InputError([Problem(str(self.path), what, "Remove it, or give another --out")])
+        return {row["key"]: row["row"] for row in rows if "key" in row}
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Callable[[Mapping[str, dict[str, Any]]], None]]:
         """Give a function that adds rows and sees to it that they are on disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not self.path.exists()
-        with self.path.open("a", encoding="utf-8") as stream:
-            # A line that was cut off ends here.
-            stream.write(json.dumps({"model": self._model}) + "\n" if is_new else "\n")
+        with self.path.open("a" if self._is_begun else "w", encoding="utf-8") as stream:
 
-            def write(rows: Mapping[str, dict[str, Any]]) -> None:
-                stream.writelines(json.dumps({"key": key, "row": row}) + "\n" for key, row in rows.items())
+            def keep(lines: Iterable[Mapping[str, Any]]) -> None:
+                stream.writelines(json.dumps(line) + "\n" for line in lines)
                 stream.flush()
+                os.fsync(stream.fileno())
 
-            yield write
+            if self._is_begun:
+                stream.write("\n")  # a line that was cut off ends here
+            else:
+                keep([{"model": self._model}])
+            yield lambda rows: keep({"key": key, "row": row} for key, row in rows.items())
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    """Read a line of the journal; one that is blank or was cut off says nothing."""
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _patients(model: Model, table: pd.DataFrame) -> pd.DataFrame:
