@@ -1,5 +1,6 @@
 """Many films: every good one predicted, every bad one named, nothing done twice."""
 
+import copy
 import json
 import shutil
 
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from prognobench.cli import app
 from prognobench.deployment import predict
 from prognobench.deployment._likeness import fit_likeness
-from prognobench.deployment._predict import _Journal
+from prognobench.deployment._predict import _identity, _Journal
 from prognobench.frame import InputError
 
 pytestmark = pytest.mark.torch
@@ -164,6 +165,77 @@ def test_models_do_not_take_each_other_s_work_for_their_own(fitted, films, tmp_p
         predict(one, films, tmp_path / "predicted.csv", stop)
     with pytest.raises(InputError, match="another model"):
         predict(other, films, tmp_path / "predicted.csv")
+
+
+def test_the_input_is_not_written_over(fitted, films, phantom, tmp_path):
+    model, _ = fitted["lp"]
+    table = pd.DataFrame({"image": [f"films/{path.name}" for path in sorted(films.iterdir())[:2]]})
+    table.to_csv(tmp_path / "films.csv", index=False)
+    table.to_csv(tmp_path / "x-patients.csv", index=False)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "films.csv")
+    cohort = shutil.copytree(phantom.parent, tmp_path / "cohort")
+    kept = {path: path.read_bytes() for path in (*tmp_path.glob("*.csv"), *cohort.glob("*.*"))}
+    for given, out in (
+        ("films.csv", "films.csv"),
+        ("link.csv", "films.csv"),
+        ("x-patients.csv", "x.csv"),
+        ("cohort", "cohort/labels.csv"),
+        ("cohort/cohort.yaml", "cohort/labels.csv"),
+    ):
+        with pytest.raises(InputError, match="would take the place of its own input"):
+            predict(model, tmp_path / given, tmp_path / out)
+    assert {path: path.read_bytes() for path in kept} == kept
+    predict(model, tmp_path / "films.csv", tmp_path / "out.csv")
+    predict(model, tmp_path / "films.csv", tmp_path / "out.csv")
+
+
+def test_a_film_that_could_not_be_read_is_tried_again(fitted, films, tmp_path, monkeypatch):
+    from prognobench.cohorts import Fault
+    from prognobench.deployment import _predict
+
+    model, _ = fitted["lp"]
+
+    def stop(done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as away:
+        fault = Fault("the network share is away", "Wait")
+        away.setattr(_predict, "read_new_films", lambda sources, *_, **__: iter([fault] * len(sources)))
+        with pytest.raises(KeyboardInterrupt):
+            predict(model, films, tmp_path / "predicted.csv", stop)
+    assert (tmp_path / "predicted.csv.unfinished").exists()
+    predicted = predict(model, films, tmp_path / "predicted.csv")
+    assert (predicted.bad, predicted.resumed) == ((), 0)
+
+
+def test_films_of_one_name_and_date_in_two_folders_are_two(fitted, films, tmp_path):
+    import os
+
+    model, _ = fitted["lp"]
+    other = shutil.copytree(films, tmp_path / "other")
+    for path in films.iterdir():
+        data = path.read_bytes()
+        (other / path.name).write_bytes(data)
+        for one in (path, other / path.name):
+            os.utime(one, (1, 1))
+
+    def stop(done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(model, films, tmp_path / "predicted.csv", stop)
+    assert predict(model, other, tmp_path / "predicted.csv").resumed == 0
+
+
+def test_a_film_is_not_resumed_with_another_calibration(fitted, films, tmp_path):
+    model, _ = fitted["lp"]
+    film = model.description.film.model_copy(update={"slope": model.description.film.slope * (1 + 1e-9)})
+    calibration = model.description.calibration | {"film": film}
+    other = copy.copy(model)
+    other.description = model.description.model_copy(update={"calibration": calibration})
+    assert _identity(other) != _identity(model) == _identity(copy.copy(model))
 
 
 def test_a_table_of_films(fitted, films, tmp_path):

@@ -18,7 +18,7 @@ from ._describe import describe
 from ._films import BadFilm, Fault
 from ._layouts import Planted, PlantedFault, layout_names, make_layout
 from ._metadata import film_metadata
-from ._new_films import FilmSource, NewFilm, film_in_memory, film_sources, read_new_films
+from ._new_films import FilmSource, NewFilm, film_in_memory, film_sources, listing_files, read_new_films
 from ._packs import Pixels, kept_pixels
 from ._phantom import make_phantom
 from ._preprocessing import Preprocessing
@@ -66,6 +66,7 @@ __all__ = [
     "film_thumbnails",
     "kept_pixels",
     "layout_names",
+    "listing_files",
     "load_cohort",
     "make_layout",
     "make_phantom",

@@ -99,6 +99,21 @@ def film_sources(given: Path) -> list[FilmSource]:
     return [FilmSource(given.name, given)]
 
 
+def listing_files(given: Path) -> tuple[Path, ...]:
+    """Return the files in which an input names its films: those of a cohort, or a table itself.
+
+    Raises
+    ------
+    InputError
+        The YAML of a cohort has faults.
+    """
+    given = Path(given)
+    cohort = given / "cohort.yaml" if given.is_dir() else given
+    if cohort.is_file() and cohort.suffix.lower() in (".yaml", ".yml"):
+        return cohort, cohort.parent / parse_document(read_text(cohort), str(cohort), CohortSpec).manifest
+    return (given,) if given.is_file() else ()
+
+
 def read_new_films(
     sources: Iterable[FilmSource], preprocessing: Preprocessing, ahead: int = 0
 ) -> Iterator[NewFilm | Fault]:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from prognobench.cohorts import Fault, FilmSource, NewFilm, film_sources, read_new_films
-from prognobench.frame import InputError, Problem, sha256_json, write_in_one_step
+from prognobench.cohorts import Fault, FilmSource, NewFilm, film_sources, listing_files, read_new_films
+from prognobench.frame import InputError, Problem, Problems, sha256_json, write_in_one_step
 
+from ._description import versions_here
 from ._model import Model
 
 Progress = Callable[[int, int], None]
@@ -73,14 +74,20 @@ def predict(model: Model, given: Path, out: Path, progress: Progress = lambda do
     Raises
     ------
     InputError
-        The input holds no film, the file cannot be written so, or its unfinished part is of another model.
+        The input holds no film, the file cannot be written so or would take the place of the input, or its unfinished
+        part is of another model, or of other versions or threads.
     """
     out = Path(out)
     if out.suffix.lower() not in (".csv", ".parquet"):
         what = f"a table of the kind '{out.suffix}' cannot be written"
         raise InputError([Problem(str(out), what, "Give --out a name that ends in .csv or .parquet")])
+    patients_out, unfinished = (
+        out.with_name(f"{out.stem}-patients{out.suffix}"),
+        out.with_name(f"{out.name}.unfinished"),
+    )
+    _refuse_loss(given, (out, patients_out, unfinished))
     sources = film_sources(given)
-    journal = _Journal(out.with_name(f"{out.name}.unfinished"), sha256_json(model.description.files))
+    journal = _Journal(unfinished, _identity(model))
     done = journal.read()
     keys = [_key(source) for source in sources]
     left = [(key, source) for key, source in zip(keys, sources, strict=True) if key not in done]
@@ -91,7 +98,8 @@ def predict(model: Model, given: Path, out: Path, progress: Progress = lambda do
         for batch in _batches(model, [source for _, source in left]):
             rows = _rows(model, batch)
             found = {key: row for (key, _), row in zip(left[count - resumed :], rows, strict=False)}
-            write(found)
+            # What could not be read may be readable by the next call.
+            write({key: row for key, row in found.items() if not row["problem"]})
             done |= found
             count += len(batch)
             progress(count, len(sources))
@@ -99,7 +107,7 @@ def predict(model: Model, given: Path, out: Path, progress: Progress = lambda do
     table["patient"] = [source.patient for source in sources]
     patients = _patients(model, table)
     _write(table, out)
-    where = None if patients.empty else out.with_name(f"{out.stem}-patients{out.suffix}")
+    where = None if patients.empty else patients_out
     if where is not None:
         _write(patients, where)
     journal.path.unlink(missing_ok=True)
@@ -109,13 +117,30 @@ def predict(model: Model, given: Path, out: Path, progress: Progress = lambda do
     return Predicted(table, out, where, bad, int((table["unlike"] != "").sum()), resumed)
 
 
+def _refuse_loss(given: Path, written: Sequence[Path]) -> None:
+    """Refuse to write over what names the films."""
+    problems = Problems()
+    for read in listing_files(given):
+        for path in written:
+            if path.exists() and read.exists() and path.samefile(read):
+                problems.add(path, "the prediction would take the place of its own input", "Give another --out")
+    problems.raise_if_any()
+
+
+def _identity(model: Model) -> str:
+    """Hash all that the numbers of a film depend on but the film."""
+    from prognobench.training import describe_device
+
+    return sha256_json([json.loads(model.description.model_dump_json()), versions_here(), describe_device()])
+
+
 def _key(source: FilmSource) -> str:
     """Tell a film by its name and file; one that was changed since is another."""
     if source.path is None:
         return json.dumps([source.name, None])
     with contextlib.suppress(OSError):
         state = source.path.stat()
-        return json.dumps([source.name, state.st_size, state.st_mtime_ns])
+        return json.dumps([source.name, str(source.path.resolve()), state.st_size, state.st_mtime_ns])
     return json.dumps([source.name, "unreadable"])
 
 
@@ -160,7 +185,10 @@ class _Journal:
         if not self._is_begun:
             return {}
         if head["model"] != self._model:
-            what = "it holds what another model has predicted and not finished"
+            what = (
+                "it holds what another model has predicted and not finished, or this one under other versions or with "
+                "other threads"
+            )
             raise InputError([Problem(str(self.path), what, "Remove it, or give another --out")])
         return {row["key"]: row["row"] for row in rows if "key" in row}
 
