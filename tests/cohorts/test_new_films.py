@@ -8,9 +8,12 @@ from PIL import Image
 from prognobench.cohorts import (
     BadFilm,
     Fault,
+    FilmRecipe,
     FilmSource,
     Preprocessing,
+    built_with,
     film_in_memory,
+    film_recipe,
     film_sources,
     kept_pixels,
     load_cohort,
@@ -114,7 +117,8 @@ def test_an_input_without_films_is_named(tmp_path, kind):
         film_sources(given)
 
 
-def test_a_radiograph_is_read_as_a_built_cohort_has_it_and_a_ct_slice_is_named(tmp_path):
+@pytest.mark.parametrize("recipe", ["standard", "paper"])
+def test_a_radiograph_is_read_as_a_built_cohort_has_it_and_a_ct_slice_is_named(tmp_path, recipe):
     pytest.importorskip("pydicom")
     import pydicom
 
@@ -125,20 +129,35 @@ def test_a_radiograph_is_read_as_a_built_cohort_has_it_and_a_ct_slice_is_named(t
         "table": str(tmp_path / "raw" / "outcomes.xlsx"),
         "tasks": {"icu": {"label": "went_icu", "positive": "yes", "negative": "no"}},
     }
-    build_cohort("dicom", tmp_path / "raw", tmp_path / "built", said, workers=1)
+    build_cohort("dicom", tmp_path / "raw", tmp_path / "built", said, preprocessing=recipe, workers=1)
     cohort = load_cohort(tmp_path / "built" / "cohort.yaml", [RECIPE])
+    how = built_with(cohort.path)
+    assert how == film_recipe(recipe)
     pixels = open_pixels(cohort, RECIPE)
     built = {square.tobytes() for square in pixels.array}
     raw = [source for source in film_sources(tmp_path / "raw") if source.path is not None]
-    films = [film for film in read_new_films(raw, RECIPE) if not isinstance(film, Fault)]
-    assert {film.square.tobytes() for film in films} >= built
-    first = next(s for s, f in zip(raw, read_new_films(raw, RECIPE), strict=True) if not isinstance(f, Fault))
+    read = list(read_new_films(raw, RECIPE, built=how))
+    assert {film.square.tobytes() for film in read if not isinstance(film, Fault)} >= built
+    otherwise = read_new_films(raw, RECIPE, built=film_recipe("paper" if recipe == "standard" else "standard"))
+    assert not built & {film.square.tobytes() for film in otherwise if not isinstance(film, Fault)}
+    first = next(source for source, film in zip(raw, read, strict=True) if not isinstance(film, Fault))
+    crop = FilmRecipe.model_validate({"name": "boxes", "steps": [{"step": "crop"}, {"step": "minmax"}]})
+    (fault,) = read_new_films([first], RECIPE, built=crop)
+    assert fault.what.startswith("the recipe 'boxes' cuts films to boxes of a table")
     dataset = pydicom.dcmread(first.path)
     dataset.Modality, dataset.SOPClassUID = "CT", pydicom.uid.CTImageStorage
     dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
     dataset.save_as(tmp_path / "slice.dcm")
     (fault,) = read_new_films(film_sources(tmp_path / "slice.dcm"), RECIPE)
     assert fault.what == "no radiograph: modality CT"
+
+
+def test_how_films_were_made_is_known_where_it_was_kept(tmp_path):
+    assert built_with(tmp_path / "cohort.yaml") is None
+    for text in ("{", "[]", "{}", '{"preprocessing": {"name": "odd", "steps": [{"step": "rotate"}]}}'):
+        (tmp_path / "build.json").write_text(text)
+        with pytest.raises(InputError, match="it does not say in words of this version how the films were made"):
+            built_with(tmp_path / "cohort.yaml")
 
 
 def test_threads_read_as_far_ahead_as_they_are_told():

@@ -1,5 +1,7 @@
 """From a study's records to a model: equal in memory and on disk, refused when it is not what it was."""
 
+import contextlib
+import copy
 import dataclasses
 import json
 import re
@@ -298,6 +300,34 @@ def test_no_patient_or_film_is_named_in_a_model(fitted, phantom):
             text = path.read_text(encoding="utf-8")
             assert not any(name in text for name in {*cohort.films["image"], *cohort.films["patient"]})
             assert str(phantom.parent) not in text
+
+
+def test_dicom_goes_through_what_the_training_films_were_built_with(results, fitted, phantom, tmp_path):
+    from prognobench.cohorts import build_cohort, film_recipe, film_sources, make_layout
+
+    pytest.importorskip("pydicom")
+    description = fitted["lp"][0].description
+    assert description.built is None and "How its training films were made from raw ones is not recorded" in card_text(
+        description
+    )
+    make_layout("dicom", tmp_path / "raw", 6, 0, size=96)
+    said = {
+        "table": str(tmp_path / "raw" / "outcomes.xlsx"),
+        "tasks": {"icu": {"label": "went_icu", "positive": "yes", "negative": "no"}},
+    }
+    build_cohort("dicom", tmp_path / "raw", tmp_path / "built", said, preprocessing="paper", workers=1)
+    model = copy.copy(fitted["lp"][0])
+    model.description = description.model_copy(update={"built": film_recipe("paper")})
+    raw = [s.path for s in film_sources(tmp_path / "raw") if s.path is not None]
+    of_built = set(model.scores(tmp_path / "built")["score"])
+    found = set()
+    for path in raw:
+        with contextlib.suppress(InputError):  # of a kind that is not built
+            found |= set(model.scores(path)["score"])
+    assert of_built and found >= of_built
+    again = type(description).model_validate_json(model.description.model_dump_json())
+    assert again.built == film_recipe("paper")
+    assert "by the recipe `paper` (stored contrast, minmax, equalize, resize, 8 bits)" in card_text(again)
 
 
 def test_a_card_s_texts_from_outside_cannot_break_its_tables(fitted):

@@ -23,7 +23,7 @@ from ._packs import Pixels, kept_pixels
 from ._phantom import make_phantom
 from ._preprocessing import Preprocessing
 from ._published import cohort_cards, cohort_places, places_file, published_cohort, published_notes, task_names
-from ._recipes import FilmRecipe, film_recipe
+from ._recipes import FilmRecipe, built_with, film_recipe
 from ._spec import CohortSpec, TaskSpec
 from ._tasks import Task
 from ._thumbnails import film_thumbnails
@@ -56,6 +56,7 @@ __all__ = [
     "audit_report",
     "build_cohort",
     "builders",
+    "built_with",
     "cohort_cards",
     "cohort_places",
     "describe",

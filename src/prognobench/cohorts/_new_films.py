@@ -18,7 +18,7 @@ from ._dicom import decode_dicom, passed_over, read_header
 from ._dicom_tree import walk
 from ._films import BadFilm, Fault, Gray, decode, locate
 from ._preprocessing import Preprocessing, render, scale_to_unit
-from ._recipes import apply_recipe, film_recipe
+from ._recipes import Crop, FilmRecipe, apply_recipe, film_recipe
 from ._spec import CohortSpec
 from ._survey import in_order
 from ._tables import read_table, table_suffixes
@@ -115,13 +115,26 @@ def listing_files(given: Path) -> tuple[Path, ...]:
 
 
 def read_new_films(
-    sources: Iterable[FilmSource], preprocessing: Preprocessing, ahead: int = 0
+    sources: Iterable[FilmSource], preprocessing: Preprocessing, ahead: int = 0, built: FilmRecipe | None = None
 ) -> Iterator[NewFilm | Fault]:
     """Yield each film as pixels, or why it cannot be had, in the order of the sources.
 
-    Threads decode a little ahead of what is taken: `ahead` films at least.
+    Threads decode a little ahead of what is taken.
+
+    Parameters
+    ----------
+    sources
+        The films.
+    preprocessing
+        The study's recipe.
+    ahead
+        How many films at least are decoded before they are asked for.
+    built
+        What raw DICOM goes through before, as when a cohort is built; `standard` by default. Pictures are taken for
+        films that were built already. One that needs cells of a table, such as a box, refuses DICOM.
     """
-    return in_order(_read, ((source, preprocessing) for source in sources), ahead)
+    recipe = built or film_recipe("standard")
+    return in_order(_read, ((source, preprocessing, recipe) for source in sources), ahead)
 
 
 def film_in_memory(picture: Any, preprocessing: Preprocessing) -> NewFilm:
@@ -155,14 +168,14 @@ def film_in_memory(picture: Any, preprocessing: Preprocessing) -> NewFilm:
     return NewFilm(render(scale_to_unit(gray), preprocessing))
 
 
-def _read(job: tuple[FilmSource, Preprocessing]) -> NewFilm | Fault:
-    source, preprocessing = job
+def _read(job: tuple[FilmSource, Preprocessing, FilmRecipe]) -> NewFilm | Fault:
+    source, preprocessing, recipe = job
     if source.path is None:
         return source.fault or Fault("the file is not there", "Check the name")
     try:
         content = source.path.read_bytes()
         if _is_dicom(source.path, content):
-            return _of_dicom(source.path, content, preprocessing)
+            return _of_dicom(source.path, content, preprocessing, recipe)
         return _of_content(content, preprocessing, sha256_bytes(content))
     except BadFilm as bad:
         return bad.fault
@@ -181,15 +194,17 @@ def _of_content(content: bytes, preprocessing: Preprocessing, sha256: str) -> Ne
     return NewFilm(render(scale_to_unit(gray), preprocessing), _chroma(content), sha256)
 
 
-def _of_dicom(path: Path, content: bytes, preprocessing: Preprocessing) -> NewFilm | Fault:
+def _of_dicom(path: Path, content: bytes, preprocessing: Preprocessing, recipe: FilmRecipe) -> NewFilm | Fault:
     """Read a radiograph as `cohort build dicom` keeps it and a study then reads that."""
+    if isinstance(recipe.steps[0], Crop):
+        what = f"the recipe '{recipe.name}' cuts films to boxes of a table, which a single DICOM file has none of"
+        return Fault(what, "Build a cohort of the films (`prognobench cohort build`) and give that")
     header = read_header(path.parent, path.name)
     if isinstance(header, Fault):
         return header
     other = passed_over(header, _MODALITIES, ("secondary_capture", "dates_out_of_order"))
     if other is not None:
         return Fault(f"no radiograph: {other.what}", "Give single radiographs (modality CR or DX)")
-    recipe = film_recipe("standard")
     pixels = decode_dicom(content, recipe.contrast)
     kept: Gray = apply_recipe(recipe, pixels.gray, pixels.spacing, {}).astype(np.float32)
     return NewFilm(render(scale_to_unit(kept), preprocessing), 0.0, sha256_bytes(content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -133,6 +134,31 @@ def film_recipe(name: str) -> FilmRecipe:
     what = f"there is no preprocessing '{name}'"
     remedy = f"{nearest(name, list(_PRESETS))}; or give a YAML file"
     raise InputError([Problem("argument 'preprocessing'", what, remedy)])
+
+
+def built_with(cohort: Path) -> FilmRecipe | None:
+    """Return the recipe that the films of a cohort were built with, as `build.json` beside its YAML says.
+
+    None where there is no such file: the films were not built by `build_cohort`.
+
+    Parameters
+    ----------
+    cohort
+        The `cohort.yaml`.
+
+    Raises
+    ------
+    InputError
+        The file says no recipe that this version knows.
+    """
+    path = cohort.parent / "build.json"
+    if not path.is_file():
+        return None
+    try:
+        return FilmRecipe.model_validate(json.loads(path.read_text(encoding="utf-8"))["preprocessing"])
+    except (OSError, ValueError, KeyError, TypeError):
+        what = "it does not say in words of this version how the films were made"
+        raise InputError([Problem(str(path), what, "Build the cohort again")]) from None
 
 
 def recipe_names() -> tuple[str, ...]:

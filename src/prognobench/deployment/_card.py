@@ -344,11 +344,32 @@ def _limits(one: Description) -> Sequence[str]:
                 f"- A film is called unlike where its features lie farther from those of the training films than "
                 f"{100 * one.limit.share:.0f} % of held-out ones ({one.limit.films} films). What is not called so may "
                 "still be unlike in ways that the features do not tell.",
+                f"- {_made(one)}",
                 "- It computes in float32, whatever precision it was trained in.",
                 "- Films of one patient are scored one by one; a patient's probability is that of their mean score.",
             )
         ),
         _NOT_A_DEVICE,
+    )
+
+
+def _made(one: Description) -> str:
+    """Say what raw films go through before they are films like those of the training."""
+    if one.built is None:
+        return (
+            "How its training films were made from raw ones is not recorded. DICOM is read by the recipe `standard`; a "
+            "picture is taken as it is."
+        )
+    steps = ", ".join(step.step for step in one.built.steps)
+    dicom = (
+        "A single DICOM file cannot go through it, since it has no table"
+        if one.built.steps[0].step == "crop"
+        else "DICOM goes through it, too"
+    )
+    return (
+        f"Its training films were built from raw ones by the recipe {_code(one.built.name)} ({one.built.contrast} "
+        f"contrast, {steps}, {one.built.bits} bits) before the study's preprocessing. {dicom}; a picture is taken for "
+        "a film that was built already: build raw ones by the same recipe first (`prognobench cohort build`)."
     )
 
 

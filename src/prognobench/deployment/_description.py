@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from prognobench.cohorts import FilmRecipe
 from prognobench.evaluation import OutOfFold
 from prognobench.frame import (
     InputError,
@@ -108,7 +109,10 @@ class Check(_Part):
 
 
 class Description(_Part):
-    """All that is known of a fitted model; the tensors lie beside it."""
+    """All that is known of a fitted model; the tensors lie beside it.
+
+    `built` is what the training films were made with before `preprocessing`; None where that is not recorded.
+    """
 
     schema_version: Literal[1] = 1
     study: str
@@ -119,6 +123,7 @@ class Description(_Part):
     adaptation: Adaptation
     protocol: dict[str, Any]
     preprocessing: dict[str, Any]
+    built: FilmRecipe | None = None
     head: Head
     training: dict[str, Any]
     calibration: dict[str, Calibration]

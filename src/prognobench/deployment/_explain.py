@@ -176,7 +176,7 @@ def _film(model: Model, image: Any) -> NewFilm:
     if len(sources) != 1:
         what = f"these are {len(sources)} films, and one at a time is explained"
         raise InputError([Problem(str(image), what, "Give one film")])
-    (film,) = read_new_films(sources, model.preprocessing)
+    (film,) = read_new_films(sources, model.preprocessing, built=model.description.built)
     if isinstance(film, Fault):
         raise InputError([Problem(str(image), film.what, film.remedy)])
     return film

@@ -121,7 +121,7 @@ def _shaped(picture: npt.NDArray[np.uint16], place: int) -> npt.NDArray[np.uint1
 def _real(model: Model, films: Path | None, folder: Path) -> list[npt.NDArray[np.uint16]]:
     if films is not None:
         sources = film_sources(films)[:_FILMS]
-        read = list(read_new_films(sources, model.preprocessing))
+        read = list(read_new_films(sources, model.preprocessing, built=model.description.built))
         faults = [
             Problem(source.name, film.what, film.remedy)
             for source, film in zip(sources, read, strict=True)

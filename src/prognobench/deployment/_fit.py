@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from prognobench.cohorts import Preprocessing, open_pixels
+from prognobench.cohorts import Preprocessing, built_with, open_pixels
 from prognobench.evaluation import out_of_fold
 from prognobench.frame import InputError, Problem, sha256_json
 from prognobench.reporting import read_tables
@@ -305,6 +305,7 @@ def _model(
         ),
         protocol=details["protocol"],
         preprocessing=details["preprocessing"],
+        built=built_with(cohort.path),
         head=Head(blocks=trained.readout[0], patch_mean=trained.readout[1]),
         training={
             "films": len(trained.rows),

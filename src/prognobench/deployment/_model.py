@@ -152,7 +152,8 @@ class Model:
         for place, one in enumerate(_listed(images)):
             if isinstance(one, str | Path):
                 sources = film_sources(Path(one))
-                for source, film in zip(sources, read_new_films(sources, self.preprocessing), strict=True):
+                read = read_new_films(sources, self.preprocessing, built=self.description.built)
+                for source, film in zip(sources, read, strict=True):
                     if isinstance(film, Fault):
                         problems.add(source.name, film.what, film.remedy)
                     else:
@@ -209,7 +210,7 @@ def adapted_module(description: Description, state: Mapping[str, Tensor], where:
     Raises
     ------
     InputError
-        The weights of the backbone are not here, or are others.
+        The backbone is not the one that this version knows by its name, or its weights are not here, or are others.
     """
     from prognobench.models import find_weights, load_backbone
     from prognobench.strategies import resolved_strategy

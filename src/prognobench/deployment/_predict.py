@@ -146,7 +146,7 @@ def _key(source: FilmSource) -> str:
 
 def _batches(model: Model, sources: Sequence[FilmSource]) -> Iterator[list[tuple[FilmSource, NewFilm | Fault]]]:
     size = model.scorer.batch
-    films = read_new_films(sources, model.preprocessing, ahead=_BATCHES_AHEAD * size)
+    films = read_new_films(sources, model.preprocessing, _BATCHES_AHEAD * size, model.description.built)
     pairs = zip(sources, films, strict=True)
     while batch := list(islice(pairs, size)):
         yield batch
