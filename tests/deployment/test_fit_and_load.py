@@ -199,6 +199,34 @@ def test_other_weights_under_the_same_name_are_refused(folder):
         loading.adapted_module(description.model_copy(update={"backbone": backbone}), {}, str(folder))
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"architecture": "hf-hub:someone/model"}, "architecture"),
+        ({"architecture": "local-dir:/somewhere"}, "architecture"),
+        ({"build": {"num_classes": 0, "checkpoint_path": "/somewhere/x.pth"}}, "build"),
+        ({"build": {"num_classes": 0, "no_such_key": 1}}, "build"),
+        ({"mean": [0.1, 0.1, 0.1]}, "mean"),
+        ({"id": "timm:no_such_model"}, "is not known here (timm has no such model)"),
+        ({"id": "nothing"}, "is not known here (no such model is known)"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["probe", "backbone"])
+def test_a_folder_cannot_make_timm_look_elsewhere(folder, monkeypatch, change, named, kind):
+    import timm
+
+    def spoil(content):
+        content["backbone"]["card"].update(change)
+        content["adaptation"]["kind"] = kind
+
+    loading._check_card(read_folder(folder)[0].backbone.card, "")
+    _change(folder, spoil, seal=True)
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("timm was asked to build it"))
+    known = "is not the one of this version \\(.*" if not named.startswith("is") else ""
+    with pytest.raises(InputError, match=known + (named if known else re.escape(named))):
+        Model.load(folder)
+
+
 def _card(name):
     from prognobench.models import model_card
 

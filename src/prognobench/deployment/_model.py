@@ -20,6 +20,7 @@ from ._likeness import Likeness
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from prognobench.models import ModelCard
     from prognobench.strategies import Strategy
 
     from ._network import Network, Scorer
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 CHROMA = 0.04  # above which a picture is called colored; films have 0, but for a mark in color
 _TOLERANCE = 1e-4  # by which scores of other versions may differ
 _SIDES = (300, 260)  # of the synthetic pictures of the check
+# Of a backbone's card: what it is built and fed by.
+_BUILDS = {
+    *("architecture", "build", "family", "width", "blocks", "class_token", "input_size", "mean", "std", "roles"),
+    *("fused", "classifier", "positions"),
+}
 COLORED, FAR = "it is a color picture", "its features are far from those of the training films"
 
 
@@ -216,6 +222,7 @@ def adapted_module(description: Description, state: Mapping[str, Tensor], where:
     from prognobench.strategies import resolved_strategy
 
     card, adaptation = description.backbone.card, description.adaptation
+    _check_card(card, where)
     strategy = resolved_strategy(adaptation.settings)
     if adaptation.kind == "backbone":
         # All of its numbers are in the folder; what the architecture starts from does not matter.
@@ -236,6 +243,29 @@ def adapted_module(description: Description, state: Mapping[str, Tensor], where:
     module = strategy.apply(backbone, strategy.plan(backbone, card), adaptation.seed)
     strategy.load(module, dict(state))
     return strategy, module
+
+
+def _check_card(card: ModelCard, where: str) -> None:
+    """Refuse a backbone that this installation builds or feeds otherwise.
+
+    What a folder says of an architecture would be handed to timm, which looks up hubs and files for some names and
+    arguments; whoever wrote the folder sealed it, too.
+    """
+    from prognobench.models import model_card
+
+    try:
+        own = model_card(card.id).model_dump(mode="json", include=_BUILDS)
+    except InputError as error:
+        what = f"its backbone '{card.id}' is not known here ({error.problems[0].what})"
+        raise InputError([Problem(where, what, "Install what offers that backbone, or the versions of then")]) from None
+    told = card.model_dump(mode="json", include=_BUILDS)
+    others = [name for name in sorted(told) if told[name] != own[name]]
+    if others:
+        what = f"the card of its backbone '{card.id}' is not the one of this version ({', '.join(others)})"
+        remedy = (
+            "Install the version of prognobench and of timm that wrote it; do not use it if you do not know who did"
+        )
+        raise InputError([Problem(where, what, remedy)])
 
 
 def tensors_of(files: Mapping[str, bytes], name: str, folder: Path) -> dict[str, Tensor]:
