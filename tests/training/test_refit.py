@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from prognobench.frame import InputError
 from prognobench.models import find_weights, load_backbone, model_card
 from prognobench.protocols import resolve_protocol
 from prognobench.strategies import parse_strategies
@@ -36,6 +37,19 @@ def test_the_head_has_the_lowest_mean_and_the_epochs_are_the_median():
     assert (found.candidate, found.losses, found.epochs, found.cuts) == (0, (0.5, 0.2, 0.3), 3, ())
     # Of an even number the lower one in the middle.
     assert choose_over_folds(folds[:2], resolve_protocol("quick")).epochs == 2
+
+
+def test_what_diverged_in_one_training_is_not_the_lowest():
+    nan, quick = float("nan"), resolve_protocol("quick")
+    folds = [history([nan, nan, nan], [0.5, 0.6, 0.9]), history([0.1, 0.1, 0.1], [0.7, 0.4, nan])]
+    found = choose_over_folds(folds, quick)
+    assert (found.candidate, found.losses, found.epochs) == (1, (0.5, 0.4), 1)
+    assert choose_over_folds(folds[1:], quick).candidate == 0
+    assert choose_over_folds([folds[1].query("head == 1")], quick).epochs == 2
+    solved = [pd.DataFrame({"val_loss": losses}) for losses in ([nan, 0.5, 0.4], [0.1, 0.5, 0.7])]
+    assert choose_over_folds(solved, quick).candidate == 1
+    with pytest.raises(InputError, match="no head has a validation loss that is a number in all trainings"):
+        choose_over_folds([history([nan, nan])], quick)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from prognobench.frame import InputError, Problem
 from prognobench.protocols import Protocol
 
 from ._finetune import end_of_warmup
@@ -51,6 +53,11 @@ def choose_over_folds(histories: Sequence[pd.DataFrame], protocol: Protocol) -> 
     protocol
         That protocol.
 
+    Raises
+    ------
+    InputError
+        Every candidate diverged in one of the jobs.
+
     Examples
     --------
     >>> from prognobench.protocols import resolve_protocol
@@ -60,19 +67,28 @@ def choose_over_folds(histories: Sequence[pd.DataFrame], protocol: Protocol) -> 
     """
     if "epoch" not in histories[0]:
         losses = np.array([history["val_loss"].to_numpy(np.float64) for history in histories])
-        best = int(np.argmin(losses.mean(axis=0)))
+        best = _lowest(losses.mean(axis=0))
         return Chosen(best, tuple(losses[:, best].tolist()))
     lowest = pd.DataFrame([history.groupby("head")["val_loss"].min() for history in histories])
-    head = int(str(lowest.mean().idxmin()))
+    means = lowest.mean(skipna=False)
+    head = int(str(means.index[_lowest(means.to_numpy(np.float64))]))
     epochs = [_best_epoch(history, head) + 1 for history in histories]
     place = int(np.argsort(epochs, kind="stable")[(len(epochs) - 1) // 2])
     run = histories[place] if protocol.heads == "shared" else histories[place].query("head == @head")
     return Chosen(head, tuple(lowest[head].tolist()), epochs[place], _cuts(run, protocol))
 
 
+def _lowest(losses: npt.NDArray[np.float64]) -> int:
+    """Return the place of the lowest; one that diverged anywhere is no candidate."""
+    if np.isnan(losses).all():
+        what = "no head has a validation loss that is a number in all trainings"
+        raise InputError([Problem("the study's trainings", what, "Train with a lower learning rate")])
+    return int(np.nanargmin(losses))
+
+
 def _best_epoch(history: pd.DataFrame, head: int) -> int:
     own = history[history["head"] == head]
-    return int(own["epoch"].iloc[int(np.argmin(own["val_loss"].to_numpy(np.float64)))])
+    return int(own["epoch"].iloc[int(np.nanargmin(own["val_loss"].to_numpy(np.float64)))])
 
 
 def _cuts(run: pd.DataFrame, protocol: Protocol) -> tuple[int, ...]:
