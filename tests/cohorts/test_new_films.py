@@ -152,6 +152,32 @@ def test_a_radiograph_is_read_as_a_built_cohort_has_it_and_a_ct_slice_is_named(t
     assert fault.what == "no radiograph: modality CT"
 
 
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("L", "jpg"), ("RGB", "jpg"), ("I;16", "tif"), ("I", "tif"), ("L", "tif")]
+)
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_picture_in_memory_is_turned_as_its_file_is(tmp_path, mode, suffix, orientation):
+    random = np.random.default_rng(0)
+    if mode in ("L", "RGB"):
+        patches = random.integers(0, 256, (6, 4, 3) if mode == "RGB" else (6, 4), dtype=np.uint8)
+        picture = Image.fromarray(patches).resize((40, 60), Image.Resampling.BICUBIC)
+    else:
+        kind = {"I;16": np.uint16, "I": np.int32}[mode]
+        picture = Image.fromarray(random.integers(0, 65536, (60, 40)).astype(kind))
+    assert picture.mode == mode
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"film.{suffix}"
+    # Pillow itself reads a turned TIFF from a path in the wrong order of lines where it is not compressed.
+    picture.save(path, exif=exif, **({"compression": "tiff_lzw"} if suffix == "tif" else {}))
+    (of_file,) = read_new_films(film_sources(path), RECIPE)
+    with Image.open(path) as opened:
+        found = film_in_memory(opened, RECIPE)
+    np.testing.assert_array_equal(found.square, of_file.square)
+    upright = of_file.square.any(axis=0).sum() < of_file.square.any(axis=1).sum()
+    assert upright == (orientation in (1, 3))
+
+
 def test_how_films_were_made_is_known_where_it_was_kept(tmp_path):
     assert built_with(tmp_path / "cohort.yaml") is None
     for text in ("{", "[]", "{}", '{"preprocessing": {"name": "odd", "steps": [{"step": "rotate"}]}}'):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from prognobench.frame import InputError, Problem, Problems, parse_document, read_text, sha256_bytes
 
@@ -153,7 +153,10 @@ def film_in_memory(picture: Any, preprocessing: Preprocessing) -> NewFilm:
         It is no picture, or has one gray value only.
     """
     if isinstance(picture, Image.Image):
-        return _of_content(_png(picture), preprocessing, sha256="")
+        picture = _upright(picture)
+        # What a PNG holds in 16 bits may be cut off in these.
+        if picture.mode not in ("I", "F"):
+            return _of_content(_png(picture), preprocessing, sha256="")
     values = np.asarray(picture)
     if values.ndim == 3 and values.shape[2] in (3, 4) and values.dtype == np.uint8:
         return _of_content(_png(Image.fromarray(values)), preprocessing, sha256="")
@@ -217,6 +220,15 @@ def _chroma(content: bytes) -> float:
         image.draft("RGB", (_SMALL, _SMALL))
         colors = np.asarray(image.convert("RGB").resize((_SMALL, _SMALL)), dtype=np.float32) / 255
     return float((colors.max(axis=2) - colors.min(axis=2)).mean())
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF says: the PNG that is made of it says so no more."""
+    try:
+        picture.load()  # a TIFF turns itself while it is loaded, and would be turned twice
+        return ImageOps.exif_transpose(picture)
+    except (OSError, ValueError) as error:
+        raise BadFilm(f"the picture cannot be read ({error})", "Open it again from its file") from None
 
 
 def _png(picture: Image.Image) -> bytes:
