@@ -93,17 +93,29 @@ def test_the_two_likenesses_are_as_published():
     one, other = random.uniform(size=(2, 40, 40))
     assert rank_correlation(one, other) == pytest.approx(spearmanr(one.ravel(), other.ravel())[0])
     assert rank_correlation(one, one**3) == pytest.approx(1)
-    assert rank_correlation(one, np.ones_like(one)) == 0
+    assert np.isnan(rank_correlation(one, np.ones_like(one)))
     assert ssim(one, one) == pytest.approx(1)
     assert abs(ssim(one, other)) < 0.2 < ssim(one, (one + 0.3 * other) / 1.3)
 
 
 def test_a_map_that_needs_no_learned_weights_is_called_so(fitted):
-    blank = np.zeros((2, 2))
+    blank = np.eye(2)
     told = {0.9: "the map is much the same", 0.1: "the map is another one"}
     for correlation, words in told.items():
         one = _explain.Explanation("grad-cam", blank, blank, blank, correlation, 0.5, 0.5, 0.5, "")
         assert words in one.verdict
+
+
+def test_an_empty_map_is_not_called_one_that_was_learned():
+    empty, some = np.zeros((4, 4)), np.eye(4)
+    for own, other, words in (
+        (empty, some, "The map is empty"),
+        (empty, empty, "The map is empty"),
+        (some, empty, "With random weights the map is empty"),
+    ):
+        correlation = rank_correlation(own, other)
+        one = _explain.Explanation("grad-cam", some, own, other, correlation, ssim(own, other), 0.5, 0.5, "")
+        assert words in one.verdict and "learned" not in one.verdict
 
 
 def test_what_cannot_be_explained_is_named(fitted, phantom, monkeypatch):

@@ -42,7 +42,7 @@ class Explanation:
         (size, size) from 0 to 1, of the model, and of its architecture with random weights.
     rank_correlation, ssim
         How alike the two are: Spearman's, and the structural similarity. Near 1, the map shows the film's edges and
-        not what the model knows.
+        not what the model knows. The first is NaN where one of the maps is empty, and there is no verdict then.
     probability, distance, unlike
         What the model says of the film.
     """
@@ -60,6 +60,10 @@ class Explanation:
     @property
     def verdict(self) -> str:
         """A sentence on how far the map can be believed."""
+        if not self.map.any():
+            return "The map is empty: nothing in the film moves the score up, and no more can be said of it"
+        if np.isnan(self.rank_correlation):
+            return "With random weights the map is empty: nothing can be said of how far the map can be believed"
         alike = self.rank_correlation >= ALIKE
         told = f"rank correlation {self.rank_correlation:.2f}, SSIM {self.ssim:.2f}"
         if alike:
@@ -123,13 +127,13 @@ def explain(model: Model, image: Any, out: Path | None = None, method: str | Non
 
 
 def rank_correlation(one: Floats, other: Floats) -> float:
-    """Return Spearman's rank correlation of two maps; 0 where one of them is the same everywhere."""
+    """Return Spearman's rank correlation of two maps; NaN where one of them is the same everywhere."""
     from scipy.stats import rankdata
 
     ranks = np.stack([rankdata(one.ravel()), rankdata(other.ravel())])
     ranks -= ranks.mean(axis=1, keepdims=True)
     scale = float(np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
-    return float(ranks[0] @ ranks[1] / scale) if scale else 0.0
+    return float(ranks[0] @ ranks[1] / scale) if scale else float("nan")
 
 
 def ssim(one: Floats, other: Floats) -> float:
