@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from prognobench.cli import app
 from prognobench.deployment import predict
 from prognobench.deployment._likeness import fit_likeness
+from prognobench.deployment._model import FAR, _unlike
 from prognobench.deployment._predict import _identity, _Journal
 from prognobench.frame import InputError
 
@@ -299,6 +300,15 @@ def test_a_gray_film_that_is_stored_as_color_is_not_flagged(fitted, films, tmp_p
     one, other = (model.scores(tmp_path / f"{name}.png").iloc[0] for name in ("gray", "color"))
     assert one["unlike"] == other["unlike"] == ""
     assert one["probability"] == pytest.approx(other["probability"], abs=1e-6)
+
+
+def test_where_all_training_films_are_alike_no_film_is_called_like_them():
+    likeness = fit_likeness(np.ones((6, 3), np.float32), np.arange(6) // 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distances = likeness.distances(np.array([[1, 1, 1], [1, 2, 1]], np.float32))
+    assert not np.isfinite(distances).any()
+    assert all(_unlike(distance, False) == FAR for distance in distances)
+    assert _unlike(1.0, False) == ""
 
 
 def test_the_distance_is_mahalanobis_and_its_limit_that_of_held_out_films():

@@ -342,7 +342,8 @@ def _limits(one: Description) -> Sequence[str]:
                 f"- It knows the films of {_safe(one.evidence['cohort']['name'])} alone. Elsewhere, machines, views, "
                 "patients and the share of the positive differ; test it there first, and calibrate it anew.",
                 f"- A film is called unlike where its features lie farther from those of the training films than "
-                f"{100 * one.limit.share:.0f} % of held-out ones ({one.limit.films} films). What is not called so may "
+                f"{100 * one.limit.share:.0f} % of {'held-out ones' if one.limit.held_out else 'themselves'} "
+                f"({one.limit.films} films). What is not called so may "
                 "still be unlike in ways that the features do not tell.",
                 f"- {_made(one)}",
                 "- It computes in float32, whatever precision it was trained in.",

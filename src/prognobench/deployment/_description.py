@@ -94,11 +94,12 @@ class Calibration(_Part):
 
 
 class Limit(_Part):
-    """Of the distance: what share of held-out training films lies within it, and of how many."""
+    """Of the distance: what share of training films lies within it, of how many, and whether they were held out."""
 
     distance: float
     share: float
     films: int
+    held_out: bool = True
 
 
 class Check(_Part):

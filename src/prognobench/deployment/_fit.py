@@ -321,7 +321,12 @@ def _model(
             "pixels": trained.pack,
         },
         calibration=dict(calibration),
-        limit=Limit(distance=likeness.limit, share=SHARE, films=len(trained.rows)),
+        limit=Limit(
+            distance=likeness.limit,
+            share=SHARE,
+            films=len(trained.rows),
+            held_out=bool(np.ptp(trained.groups)),  # of one group alone nothing can be held out
+        ),
         check=Check(seed=_CHECK_SEED, scores=(0.0,)),
         versions=versions_here(),
         device={key: value for key, value in describe_device().items() if key in ("device", "processor", "threads")},

@@ -194,7 +194,8 @@ class Model:
 
 
 def _unlike(distance: float, colored: bool) -> str:
-    return "; ".join([*([FAR] if distance > 1 else []), *([COLORED] if colored else [])])
+    # A distance that is no number is not near either.
+    return "; ".join([*([] if distance <= 1 else [FAR]), *([COLORED] if colored else [])])
 
 
 def check_scores(model: Model, seed: int) -> npt.NDArray[np.float64]:
