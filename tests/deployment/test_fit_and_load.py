@@ -20,7 +20,7 @@ from prognobench.deployment import Model, OtherVersions, fit, read_folder
 from prognobench.deployment._card import card_text
 from prognobench.deployment._choice import choose
 from prognobench.deployment._evidence import gather
-from prognobench.deployment._fit import _jobs
+from prognobench.deployment._fit import _jobs, _refuse_foreign
 from prognobench.frame import InputError, sha256_json
 from prognobench.studies import Store, plan_study, read_results, study_as_run
 
@@ -412,6 +412,15 @@ def test_other_folders_are_not_replaced(results, tmp_path):
     with pytest.raises(InputError, match="something else than a model is there already"):
         fit(results, tmp_path)
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_what_was_written_beside_a_model_is_not_replaced(results, folder):
+    (folder / "predicted.csv").touch()
+    with pytest.raises(InputError, match=r"files that are not of the model lie beside it \(predicted\.csv\)"):
+        fit(results, folder)
+    assert (folder / "predicted.csv").exists()
+    (folder / "predicted.csv").unlink()
+    _refuse_foreign(folder)
 
 
 def test_films_that_have_changed_since_are_refused(results, reported, phantom, tmp_path):

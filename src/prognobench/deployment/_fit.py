@@ -22,6 +22,7 @@ from ._choice import Choice, choose
 from ._description import (
     ADAPTER,
     CARD,
+    DESCRIPTION,
     HEAD,
     LIKENESS,
     Adaptation,
@@ -70,7 +71,8 @@ def fit(
     results
         The folder that `prognobench run` filled.
     out
-        The model's folder; one that is there already is replaced, if it is a model's or empty.
+        The model's folder; one that is there already is replaced, if it is empty or holds a model and
+        nothing else.
     named
         Words of the cell, such as `{"task": "icu", "model": "dinov2_s", "strategy": "lp"}`; without model and
         strategy those with which the study's decision map begins.
@@ -135,10 +137,17 @@ def fit(
 
 
 def _refuse_foreign(out: Path) -> None:
-    """Refuse to replace a folder that no model lies in."""
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "model.json").is_file())):
+    """Refuse to replace a folder that no model lies in, or anything beside it."""
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / DESCRIPTION).is_file())):
         what = "something else than a model is there already"
         raise InputError([Problem(str(out), what, "Give --out a new folder")])
+    if not out.is_dir():
+        return
+    own = {DESCRIPTION, CARD, ADAPTER, HEAD, LIKENESS}
+    others = sorted(path.name for path in out.iterdir() if path.name not in own)
+    if others:
+        what = f"files that are not of the model lie beside it ({', '.join(others[:3])}{', …' if others[3:] else ''})"
+        raise InputError([Problem(str(out), what, "Move them elsewhere, or give --out a new folder")])
 
 
 def _jobs(plan: Plan, choice: Choice, results: Path) -> list[Job]:
