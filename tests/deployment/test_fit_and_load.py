@@ -358,6 +358,32 @@ def test_dicom_goes_through_what_the_training_films_were_built_with(results, fit
     assert "by the recipe `paper` (stored contrast, minmax, equalize, resize, 8 bits)" in card_text(again)
 
 
+def test_a_card_names_the_cohort_whose_films_calibrate(fitted):
+    one = fitted["lp"][0].description
+    own = one.cell["cohort"]
+    assert {at.cohort for at in one.calibration.values()} == {own}
+    assert "from all out-of-fold predictions of " in card_text(one) and "by its calibration" not in card_text(one)
+    calibration = {level: at.model_copy(update={"cohort": "elsewhere"}) for level, at in one.calibration.items()}
+    text = card_text(one.model_copy(update={"calibration": calibration}))
+    assert "predictions of elsewhere, which it is tested on and not trained on" in text
+    assert "and, by its calibration, of elsewhere alone" in text
+
+
+def test_a_card_says_what_it_leaves_out(fitted):
+    one = fitted["lp"][0].description
+
+    def told(**changes):
+        return card_text(one.model_copy(update={"evidence": one.evidence | changes}))
+
+    row = {"task": "icu", "column": "view", "role": "acquisition", "auc": 0.7, "low": None, "high": None}
+    assert "These are the 8 strongest of 11." in told(confounds=[row] * 8, n_confounds=11)
+    assert "strongest" not in told(confounds=[row] * 8, n_confounds=8)
+    assert "The audit of the cohort gives no warning; it may have notes." in told(findings=[])
+    assert f"Kind of interval: {one.evidence['interval']}.".replace("_", "\\_") in told()
+    assert "No metric has an interval." in told(interval=None)
+    assert "2 jobs of the result are not done." in told(missing_jobs=2) and "not done" not in told()
+
+
 def test_a_card_s_texts_from_outside_cannot_break_its_tables(fitted):
     one = fitted["lp"][0].description
     outcome = one.outcome.model_copy(update={"label": "a|b`c", "positive": ("<img src=x>\n# Big",)})

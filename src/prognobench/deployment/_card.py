@@ -193,6 +193,8 @@ def _scores(one: Description) -> Sequence[str]:
         f"Of the study's models on films that they did not see: means over {about['folds']} test folds, of {unit}, "
         "uncalibrated, at a threshold of 0.5. × 100, but for log loss and calibration slope and intercept.",
         _table(("metric", "mean", "std", "95 % interval", "folds"), rows),
+        f"Kind of interval: {_safe(about['interval'])}." if about["interval"] else "No metric has an interval.",
+        f"{about['missing_jobs']} jobs of the result are not done." if about["missing_jobs"] else "",
         _chosen(choice),
         f"Doubts: {_safe(about['doubts'])}" if about.get("doubts") else "",
     )
@@ -264,7 +266,8 @@ def _calibration(one: Description) -> Sequence[str]:
         "## Calibration",
         "In the study, before and after Platt's regression on each fold's validation films (means over folds):",
         _table(("", "before", "after"), rows),
-        "Of this model, from all out-of-fold predictions: probability = 1 / (1 + exp(−(slope × logit(score) + "
+        f"Of this model, from all out-of-fold predictions of {_safe(one.film.cohort)}"
+        f"{_elsewhere(one)}: probability = 1 / (1 + exp(−(slope × logit(score) + "
         "intercept))), and the threshold with the highest MCC on them. What is told at the threshold (× 100) was "
         "measured where the threshold was chosen, and is a little too good.",
         _table(
@@ -273,6 +276,13 @@ def _calibration(one: Description) -> Sequence[str]:
         ),
         "**The slope is not positive: out of fold its scores order the films the wrong way round.**" if wrong else "",
     )
+
+
+def _elsewhere(one: Description) -> str:
+    """Say that the calibration rests on other films than the training."""
+    if one.film.cohort == str(one.cell["cohort"]):
+        return ""
+    return ", which it is tested on and not trained on, so that line and threshold know its films and labels"
 
 
 def _subgroups(one: Description) -> Sequence[str]:
@@ -312,7 +322,10 @@ def _confounds(one: Description) -> Sequence[str]:
         "How well a column of the table alone predicts the outcome (ROC-AUC × 100, out of fold). A model can read such "
         "things off the film, and be right for the wrong reason.",
         _table(("column", "role", "ROC-AUC", "95 % interval"), rows) if rows else "No column predicts the outcome.",
-        "The audit of the cohort found:" if found else "The audit of the cohort found nothing else.",
+        f"These are the {len(rows)} strongest of {count}."
+        if (count := one.evidence["n_confounds"]) > len(rows)
+        else "",
+        "The audit of the cohort warns:" if found else "The audit of the cohort gives no warning; it may have notes.",
         "\n".join(found),
     )
 
@@ -339,7 +352,7 @@ def _limits(one: Description) -> Sequence[str]:
         "## Limits",
         "\n".join(
             (
-                f"- It knows the films of {_safe(one.evidence['cohort']['name'])} alone. Elsewhere, machines, views, "
+                f"- It knows the films of {_known(one)} alone. Elsewhere, machines, views, "
                 "patients and the share of the positive differ; test it there first, and calibrate it anew.",
                 f"- A film is called unlike where its features lie farther from those of the training films than "
                 f"{100 * one.limit.share:.0f} % of {'held-out ones' if one.limit.held_out else 'themselves'} "
@@ -352,6 +365,11 @@ def _limits(one: Description) -> Sequence[str]:
         ),
         _NOT_A_DEVICE,
     )
+
+
+def _known(one: Description) -> str:
+    trained = _safe(one.evidence["cohort"]["name"])
+    return f"{trained} and, by its calibration, of {_safe(one.film.cohort)}" if _elsewhere(one) else trained
 
 
 def _made(one: Description) -> str:

@@ -73,8 +73,9 @@ class Head(_Part):
 
 
 class Calibration(_Part):
-    """As `prognobench.evaluation.OutOfFold`."""
+    """As `prognobench.evaluation.OutOfFold`, and on the films of which cohort it rests."""
 
+    cohort: str
     level: str
     slope: float
     intercept: float
@@ -84,13 +85,13 @@ class Calibration(_Part):
     at_threshold: dict[str, float | None]
 
     @classmethod
-    def of(cls, found: OutOfFold) -> Calibration:
+    def of(cls, found: OutOfFold, cohort: str) -> Calibration:
         """Take it over."""
-        return cls(**vars(found))
+        return cls(cohort=cohort, **vars(found))
 
     def calibrate(self, score: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return calibrated probabilities of scores."""
-        return OutOfFold(**self.model_dump()).calibrate(score)
+        return OutOfFold(**self.model_dump(exclude={"cohort"})).calibrate(score)
 
 
 class Limit(_Part):

@@ -43,6 +43,7 @@ def gather(
     level = str(summary["headline"])
     task = choice.cell["task"]
     described = describe(cohort)
+    of_task = [row for row in confounds if row["task"] == task]
     about = {
         "level": level,
         "folds": summary["n_folds"],
@@ -55,7 +56,8 @@ def gather(
         "controls": _controls(tables, choice),
         "doubts": _first(choice.rows(tables.decision)).get("doubts"),
         "subgroups": _subgroups(tables, choice),
-        "confounds": [row for row in confounds if row["task"] == task][:_MOST_CONFOUNDS],
+        "confounds": of_task[:_MOST_CONFOUNDS],
+        "n_confounds": len(of_task),
         "findings": [
             {"severity": one.severity, "what": one.what, "remedy": one.remedy}
             for one in findings

@@ -118,7 +118,8 @@ def fit(
     histories = [store.read(job.key).history for job in jobs]
     own = predictions[predictions["job"].isin([job.key for job in jobs])]
     own = own[(own["split"] == "test") & (own["cohort"] == choice.cell["test_cohort"])]
-    calibration = {level: Calibration.of(found) for level, found in out_of_fold(own).items()}
+    where = str(choice.cell["test_cohort"])
+    calibration = {level: Calibration.of(found, where) for level, found in out_of_fold(own).items()}
     progress("training on all films")
     trained = _train(plan, jobs[0], histories, store, progress)
     progress("learning what its films look like")
@@ -230,7 +231,9 @@ def _train(plan: Plan, job: Job, histories: Sequence[pd.DataFrame], store: Store
         readout,
         LinearHead(tensors),
         # The line of the calibration is laid in when the model is put together.
-        Calibration(level="film", slope=1.0, intercept=0.0, threshold=0.5, n=0, n_positive=0, at_threshold={}),
+        Calibration(
+            cohort="", level="film", slope=1.0, intercept=0.0, threshold=0.5, n=0, n_positive=0, at_threshold={}
+        ),
     )
     groups = pd.factorize(rows["group"])[0].astype(np.int64)
     squares = np.asarray(pixels.array[positions])
