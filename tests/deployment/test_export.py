@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from prognobench.cli import app
 from prognobench.cohorts import Preprocessing, film_in_memory
 from prognobench.deployment import export, formats
+from prognobench.deployment._formats._onnx import _OF_GRAY
 from prognobench.deployment._gray import GrayInput
 from prognobench.frame import InputError
 from prognobench.models import find_weights, load_backbone, model_card
@@ -117,6 +118,11 @@ def test_the_gray_input_is_the_preprocessing_to_the_last_step_of_16_bits(shape):
     found = GrayInput(card)(torch.from_numpy(gray))
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (card.mean, card.std))
     np.testing.assert_allclose((found * std + mean)[0, 0] * 65535, square, atol=1.01)
+
+
+def test_a_film_of_one_gray_value_is_no_number_in_the_graph():
+    assert GrayInput(model_card("timm:test_vit"))(torch.full((50, 40), 7.0)).isnan().any()
+    assert "NaN" in _OF_GRAY["one_gray_value"]
 
 
 @pytest.fixture
@@ -223,6 +229,9 @@ def test_without_real_films_nothing_is_exported(fitted, tmp_path, phantom, quick
     monkeypatch.setenv("PROGNOBENCH_HOME", str(tmp_path / "elsewhere"))
     with pytest.raises(InputError, match="the training films are not in the image cache of this machine"):
         export(fitted["lp"][1], "quick", tmp_path / "model.quick")
+    (tmp_path / "none.csv").write_text("image\n")
+    with pytest.raises(InputError):
+        export(fitted["lp"][1], "quick", tmp_path / "model.quick", films=tmp_path / "none.csv")
     export(fitted["lp"][1], "quick", tmp_path / "model.quick", films=phantom)
     assert (tmp_path / "model.quick").read_text() == "written"
 

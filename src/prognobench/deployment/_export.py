@@ -121,6 +121,9 @@ def _shaped(picture: npt.NDArray[np.uint16], place: int) -> npt.NDArray[np.uint1
 def _real(model: Model, films: Path | None, folder: Path) -> list[npt.NDArray[np.uint16]]:
     if films is not None:
         sources = film_sources(films)[:_FILMS]
+        if not sources:
+            what = "there is no film to check the export with"
+            raise InputError([Problem(str(films), what, "Give a few films, or a folder of them, as --films")])
         read = list(read_new_films(sources, model.preprocessing, built=model.description.built))
         faults = [
             Problem(source.name, film.what, film.remedy)

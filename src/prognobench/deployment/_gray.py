@@ -33,7 +33,10 @@ class GrayInput(nn.Module):
         self.std = nn.Buffer(torch.tensor(card.std).view(1, 3, 1, 1))
 
     def forward(self, gray: Tensor) -> Tensor:
-        """Return (1, 3, size, size) of gray values (height, width) float32, of any two values or more."""
+        """Return (1, 3, size, size) of gray values (height, width) float32, of any two values or more.
+
+        Of a film of one gray value all is NaN.
+        """
         scaled = (gray - gray.min()) / (gray.max() - gray.min())
         # As numbers and not as sizes, so that one graph serves films of every shape.
         height = torch.ones_like(gray[:, 0], dtype=torch.int64).sum()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from .._model import Model
 from ._format import Format, Reader, use_of
 
+_OF_GRAY = {"one_gray_value": "a film that has one gray value only gives NaN, where `predict` names it as bad"}
 _MOST_FILMS, _LONGEST = 65536, 65536
 
 
@@ -53,7 +54,7 @@ class Onnx(Format):
         assert program is not None
         program.save(place)
         graph = onnx.load(place)
-        onnx.helper.set_model_props(graph, {"prognobench": json.dumps(use_of(model))})
+        onnx.helper.set_model_props(graph, {"prognobench": json.dumps(use_of(model) | (_OF_GRAY if gray else {}))})
         onnx.save(graph, place)
         model.scorer.network.to(model.scorer.device)
         session = onnxruntime.InferenceSession(str(place), providers=["CPUExecutionProvider"])
