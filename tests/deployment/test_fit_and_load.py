@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner
@@ -19,8 +20,10 @@ from prognobench.cohorts import Preprocessing, load_cohort, open_pixels
 from prognobench.deployment import Model, OtherVersions, fit, read_folder
 from prognobench.deployment._card import card_text
 from prognobench.deployment._choice import choose
+from prognobench.deployment._description import Check
 from prognobench.deployment._evidence import gather
 from prognobench.deployment._fit import _jobs, _refuse_foreign
+from prognobench.deployment._network import Scorer
 from prognobench.frame import InputError, sha256_json
 from prognobench.studies import Store, plan_study, read_results, study_as_run
 
@@ -179,6 +182,31 @@ def test_other_versions_that_compute_otherwise_are_refused(folder, fitted, monke
     _change(folder, lambda c: c["check"].update(scores=[s + 0.01 for s in c["check"]["scores"]]), seal=True)
     with pytest.raises(InputError, match=r"pillow 1\.0 instead of .* compute other numbers"):
         Model.load(folder)
+
+
+def test_what_computes_otherwise_is_seen_where_scores_are_saturated(fitted):
+    def check(score, distance):
+        return Check(seed=0, scores=(1e-9, score), distances=(3.0, distance))
+
+    then = check(1e-6, 5.0)
+    assert loading.others_of(then, then) == []
+    assert loading.others_of(then, check(1.0005e-6, 5.001)) == []
+    assert loading.others_of(then, check(5e-5, 5.0)) == ["the log-odds of a check picture differ by 3.9"]
+    assert loading.others_of(then, check(1e-6, 5.1)) == [
+        "the distance of a check picture to the training films differs"
+    ]
+    assert loading.others_of(then, check(1e-6, None)) and not loading.others_of(check(1e-6, None), check(1e-6, None))
+    assert loading.others_of(check(0.5, 5.0), check(0.5002, 5.0)) == ["a check picture's score differs by 0.0002"]
+    # A head that is a thousand times as steep: whatever the backbone gives, scores are 0 or 1 and the distance tells.
+    model = copy.copy(fitted["lp"][0])
+    network = copy.deepcopy(model.scorer.network)
+    network.head.weight.mul_(1e3)
+    model.scorer = Scorer(network, model.scorer.likeness)
+    steep = loading.make_check(model, 0)
+    with torch.no_grad():
+        for parameter in network.backbone.parameters():
+            parameter.mul_(1.05)
+    assert loading.others_of(steep, loading.make_check(model, 0))
 
 
 def test_weights_that_are_missing_are_named_with_the_way_to_them(fitted, folder):

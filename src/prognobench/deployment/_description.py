@@ -104,10 +104,14 @@ class Limit(_Part):
 
 
 class Check(_Part):
-    """Scores of two synthetic pictures, by which other versions are told from versions that compute otherwise."""
+    """What two synthetic pictures give, by which other versions are told from versions that compute otherwise.
+
+    A distance that is no number is None.
+    """
 
     seed: int
     scores: tuple[float, ...]
+    distances: tuple[float | None, ...]
 
 
 class Description(_Part):

@@ -285,7 +285,7 @@ def _model(
 ) -> Model:
     from prognobench.training import describe_device
 
-    from ._model import Model, check_scores
+    from ._model import Model, make_check
 
     job = jobs[0]
     cohort, backbone = plan.cohorts[job.cohort], plan.backbone(job)
@@ -339,14 +339,13 @@ def _model(
             films=len(trained.rows),
             held_out=bool(np.ptp(trained.groups)),  # of one group alone nothing can be held out
         ),
-        check=Check(seed=_CHECK_SEED, scores=(0.0,)),
+        check=Check(seed=_CHECK_SEED, scores=(), distances=()),
         versions=versions_here(),
         device={key: value for key, value in describe_device().items() if key in ("device", "processor", "threads")},
         evidence=evidence,
     )
     model = Model(description, trained.network, likeness)
-    check = Check(seed=_CHECK_SEED, scores=tuple(check_scores(model, _CHECK_SEED).tolist()))
-    model.description = description.model_copy(update={"check": check})
+    model.description = description.model_copy(update={"check": make_check(model, _CHECK_SEED)})
     return model
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CHROMA = 0.04  # above which a picture is called colored; films have 0, but for a mark in color
 _TOLERANCE = 1e-4  # by which scores of other versions may differ
+_RELATIVE = 1e-3  # by which log-odds and distances may differ
 _SIDES = (300, 260)  # of the synthetic pictures of the check
 # Of a backbone's card: what it is built and fed by.
 _BUILDS = {
@@ -181,13 +182,12 @@ class Model:
         if not others:
             return
         told = f"it was fitted under other versions: {', '.join(others)}"
-        difference = float(
-            np.abs(check_scores(self, self.description.check.seed) - self.description.check.scores).max()
-        )
+        then_check, now_check = self.description.check, make_check(self, self.description.check.seed)
         install = "Install those: pip install " + " ".join(f"{name}=={number}" for name, number in then.items())
-        if not difference <= _TOLERANCE:
-            what = f"{told}; these compute other numbers (a check picture's score differs by {difference:.2g})"
+        if computed := others_of(then_check, now_check):
+            what = f"{told}; these compute other numbers ({'; '.join(computed)})"
             raise InputError([Problem(str(folder), what, install)])
+        difference = float(np.abs(np.subtract(now_check.scores, then_check.scores)).max())
         note = f"{folder}: {told}; two check pictures score the same to within {max(difference, 1e-12):.1g}. {install}"
         self.notes = (*self.notes, note)
         warnings.warn(note, OtherVersions, stacklevel=3)
@@ -198,17 +198,32 @@ def _unlike(distance: float, colored: bool) -> str:
     return "; ".join([*([] if distance <= 1 else [FAR]), *([COLORED] if colored else [])])
 
 
-def check_scores(model: Model, seed: int) -> npt.NDArray[np.float64]:
-    """Return the scores of two synthetic pictures: smooth noise, from gray values to scores."""
+def make_check(model: Model, seed: int) -> Check:
+    """Keep what the model gives of two synthetic pictures: smooth noise, from gray values to scores."""
     random = np.random.Generator(np.random.PCG64(seed))
     pictures = [np.kron(random.uniform(0, 1000, (side // 20, 13)), np.ones((20, 20))) for side in _SIDES]
     films = [film_in_memory(picture.round(), model.preprocessing) for picture in pictures]
-    return model.scorer.score(np.stack([film.square for film in films])).score
+    found = model.scorer.score(np.stack([film.square for film in films]))
+    distances = (float(one) if np.isfinite(one) else None for one in found.distance)
+    return Check(seed=seed, scores=tuple(found.score.tolist()), distances=tuple(distances))
 
 
-def make_check(model: Model, seed: int = 0) -> Check:
-    """Keep the scores of the check pictures."""
-    return Check(seed=seed, scores=tuple(check_scores(model, seed).tolist()))
+def others_of(then: Check, now: Check) -> list[str]:
+    """Say which numbers of the check pictures are others now.
+
+    Scores near 0 or 1 hide what changes: log-odds show it as far as they are not cut off, and distances always.
+    """
+    old, new = (np.array(one.scores) for one in (then, now))
+    odds = [np.log(one) - np.log1p(-one) for one in (old, new)]
+    far = [np.array(one.distances, dtype=np.float64) for one in (then, now)]
+    told = []
+    if not np.abs(new - old).max() <= _TOLERANCE:
+        told.append(f"a check picture's score differs by {np.abs(new - old).max():.2g}")
+    elif not np.allclose(odds[1], odds[0], rtol=_RELATIVE, atol=_RELATIVE):
+        told.append(f"the log-odds of a check picture differ by {np.abs(odds[1] - odds[0]).max():.2g}")
+    if not np.allclose(far[1], far[0], rtol=_RELATIVE, atol=0, equal_nan=True):
+        told.append("the distance of a check picture to the training films differs")
+    return told
 
 
 def adapted_module(description: Description, state: Mapping[str, Tensor], where: str) -> tuple[Strategy, nn.Module]:
