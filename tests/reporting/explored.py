@@ -36,6 +36,21 @@ def open_page(explorer, href: str) -> str:
     return json.dumps(answer.get_json(), ensure_ascii=False)
 
 
+def renew_page(explorer, href: str) -> tuple[str, str]:
+    """Return what the callback answers that fills an open page anew: the content, and the version that it is of."""
+    rule = next(one for one in explorer.dash.callback_map if one.startswith("..content.children"))
+    outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in rule.strip(".").split("...")]
+    inputs = [[], {"id": "version", "property": "data", "value": "new"}]
+    asked = {
+        "output": rule, "outputs": outputs, "inputs": inputs, "changedPropIds": ["version.data"],
+        "state": [[], {"id": "url", "property": "href", "value": BASE + href}],
+    }  # fmt: skip
+    answer = explorer.dash.server.test_client().post("/_dash-update-component", json=asked, base_url=BASE)
+    assert answer.status_code == 200, answer.text
+    told = answer.get_json()["response"]
+    return json.dumps(told, ensure_ascii=False), told["seen"]["data"]
+
+
 def figures(answer: str) -> list[Any]:
     """Return the figures of an answer, as plotly.js gets them."""
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from explored import BASE, csv_of, figures, filmed_results, open_page, read, settled, text_of
+from explored import BASE, csv_of, figures, filmed_results, open_page, read, renew_page, settled, text_of
 from made_results import make_results
 
 from prognobench.evaluation import fold_metrics
@@ -340,6 +340,23 @@ class TestLive:
         live.look()
         assert [job.key for job in read_keys] == [keys[0]]
         assert live.snapshot.version > before.version and len(live.snapshot.folds) == 10
+
+    def test_what_lands_while_a_page_is_drawn_is_not_taken_for_seen(self, tmp_path, watched, monkeypatch):
+        make_results(tmp_path)
+        explorer = explorer_app(tmp_path)
+        watched.append(explorer)
+        explorer.context({})
+        (live,) = explorer._lives.values()
+        real = explorer.view
+
+        def drawn(page, state):
+            made = real(page, state)
+            live._publish()
+            return made
+
+        monkeypatch.setattr(explorer, "view", drawn)
+        live.stop()
+        assert renew_page(explorer, "/")[1] != explorer.version({})
 
     def test_a_failure_gives_way_to_a_result(self, tmp_path, watched):
         make_results(tmp_path, error="boom")

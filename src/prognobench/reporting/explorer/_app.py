@@ -194,7 +194,9 @@ def _callbacks(explorer: Explorer) -> None:
         page, state = _read(href, zip((control["control"] for control in controls), chosen, strict=True))
         if page is None:
             return no_update, no_update
-        return _content(explorer, page, state), explorer.version(state)
+        # What lands while the content is made comes with the next question.
+        seen = explorer.version(state)
+        return _content(explorer, page, state), seen
 
     @app.callback(
         Output("version", "data"), Input("tick", "n_intervals"), State("seen", "data"), State("url", "href"),
