@@ -200,6 +200,21 @@ class TestPages:
         watched.append(named)
         assert "FILM001.png of PATIENT001 is gone" in open_page(named, f"/job?key={failed['job'][0]}")
 
+    @pytest.mark.parametrize("page", ["compare&of=jobs", "compare&of=cells", "job&state=done"])
+    def test_a_filter_of_which_nothing_is_done_leaves_no_number(self, tmp_path, watched, page):
+        make_results(tmp_path, missing=4)  # all of dinov2_s
+        watched.append(explorer_app(tmp_path))
+        shown = csv_of(watched[0], f"page={page}&model=dinov2_s")
+        # The report's summary has a row of what is planned, without a number.
+        assert set(shown["model"]) <= ({"dinov2_s"} if "cells" in page else set())
+        assert not shown.get("mcc_mean", pd.Series(dtype=str)).any()
+
+    def test_a_filter_that_the_study_does_not_know_is_named(self, explorer):
+        for page in ("compare", "job"):
+            answer = open_page(explorer, f"/{page}?task=no-such-task&model=dinov2_s")
+            assert "no-such-task" in answer and "by that nothing is filtered" in answer
+            assert "nothing is filtered" not in open_page(explorer, f"/{page}?task=icu")
+
     def test_an_error_s_text_waits_until_names_can_be_masked(self, tmp_path, watched):
         make_results(tmp_path, error="FILM001.png of PATIENT001 is gone")
         live = Live(ResultsFolder(tmp_path), "made")

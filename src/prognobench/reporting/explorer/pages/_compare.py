@@ -11,6 +11,7 @@ from dash import html
 
 from prognobench.evaluation import METRICS, metric_column
 
+from ..._safe import printable
 from ..._shown import CELL
 from ...page._numbers import MODEL, STRATEGY, marks_cell, row_look
 from ...page._parts import Cell, Column, Prose, Row, is_missing, number, number_cell, records, text, with_interval
@@ -31,6 +32,7 @@ _FILTERS = {
     "cohort": "Cohort", "task": "Task", "model": "Model", "strategy": "Strategy", "regime_label": "Regime",
     "validation": "Validation",
 }  # fmt: skip
+_MOST_UNKNOWN = 10
 _COSTS = ["trainable_percent", "trainable_params", "train_seconds", "peak_memory"]
 _EXTRA = ["control", "architecture", "family", "best_control", "difference", "difference_ci_low", "difference_ci_high",
           "above_controls", "undefined", "best", *_COSTS, "key"]  # fmt: skip
@@ -74,14 +76,32 @@ def _times(name: str) -> float:
     return 1.0 if probability else 100.0
 
 
-def chosen_rows(rows: pd.DataFrame, state: State) -> pd.DataFrame:
-    """Return the rows that the filters of the address leave; a filter of which nothing is known leaves all."""
-    for key in _FILTERS:
-        known = set(rows[key].astype("string").dropna().unique())
-        wanted = [value for value in state.get(key, ()) if value in known]
+def chosen_rows(context: Context, rows: pd.DataFrame, state: State) -> pd.DataFrame:
+    """Return the rows that the filters of the address leave; what the study does not plan filters nothing.
+
+    What is planned and not done yet leaves no row.
+    """
+    for key, planned in _planned(context).items():
+        wanted = [value for value in state.get(key, ()) if value in planned]
         if wanted:
             rows = rows[rows[key].astype("string").isin(wanted)]
     return rows
+
+
+def unknown_filters(context: Context, state: State) -> list[Component]:
+    """Say which filters of the address, as of an old link, filter nothing because the study has no such thing."""
+    told = [
+        f"This study has no {_FILTERS[key].lower()} `{printable(value)[:60]}`; by that nothing is filtered."
+        for key, planned in _planned(context).items()
+        for value in state.get(key, ())
+        if value not in planned
+    ]
+    return parts([Prose(tuple(told[:_MOST_UNKNOWN]), points=True, look="doubt")]) if told else []
+
+
+def _planned(context: Context) -> dict[str, set[str]]:
+    jobs = context.now.job_list
+    return {key: set(jobs[key].astype("string").dropna().unique()) for key in _FILTERS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +130,7 @@ def _cells(context: Context, state: State, metric: str) -> _Shown:
     for name, part in (("score", "mean"), ("std", "std"), ("low", "ci_low"), ("high", "ci_high"), ("folds", "n")):
         of_film, of_patient = (summary[f"{columns[level]}_{part}"] for level in ("film", "patient"))
         rows[name] = of_patient.where(patient, of_film)
-    rows = chosen_rows(rows, state).merge(now.cells[[*CELL, *_EXTRA]], "left", CELL)
+    rows = chosen_rows(context, rows, state).merge(now.cells[[*CELL, *_EXTRA]], "left", CELL)
     csv = summary.iloc[rows["_row"].to_numpy(np.int64)]
     return _Shown(Scores(rows, _metric_name(metric), _times(metric)), csv, "summary")
 
@@ -130,7 +150,7 @@ def _jobs(context: Context, state: State, metric: str) -> _Shown:
     memory = now.jobs.drop_duplicates("job").set_index("job")["peak_memory_bytes"]
     rows["peak_memory"] = rows["job"].astype(object).map(memory).astype("Float64").astype("float64")
     extra = now.cells[[*CELL, *(name for name in _EXTRA if name not in (*_COSTS, "key"))]]
-    rows = chosen_rows(rows, state).merge(extra, "left", CELL).rename(columns={"job": "key"})
+    rows = chosen_rows(context, rows, state).merge(extra, "left", CELL).rename(columns={"job": "key"})
     csv = folds.iloc[rows["_row"].to_numpy(np.int64)]
     return _Shown(Scores(rows, _metric_name(metric), _times(metric)), csv, "fold_metrics")
 
@@ -143,7 +163,7 @@ def _view(context: Context, state: State) -> View:
         drawn = list(plot.draw(context, shown.scores, state))
     except NothingToShow as why:
         drawn = parts([Prose((f"{plot.title}: {why}.",), look="answer")])
-    return View([*drawn, _table(context, shown)], shown.csv)
+    return View([*unknown_filters(context, state), *drawn, _table(context, shown)], shown.csv)
 
 
 def _table(context: Context, shown: _Shown) -> Component:

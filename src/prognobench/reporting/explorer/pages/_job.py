@@ -35,7 +35,7 @@ from ...page._parts import table as page_table
 from .._page import JOB_KEY, Context, Control, Page, State, View, one
 from .._view import Component, parts, table
 from ..plots._plot import GRAY, LOOKS, SYMBOLS, graph, safe, values
-from ._compare import METRIC_NAMES, chosen_rows, filters
+from ._compare import METRIC_NAMES, chosen_rows, filters, unknown_filters
 
 _MOST_CURVES = 12
 Level = Literal["film", "patient"]
@@ -92,14 +92,14 @@ def job_list(context: Context, state: State, asked: Sequence[Part], page: str) -
     """List the jobs that the filters leave, each with its link."""
     jobs = context.now.job_list
     wanted = [value for value in state.get("state", ()) if value in ("done", "failed", "missing")]
-    jobs = chosen_rows(jobs[jobs["state"].isin(wanted)] if wanted else jobs, state)
+    jobs = chosen_rows(context, jobs[jobs["state"].isin(wanted)] if wanted else jobs, state)
     names = ["cohort", "task", "test_cohort", "model", "strategy", "regime_label", "validation", "fold", "seed"]
     headings = {"regime_label": "regime", "test_cohort": "tested cohort"}
     columns = [Column(headings.get(name, name), text(name)) for name in names]
     columns += [Column("state", text("state")), Column("seconds", number("train_seconds", 1, 1))]
     made = page_table(f"{plural(len(jobs), 'job')}; each leads to its page", columns, records(jobs))
     links = [[context.link(page, key=key), *[""] * (len(columns) - 1)] for key in jobs["job"]]
-    return View([*parts(asked), table(made, links)], jobs)
+    return View([*parts(asked), *unknown_filters(context, state), table(made, links)], jobs)
 
 
 def neighbors(context: Context, job: ListedJob, page: str) -> list[Component]:
