@@ -152,7 +152,7 @@ def _jobs(context: Context, state: State, metric: str) -> _Shown:
     extra = now.cells[[*CELL, *(name for name in _EXTRA if name not in (*_COSTS, "key"))]]
     rows = chosen_rows(context, rows, state).merge(extra, "left", CELL).rename(columns={"job": "key"})
     csv = folds.iloc[rows["_row"].to_numpy(np.int64)]
-    return _Shown(Scores(rows, _metric_name(metric), _times(metric)), csv, "fold_metrics")
+    return _Shown(Scores(rows, _metric_name(metric), _times(metric), of_jobs=True), csv, "fold_metrics")
 
 
 def _view(context: Context, state: State) -> View:

@@ -17,6 +17,7 @@ _SERIES = ["cohort", "task", "test_cohort", "validation", "protocol", "model"]
 
 
 def _draw(context: Context, scores: Scores, state: State) -> list[Component]:
+    scores.refuse_jobs()
     rows = scores.rows
     few = rows[rows["shots"].notna() & rows["score"].notna() & ~rows["control"]]
     if few.empty:

@@ -16,6 +16,7 @@ from ._plot import MOST_PANELS, NothingToShow, Plot, Scores, graph, ordered, saf
 
 
 def _draw(context: Context, scores: Scores, state: State) -> list[Component]:
+    scores.refuse_jobs()
     learned = scores.rows[~scores.rows["control"]]
     if learned["score"].isna().all():
         raise NothingToShow("no result of a model that is chosen is there yet")

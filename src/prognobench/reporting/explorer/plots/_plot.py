@@ -42,11 +42,19 @@ class Scores:
         What the score is called.
     times
         100 for what is shown × 100, else 1.
+    of_jobs
+        Whether each row is a job.
     """
 
     rows: pd.DataFrame
     name: str
     times: float
+    of_jobs: bool = False
+
+    def refuse_jobs(self) -> None:
+        """Refuse rows of single jobs, for a figure that has one number a cell."""
+        if self.of_jobs:
+            raise NothingToShow("it shows means; choose “mean over folds” under “Each mark”")
 
 
 Draw = Callable[[Context, Scores, State], Sequence[Component]]
