@@ -293,6 +293,33 @@ class TestNumbers:
             assert f'"{times * float(mean):.{digits}f} ± {times * float(std):.{digits}f}"' in answer
             assert f"{float(mean) * times}" in answer  # what the figure draws, all digits
 
+    def test_the_best_control_is_the_better_one_by_its_mean(self, tmp_path, watched):
+        cells = (("dinov2_s", "lp"), ("resnet18", "lp"), ("none", "majority"), ("none", "metadata"))
+        make_results(tmp_path, cells=cells)
+        watched.append(explorer_app(tmp_path))
+        for metric, best in (("mcc", max), ("brier", min), ("log_loss_platt", min), ("calibration_slope", None)):
+            means = csv_of(watched[0], "page=compare&strategy=majority&strategy=metadata")[f"{metric}_mean"]
+            means = [float(mean) for mean in means if mean]
+            for of in ("cells", "jobs"):
+                query = f"plot=families&metric={metric}&of={of}"
+                lines = [trace for figure in figures(open_page(watched[0], f"/compare?{query}"))
+                         for trace in figure["data"] if trace["name"] == "best control"]  # fmt: skip
+                if best is None:
+                    assert not lines
+                else:
+                    times = 100 if metric == "mcc" else 1
+                    assert lines[0]["y"] == pytest.approx([best(means) * times])
+                drawn = figures(open_page(watched[0], f"/compare?plot=scatter&metric={metric}&of={of}"))
+                named = {trace["name"] for figure in drawn for trace in figure["data"]}
+                assert any(name.startswith("control") for name in named) == (best is not None)
+
+    @pytest.mark.parametrize(("metric", "first"), [("mcc", max), ("brier", min)])
+    def test_the_better_stand_first(self, explorer, reported, metric, first):
+        answer = open_page(explorer, f"/compare?metric={metric}&task=icu")
+        means = [float(mean) for mean in rows_of(reported["summary"], "task=icu")[f"{metric}_mean"] if mean]
+        cells = re.findall(r'"children": "(-?[0-9.]+) ± [0-9.]+"', answer)
+        assert float(cells[0]) == pytest.approx(first(means) * (100 if metric == "mcc" else 1), abs=0.051)
+
     def test_the_report_s_own_sentences_open_the_overview(self, explorer, folder, tmp_path):
         answer = open_page(explorer, "/")
         for sentence in report(folder, tmp_path, figures=False).answer:

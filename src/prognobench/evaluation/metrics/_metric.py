@@ -204,6 +204,8 @@ class Metric:
         Whether it takes the score for a probability, so that it is also given recalibrated on validation.
     unless
         What else leaves it undefined: the reason, and for which samples that is so.
+    better
+        Which end of it is the good one; `neither` where the good value lies between.
     """
 
     name: str
@@ -213,6 +215,7 @@ class Metric:
     thresholded: bool = False
     calibrated: bool = False
     unless: tuple[tuple[str, Callable[[Samples], Bools]], ...] = field(default=(), repr=False)
+    better: Literal["higher", "lower", "neither"] = "higher"
 
     def has_classes(self, samples: Samples) -> Bools:
         """Tell which samples hold the true classes that the metric needs."""

@@ -80,15 +80,16 @@ def _is_separated(samples: Samples) -> Bools:
 
 
 METRICS = (
-    Metric("brier", 80, _brier, needs="nothing", calibrated=True),
-    Metric("ece", 90, _ece, needs="nothing", calibrated=True),
-    Metric("log_loss", 120, _log_loss, needs="nothing", calibrated=True),
+    Metric("brier", 80, _brier, needs="nothing", calibrated=True, better="lower"),
+    Metric("ece", 90, _ece, needs="nothing", calibrated=True, better="lower"),
+    Metric("log_loss", 120, _log_loss, needs="nothing", calibrated=True, better="lower"),
     Metric(
         "calibration_slope",
         130,
         _calibration_slope,
         calibrated=True,
         unless=(("all scores are equal", _is_constant), ("the scores separate the classes", _is_separated)),
+        better="neither",
     ),
-    Metric("calibration_intercept", 140, _calibration_intercept, calibrated=True),
+    Metric("calibration_intercept", 140, _calibration_intercept, calibrated=True, better="neither"),
 )

@@ -20,7 +20,7 @@ from .._page import Context, Control, Page, State, View
 from .._snapshot import regime_labels
 from .._view import Component, parts, table
 from ..plots import PLOTS
-from ..plots._plot import NothingToShow, Scores, ordered
+from ..plots._plot import Better, NothingToShow, Scores, ordered
 
 _ENDINGS = {"": "", "_at_val": ", threshold of validation", "_platt": ", after Platt", "_prior": ", prior put back"}
 METRIC_NAMES = {
@@ -74,6 +74,12 @@ def _metric_name(name: str) -> str:
 def _times(name: str) -> float:
     probability = any(name.startswith(one) for one in ("brier", "ece", "log_loss", "calibration"))
     return 1.0 if probability else 100.0
+
+
+def _better(name: str) -> Better:
+    """Return which end of a metric is the good one, recalibrated or at whatever threshold."""
+    plain = name.removesuffix(next((one for one in _ENDINGS if one and name.endswith(one)), ""))
+    return next(metric.better for metric in METRICS if metric.name == plain)
 
 
 def chosen_rows(context: Context, rows: pd.DataFrame, state: State) -> pd.DataFrame:
@@ -132,7 +138,7 @@ def _cells(context: Context, state: State, metric: str) -> _Shown:
         rows[name] = of_patient.where(patient, of_film)
     rows = chosen_rows(context, rows, state).merge(now.cells[[*CELL, *_EXTRA]], "left", CELL)
     csv = summary.iloc[rows["_row"].to_numpy(np.int64)]
-    return _Shown(Scores(rows, _metric_name(metric), _times(metric)), csv, "summary")
+    return _Shown(Scores(rows, _metric_name(metric), _times(metric), rows, _better(metric)), csv, "summary")
 
 
 def _jobs(context: Context, state: State, metric: str) -> _Shown:
@@ -152,7 +158,9 @@ def _jobs(context: Context, state: State, metric: str) -> _Shown:
     extra = now.cells[[*CELL, *(name for name in _EXTRA if name not in (*_COSTS, "key"))]]
     rows = chosen_rows(context, rows, state).merge(extra, "left", CELL).rename(columns={"job": "key"})
     csv = folds.iloc[rows["_row"].to_numpy(np.int64)]
-    return _Shown(Scores(rows, _metric_name(metric), _times(metric), of_jobs=True), csv, "fold_metrics")
+    cells = _cells(context, state, metric).scores.rows
+    scores = Scores(rows, _metric_name(metric), _times(metric), cells, _better(metric), of_jobs=True)
+    return _Shown(scores, csv, "fold_metrics")
 
 
 def _view(context: Context, state: State) -> View:
@@ -168,7 +176,7 @@ def _view(context: Context, state: State) -> View:
 
 def _table(context: Context, shown: _Shown) -> Component:
     scores = shown.scores
-    rows = scores.rows.sort_values("score", ascending=False, kind="stable", na_position="last")
+    rows = scores.rows.sort_values("score", ascending=scores.better == "lower", kind="stable", na_position="last")
     one_job = shown.file == "fold_metrics"
     columns = [
         MODEL, STRATEGY, Column("cohort", text("cohort")), Column("task", text("task")),

@@ -60,7 +60,7 @@ def _panel(
         traces.append(trace)
     controls = rows[same & rows["control"] & rows["regime"].isin([first["regime"], "full"])]
     places = controls["shots"].map(lambda shots: "all" if pd.isna(shots) else str(int(shots)))
-    best = controls["score"].groupby(places).max().reindex(names).dropna()
+    best = controls["score"].groupby(places).agg(scores.best).reindex(names).dropna()
     if len(best):
         traces.append({"type": "scatter", "mode": "lines+markers", "name": "best control", "x": list(best.index),
                        "y": values(best, scores.times), "line": {"color": GRAY, "dash": "dash", "width": 1.2},

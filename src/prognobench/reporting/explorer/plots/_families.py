@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from dash import html
 
@@ -11,7 +12,7 @@ from ..._safe import printable
 from ...page._answer import BLOCK, block_title, blocks_of
 from .._page import Context, State
 from .._view import Component
-from ._plot import GRAY, LOOKS, MOST_PANELS, NothingToShow, Plot, Scores, graph, ordered, safe, values
+from ._plot import GRAY, LOOKS, MOST_PANELS, NothingToShow, Plot, Scores, graph, of_block, ordered, safe, values
 
 _NAMES = {"cnn": "CNN, pretrained on ImageNet", "foundation": "foundation model"}
 _LOOKS = {"cnn": (LOOKS[1], "square"), "foundation": (LOOKS[0], "circle")}
@@ -49,12 +50,8 @@ def _panel(context: Context, scores: Scores, block: pd.DataFrame) -> Component |
             "text": [f"{safe(model)} {safe(strategy)}" for model, strategy in zip(own["model"], own["strategy"],
                                                                                 strict=True)],
         })  # fmt: skip
-    controls = scores.rows[scores.rows["control"]]
-    for key in BLOCK:
-        value = block.iloc[0][key]
-        controls = controls[controls[key].isna() if pd.isna(value) else (controls[key] == value).fillna(False)]
-    if controls["score"].notna().any():
-        best = float(controls["score"].max()) * scores.times
+    best = scores.best(of_block(scores.cells[scores.cells["control"]], block.iloc[0])["score"]) * scores.times
+    if not np.isnan(best):
         traces.append({
             "type": "scatter", "mode": "lines", "name": "best control", "x": [safe(name) for name in names],
             "y": [best] * len(names), "line": {"color": GRAY, "dash": "dash", "width": 1.2}, "hoverinfo": "name+y",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from dash import dcc, html
 
 from ..._palette import COLORS
 from ..._safe import printable
+from ...page._answer import BLOCK
 from ...page._parts import is_missing
 from .._page import Context, Control, State
 from .._view import Component
@@ -24,6 +25,7 @@ SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 MOST_PANELS = 6
 _INK = "#1b1f24"
+Better = Literal["higher", "lower", "neither"]
 
 
 class NothingToShow(Exception):
@@ -42,6 +44,10 @@ class Scores:
         What the score is called.
     times
         100 for what is shown × 100, else 1.
+    cells
+        The same as cells: what a control reaches is a mean, and not what its luckiest fold reaches.
+    better
+        Which end of the score is the good one.
     of_jobs
         Whether each row is a job.
     """
@@ -49,7 +55,20 @@ class Scores:
     rows: pd.DataFrame
     name: str
     times: float
+    cells: pd.DataFrame
+    better: Better = "higher"
     of_jobs: bool = False
+
+    @property
+    def digits(self) -> int:
+        """How many places behind the point people are shown."""
+        return 1 if self.times > 1 else 3
+
+    def best(self, numbers: pd.Series[Any]) -> float:
+        """Return the best of some scores, NaN where there is none or the score has no good end."""
+        if self.better == "neither":
+            return float("nan")
+        return float(numbers.min() if self.better == "lower" else numbers.max())
 
     def refuse_jobs(self) -> None:
         """Refuse rows of single jobs, for a figure that has one number a cell."""
@@ -166,6 +185,14 @@ def panels(rows: pd.DataFrame, keys: Sequence[str]) -> tuple[list[tuple[str, pd.
     left = len(groups) - MOST_PANELS
     note = f"{left} more panels are not shown; filter to see them." if left > 0 else ""
     return groups[:MOST_PANELS], note
+
+
+def of_block(rows: pd.DataFrame, first: Any) -> pd.DataFrame:
+    """Return the rows of the comparison that another row belongs to."""
+    for key in BLOCK:
+        value = first[key]
+        rows = rows[rows[key].isna() if is_missing(value) else (rows[key] == value).fillna(False)]
+    return rows
 
 
 def _natural(name: str) -> Any:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from dash import html
 
+from ...page._answer import BLOCK, blocks_of
 from ...page._parts import is_missing
 from .._page import Context, Control, State
 from .._view import Component
-from ._plot import GRAY, SYMBOLS, Plot, Scores, graph, looks, ordered, panels, safe, values
+from ._plot import GRAY, SYMBOLS, Plot, Scores, graph, looks, of_block, ordered, panels, safe, values
 
 COSTS = {
     "trainable_percent": ("trained, % of all numbers", 1.0),
@@ -62,7 +64,7 @@ def _draw(context: Context, scores: Scores, state: State) -> list[Component]:
             graph(
                 f"scatter-{title}" if title else "scatter",
                 f"{scores.name} against {label}" + (f" · {safe_title(title)}" if title else ""),
-                _caption(context, part),
+                _caption(context, part, scores),
                 traces,
                 xaxis={"type": "log", "title": {"text": label}, "dtick": 1, "exponentformat": "power"},
                 yaxis={"title": {"text": safe(scores.name)}},
@@ -78,8 +80,8 @@ def safe_title(title: str) -> str:
     return printable(title)
 
 
-def _caption(context: Context, part: pd.DataFrame) -> str:
-    told = ["Each mark leads to its job. Hollow: fewer folds than planned. Gray: controls."]
+def _caption(context: Context, part: pd.DataFrame, scores: Scores) -> str:
+    told = ["Each mark leads to its job. Hollow: fewer folds than planned.", _of_controls(part, scores)]
     if part[["low", "high"]].notna().any(axis=None):
         told.append(f"Bars: 95 % interval ({context.now.shown.interval}).")
     elif not context.now.current:
@@ -87,7 +89,18 @@ def _caption(context: Context, part: pd.DataFrame) -> str:
     several = part[["cohort", "task", "test_cohort"]].drop_duplicates()
     if len(several) > 1:
         told.append("Several tasks stand in one panel: their scores are not to be held against one another.")
-    return " ".join(told)
+    return " ".join(filter(None, told))
+
+
+def _of_controls(part: pd.DataFrame, scores: Scores) -> str:
+    blocks = _blocks_of_controls(part, scores)
+    if not any(block["score"].notna().any() for block in blocks):
+        return ""
+    if scores.better == "neither":
+        return "No line of the controls: neither end of this score is the better one."
+    if len(blocks) > 1:
+        return "No line of the controls, as the panel holds several comparisons; they are in the table."
+    return f"Gray: controls{', mean over folds' if scores.of_jobs else ''}."
 
 
 def _learned(
@@ -108,16 +121,30 @@ def _learned(
 
 
 def _controls_of(part: pd.DataFrame, x: str, unit: float, scores: Scores) -> list[dict[str, Any]]:
-    traces, controls = [], part[part["control"]]
+    # A control of one comparison says nothing of another.
+    blocks = _blocks_of_controls(part, scores)
+    if len(blocks) != 1:
+        return []
+    traces = []
     # What trains nothing has no place on a logarithmic axis; a line shows it.
-    for place, (name, rows) in enumerate(controls.groupby("strategy", sort=True)):
-        best = float(rows["score"].max())
+    for place, (name, rows) in enumerate(blocks[0].groupby("strategy", sort=True)):
+        best = scores.best(rows["score"])
+        if np.isnan(best):
+            continue
         traces.append({
             "type": "scatter", "mode": "lines", "name": f"control {safe(name)}", "x": _range(part, x, unit),
             "y": [best * scores.times] * 2, "hoverinfo": "name+y",
             "line": {"color": GRAY, "width": 1.2, "dash": ("dot", "dash", "dashdot")[place % 3]},
         })  # fmt: skip
     return traces
+
+
+def _blocks_of_controls(part: pd.DataFrame, scores: Scores) -> list[pd.DataFrame]:
+    """Return the means of the controls of each comparison that a panel shows."""
+    return [
+        of_block(scores.cells[scores.cells["control"]], block.iloc[0])
+        for block in blocks_of(part.drop_duplicates(BLOCK))
+    ]
 
 
 def _range(part: pd.DataFrame, x: str, unit: float) -> list[float]:
