@@ -25,30 +25,40 @@ def text_of(parts: Any) -> str:
 
 def open_page(explorer, href: str) -> str:
     """Return what the callback answers that opens a page."""
-    outputs = [{"id": name, "property": kind} for name, kind in
-               (("header", "children"), ("main", "children"), ("seen", "data"))]  # fmt: skip
-    asked = {
-        "output": "..header.children...main.children...seen.data..", "outputs": outputs,
-        "inputs": [{"id": "url", "property": "href", "value": BASE + href}], "changedPropIds": ["url.href"],
-    }  # fmt: skip
-    answer = explorer.dash.server.test_client().post("/_dash-update-component", json=asked, base_url=BASE)
-    assert answer.status_code == 200, answer.text
-    return json.dumps(answer.get_json(), ensure_ascii=False)
+    inputs = [_has("url.href", BASE + href), _has("restructured.data", None)]
+    told = _ask(explorer, "header.children", inputs, [_has("study.data", None), [], []], "url.href")
+    return json.dumps(told, ensure_ascii=False)
 
 
-def renew_page(explorer, href: str) -> tuple[str, str]:
+def renew_page(explorer, href: str, study: str = "") -> tuple[str, str]:
     """Return what the callback answers that fills an open page anew: the content, and the version that it is of."""
-    rule = next(one for one in explorer.dash.callback_map if one.startswith("..content.children"))
-    outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in rule.strip(".").split("...")]
-    inputs = [[], {"id": "version", "property": "data", "value": "new"}]
-    asked = {
-        "output": rule, "outputs": outputs, "inputs": inputs, "changedPropIds": ["version.data"],
-        "state": [[], {"id": "url", "property": "href", "value": BASE + href}],
-    }  # fmt: skip
-    answer = explorer.dash.server.test_client().post("/_dash-update-component", json=asked, base_url=BASE)
-    assert answer.status_code == 200, answer.text
-    told = answer.get_json()["response"]
+    state = [[], _has("url.href", BASE + href), _has("study.data", study)]
+    told = _ask(explorer, "content.children", [[], _has("version.data", "new")], state, "version.data")
     return json.dumps(told, ensure_ascii=False), told["seen"]["data"]
+
+
+def tick(explorer, href: str, study: str, seen: str, structure: str) -> dict[str, Any]:
+    """Return what the callback answers that asks whether anything came."""
+    state = [_has("seen.data", seen), _has("structure.data", structure), _has("url.href", BASE + href),
+             _has("study.data", study)]  # fmt: skip
+    return _ask(explorer, "version.data", [_has("tick.n_intervals", 1)], state, "tick.n_intervals")
+
+
+def _has(what: str, value: Any) -> dict[str, Any]:
+    return {**dict(zip(("id", "property"), what.split("."), strict=True)), "value": value}
+
+
+def _ask(explorer, first: str, inputs: list[Any], state: list[Any], changed: str) -> dict[str, Any]:
+    """Ask the callback whose first output is named, as a browser does."""
+    rule = next(one for one in explorer.dash.callback_map if one.strip(".").startswith(first))
+    outputs = [dict(zip(("id", "property"), one.rsplit(".", 1), strict=True)) for one in rule.strip(".").split("...")]
+    asked = {"output": rule, "outputs": outputs, "inputs": inputs, "state": state, "changedPropIds": [changed]}
+    answer = explorer.dash.server.test_client().post("/_dash-update-component", json=asked, base_url=BASE)
+    if answer.status_code == 204:
+        return {}
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.get_json()["response"]
+    return told
 
 
 def figures(answer: str) -> list[Any]:

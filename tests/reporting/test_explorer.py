@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from explored import BASE, csv_of, figures, filmed_results, open_page, read, renew_page, settled, text_of
+from explored import BASE, csv_of, figures, filmed_results, open_page, read, renew_page, settled, text_of, tick
 from made_results import make_results
 
 from prognobench.evaluation import fold_metrics
@@ -250,6 +250,30 @@ class TestPages:
         assert set(csv_of(watched[0], "study=second&page=compare")["task"]) == {"second"}
         assert set(csv_of(watched[0], "page=compare")["task"]) == {"first"}
         assert "/job?study=second&key=" in open_page(watched[0], "/compare?study=second")
+
+    def test_an_open_page_stays_with_its_study_when_an_earlier_name_lands(self, tmp_path, watched):
+        make_results(tmp_path, "icu", tasks=("icu",))
+        watched.append(explorer_app(tmp_path))
+        opened = json.loads(open_page(watched[0], "/compare"))
+        study, seen, structure = (opened[name]["data"] for name in ("study", "seen", "structure"))
+        assert study == "icu" and "page=compare" in str(opened) and "study=icu" in str(opened)
+        make_results(tmp_path, "death", tasks=("death",))
+        # The other study is offered, beside the one that is shown.
+        assert set(tick(watched[0], "/compare", study, seen, structure)) == {"restructured"}
+        content, _ = renew_page(watched[0], "/compare", study)
+        drawn = json.dumps(figures(content))
+        assert "icu" in drawn and "death" not in drawn
+        # Every link of the page says of which study it is.
+        links = re.findall(r'"href": "(/[^"#]*)"', json.dumps(opened)) + re.findall(r'"href": "(/[^"#]*)"', content)
+        assert links and all("study=icu" in link for link in links)
+
+    def test_a_page_of_an_empty_folder_gets_its_filters_when_a_study_runs(self, tmp_path, watched):
+        watched.append(explorer_app(tmp_path))
+        opened = json.loads(open_page(watched[0], "/compare"))
+        make_results(tmp_path)
+        told = tick(watched[0], "/compare", "", opened["seen"]["data"], opened["structure"]["data"])
+        assert set(told) == {"restructured"}
+        assert '"control": "metric"' in open_page(watched[0], "/compare")
 
     def test_without_dash_it_says_what_to_install(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "dash", None)

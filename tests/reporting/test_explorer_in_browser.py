@@ -228,7 +228,7 @@ def test_a_click_on_a_mark_opens_its_job(opened):
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.wait_for_selector("#job-title")
-    assert "dinov2_s · lora_r8" in page.inner_text("#job-title") and "/job?key=" in page.url
+    assert "dinov2_s · lora_r8" in page.inner_text("#job-title") and "/job?study=" in page.url
     page.go_back()
     page.wait_for_selector("#numbers")
 

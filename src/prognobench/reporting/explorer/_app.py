@@ -14,7 +14,7 @@ import dash
 from dash import ALL, ClientsideFunction, Input, Output, State, dcc, html, no_update
 from flask import Response, abort, request
 
-from prognobench.frame import Problem
+from prognobench.frame import Problem, sha256_json
 from prognobench.studies import ResultsFolder
 
 from .._csv import csv_text
@@ -113,8 +113,20 @@ class Explorer:
             return None
         if self.films is not None:
             self.films.need(now.plan.cohort_files)
-        several = now.plan.study if len(studies) > 1 else ""
-        return Context(self.results, now, self.films, self.identifiers, several, tuple(studies))
+        return Context(self.results, now, self.films, self.identifiers, tuple(studies))
+
+    def of_study(self, state: PageState, shown: str | None) -> PageState:
+        """Name the study in a state that names none: the one that is shown already, else the first of the folder.
+
+        Which one is the first changes when another study runs into the folder, and an open page must not follow.
+        """
+        study = one(state, "study") or shown or next(iter(self._folder.studies()), "")
+        return {**state, "study": (study,)} if study else state
+
+    def structure(self, page: Page, state: PageState) -> str:
+        """Return what changes with the studies and with what can be chosen on a page."""
+        studies, controls = self._folder.studies(), self.controls(page, state)
+        return sha256_json([studies, [[control.key, control.label, control.options] for control in controls]])
 
     def problems(self, state: PageState) -> tuple[Problem, ...]:
         """Say why nothing can be shown of a study, where something is wrong."""
@@ -127,7 +139,7 @@ class Explorer:
         if context is None:
             return ",".join(self._folder.studies())
         films = self.films.version if self.films is not None else 0
-        return f"{context.now.plan.study} {context.now.version} {films} {len(context.studies)}"
+        return f"{context.now.plan.study} {context.now.version} {films} {','.join(context.studies)}"
 
     def view(self, page: Page, state: PageState) -> View:
         """Make what a page shows."""
@@ -160,6 +172,10 @@ def _layout() -> Component:
             dcc.Interval(id="tick", interval=_TICK),
             dcc.Store(id="version"),
             dcc.Store(id="seen"),
+            dcc.Store(id="study"),
+            dcc.Store(id="structure"),
+            dcc.Store(id="restructured"),
+            dcc.Store(id="named"),
             dcc.Store(id="address"),
             html.A("To the content", href="#content", className="skip"),
             html.Header(id="header"),
@@ -174,24 +190,37 @@ def _callbacks(explorer: Explorer) -> None:
     values, ids = Input({"control": ALL}, "value"), State({"control": ALL}, "id")
 
     @app.callback(
-        Output("header", "children"), Output("main", "children"), Output("seen", "data"), Input("url", "href")
-    )
-    def _open(href: str) -> tuple[Any, Any, Any]:
-        page, state = _read(href)
+        Output("header", "children"), Output("main", "children"), Output("seen", "data"), Output("study", "data"),
+        Output("structure", "data"), Input("url", "href"), Input("restructured", "data"), State("study", "data"),
+        State({"control": ALL}, "value"), ids,
+    )  # fmt: skip
+    def _open(
+        href: str, restructured: Any, study: str | None, chosen: list[Any], held: list[dict[str, str]]
+    ) -> tuple[Any, Any, Any, Any, Any]:
+        page, told = _read(href)
+        state = told = explorer.of_study(told, study)
+        if dash.ctx.triggered_id == "restructured":
+            # The same page: what is chosen on it stays chosen.
+            state = _laid_over(told, held, chosen)
+        study = one(state, "study")
         if page is None:
-            return _header(explorer, None, state), parts([Prose(("There is no such page.",))]), no_update
+            return _header(explorer, None, state), parts([Prose(("There is no such page.",))]), no_update, study, ""
+        structure = explorer.structure(page, told)
         seen, controls = explorer.version(state), explorer.controls(page, state)
         shown = _content(explorer, page, state)
         panel = [html.Aside(_panel(controls, state), **{"aria-label": "What to show"})] if controls else []
         content = html.Div(shown, id="content", tabIndex="-1")
-        return _header(explorer, page, state), html.Div([*panel, content], className="page"), seen
+        return _header(explorer, page, state), html.Div([*panel, content], className="page"), seen, study, structure
 
     @app.callback(
         Output("content", "children"), Output("seen", "data", allow_duplicate=True),
-        values, Input("version", "data"), ids, State("url", "href"), prevent_initial_call=True,
+        values, Input("version", "data"), ids, State("url", "href"), State("study", "data"), prevent_initial_call=True,
     )  # fmt: skip
-    def _renew(chosen: list[Any], version: Any, controls: list[dict[str, str]], href: str) -> tuple[Any, Any]:
-        page, state = _read(href, zip((control["control"] for control in controls), chosen, strict=True))
+    def _renew(
+        chosen: list[Any], version: Any, held: list[dict[str, str]], href: str, study: str | None
+    ) -> tuple[Any, Any]:
+        page, told = _read(href)
+        state = _laid_over(explorer.of_study(told, study), held, chosen)
         if page is None:
             return no_update, no_update
         # What lands while the content is made comes with the next question.
@@ -199,27 +228,39 @@ def _callbacks(explorer: Explorer) -> None:
         return _content(explorer, page, state), seen
 
     @app.callback(
-        Output("version", "data"), Input("tick", "n_intervals"), State("seen", "data"), State("url", "href"),
+        Output("version", "data"), Output("restructured", "data"), Input("tick", "n_intervals"),
+        State("seen", "data"), State("structure", "data"), State("url", "href"), State("study", "data"),
         prevent_initial_call=True,
     )  # fmt: skip
-    def _tick(count: int, seen: Any, href: str) -> Any:
-        version = explorer.version(_read(href)[1])
-        return no_update if version == seen else version
+    def _tick(count: int, seen: Any, structure: Any, href: str, study: str | None) -> tuple[Any, Any]:
+        page, state = _read(href)
+        state = explorer.of_study(state, study)
+        version = explorer.version(state)
+        if version == seen or page is None:
+            return no_update, no_update
+        if explorer.structure(page, state) != structure:
+            return no_update, version
+        return version, no_update
 
     @app.callback(
-        Output("url", "href"), Input({"graph": ALL}, "clickData"), State("url", "href"), prevent_initial_call=True
-    )
-    def _click(clicked: list[dict[str, Any] | None], href: str) -> Any:
+        Output("url", "href"), Input({"graph": ALL}, "clickData"), State("url", "href"), State("study", "data"),
+        prevent_initial_call=True,
+    )  # fmt: skip
+    def _click(clicked: list[dict[str, Any] | None], href: str, study: str | None) -> Any:
         # Of several figures only the one that was clicked says what is new.
         told = dash.ctx.triggered[0]["value"] if dash.ctx.triggered else None
         key = ((told or {}).get("points") or [{}])[0].get("customdata")
         if not isinstance(key, str) or not JOB_KEY.fullmatch(key):
             return no_update
-        return link("job", study=one(_read(href)[1], "study"), key=key)
+        return link("job", study=one(explorer.of_study(_read(href)[1], study), "study"), key=key)
 
     app.clientside_callback(
         ClientsideFunction("explorer", "address"), Output("address", "data"), values, ids, prevent_initial_call=True
     )
+    app.clientside_callback(
+        ClientsideFunction("explorer", "named"), Output("named", "data"), Input("study", "data"),
+        prevent_initial_call=True,
+    )  # fmt: skip
 
 
 def _routes(explorer: Explorer) -> None:
@@ -255,14 +296,19 @@ def _page(name: str) -> Page | None:
     return next((page for page in PAGES if page.name == name), None)
 
 
-def _read(href: str, chosen: Any = ()) -> tuple[Page | None, PageState]:
-    """Return the page and the state of an address, with the values of controls laid over it."""
+def _read(href: str) -> tuple[Page | None, PageState]:
+    """Return the page and the state of an address."""
     told = urlsplit(href)
-    state = dict(_state(told.query))
-    for key, value in chosen:
+    return _page(told.path.strip("/")), _state(told.query)
+
+
+def _laid_over(state: PageState, held: Sequence[dict[str, str]], chosen: Sequence[Any]) -> PageState:
+    """Return a state with the values of controls laid over it."""
+    laid = dict(state)
+    for control, value in zip(held, chosen, strict=True):
         values = value if isinstance(value, list) else [value]
-        state[str(key)] = tuple(str(one) for one in values if one not in (None, ""))
-    return _page(told.path.strip("/")), state
+        laid[str(control["control"])] = tuple(str(one) for one in values if one not in (None, ""))
+    return laid
 
 
 def _state(query: str) -> dict[str, tuple[str, ...]]:
@@ -298,9 +344,8 @@ def _panel(controls: Sequence[Control], state: PageState) -> list[Component]:
 def _header(explorer: Explorer, page: Page | None, state: PageState) -> list[Component]:
     context = explorer.context(state)
     study = context.now.plan.study if context is not None else ""
-    inner = context.several if context is not None else ""
     links = [
-        html.Li(dcc.Link(other.title, href=link(other.name, study=inner),
+        html.Li(dcc.Link(other.title, href=link(other.name, study=study),
                          **({"className": "here"} if other is page else {})))
         for other in PAGES
     ]  # fmt: skip

@@ -67,8 +67,6 @@ class Context:
         The films' pictures, None where they are not to be shown.
     identifiers
         Whether patients and films are called by their names in the table.
-    several
-        The study's name where the folder holds several, else blank.
     studies
         All studies of the folder.
     """
@@ -77,12 +75,11 @@ class Context:
     now: Snapshot
     films: Films | None = None
     identifiers: bool = False
-    several: str = ""
     studies: tuple[str, ...] = ()
 
     def link(self, page: str, /, **state: Any) -> str:
         """Return the address of a page of the same study in a state."""
-        return link(page, study=self.several, **state)
+        return link(page, study=self.now.plan.study, **state)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,15 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
       window.history.replaceState(window.history.state, "", window.location.pathname + (told ? "?" + told : ""));
       return told;
     },
+    // The study stands in every address: which one is the first of the folder changes when another one runs.
+    named: (study) => {
+      const chosen = new URLSearchParams(window.location.search);
+      if (study && !chosen.has("study")) {
+        chosen.set("study", study);
+        window.history.replaceState(window.history.state, "", window.location.pathname + "?" + chosen.toString() + window.location.hash);
+      }
+      return study;
+    },
   },
 });
 const say = (button, text) => {
