@@ -234,6 +234,24 @@ class TestPages:
             if page.title == "Overview":
                 assert "the text follows" in shown
 
+    def test_names_of_another_plan_unlock_no_error(self, tmp_path, watched, at_once):
+        make_results(tmp_path)
+        live = Live(ResultsFolder(tmp_path), "made")
+        watched.append(live)
+        live.look()
+        live.look()
+        live._maker.join()
+        assert live.snapshot.names is not None
+        # The study is run with another cohort, and a job of that fails.
+        make_results(tmp_path, cohort="other", error="OTHER7 of PATIENT001 is gone")
+        live._make_tables = lambda: None
+        live.look()
+        from prognobench.reporting.explorer._page import Context
+
+        assert live.snapshot.names is None and live.snapshot.status.failed
+        shown = text_of(PAGES[0].view(Context(tmp_path, live.snapshot), {}).parts)
+        assert "the text follows" in shown and "OTHER7" not in shown
+
     def test_hostile_names_stay_text(self, tmp_path, watched, at_once):
         make_results(tmp_path, "<b>odd", cells=HOSTILE, cohort="a&b<i>")
         watched.append(settled(tmp_path))

@@ -113,7 +113,14 @@ def _measure(results: str, study: str, keys: list[str], out: str) -> Iterator[di
 
 def _tables(results: str, study: str, out: str) -> Iterator[dict[str, Any]]:
     """Make all tables of a study as its report does, unless they lie there already; tell all names to be masked."""
-    from prognobench.studies import read_cohorts, read_films, read_names, read_provenance, read_results
+    from prognobench.studies import (
+        ResultsFolder,
+        read_cohorts,
+        read_films,
+        read_names,
+        read_provenance,
+        read_results,
+    )
 
     from .._families import families
     from .._tables import study_tables
@@ -121,10 +128,12 @@ def _tables(results: str, study: str, out: str) -> Iterator[dict[str, Any]]:
 
     root, folder = Path(results), Path(out)
     yield {"step": "reading all records anew"}
+    # Before the records: a plan that changes while they are read must not lend its digest to what is of the older one.
+    plan = ResultsFolder(root).plan(study)
     predictions, jobs = read_results(root, study)
     films = read_films(root, study)
     names = {*predictions["image"].unique(), *predictions["patient"].unique(), *films["image"], *read_names(root)}
-    yield {"names": sorted(map(str, names))}
+    yield {"names": sorted(map(str, names)), "plan": plan.sha256}
     if kept(folder) is None:
         steps: list[str] = []
         made = read_provenance(root, study)

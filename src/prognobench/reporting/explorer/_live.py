@@ -237,7 +237,9 @@ class Live:
             self._version, self._plan, jobs, study_folds(self._measured, jobs), self._status(states),
             tuple(self._damaged.values()), len(self._unread), self._tables.made,
             self._tables.made is not None and self._tables.of == self._tables.wanted and not self._unread,
-            self._tables.records, self._tables.names,
+            self._tables.records,
+            # Names of another plan would let names of this one pass.
+            self._tables.names if self._tables.names_of == self._plan.sha256 else None,
             self.problems,
         )  # fmt: skip
 
@@ -291,16 +293,16 @@ class Live:
         try:
             with tempfile.TemporaryDirectory() as scratch:
                 folder = _writable(self._folder_of_tables(wanted), Path(scratch))
-                names, made = frozenset[str](), None
+                names, plan, made = frozenset[str](), "", None
                 given = {"results": str(self._folder.root), "study": self._study, "out": str(folder)}
                 for told in in_child("tables", self._children.append, **given):
-                    names = frozenset(told.get("names", names))
+                    names, plan = frozenset(told.get("names", names)), told.get("plan", plan)
                     if "tables" in told:
                         made = kept(Path(told["tables"]))
                 if made is not None:
                     tables.seconds, tables.ended = time.monotonic() - begun, time.monotonic()
                     tables.checked = wanted
-                    self._show(wanted, records, all_tables(self._study, made), names)
+                    self._show(wanted, records, all_tables(self._study, made), (plan, names))
                     _forget(self._kept.glob("tables-*"), folder, _KEPT_TABLES)
                     _forget(self._kept.parent.iterdir(), self._kept, _KEPT_CODES)
         except (Failed, InputError) as error:
@@ -308,11 +310,11 @@ class Live:
             if not self._stop.is_set():
                 self._refused("tables", error)
 
-    def _show(self, of: str, records: int, made: StudyTables, names: frozenset[str] | None) -> None:
+    def _show(self, of: str, records: int, made: StudyTables, names: tuple[str, frozenset[str]] | None) -> None:
         with _PUBLISHING:
             tables = self._tables
             tables.of, tables.records, tables.made = of, records, made
-            tables.names = names if names is not None else tables.names
+            tables.names_of, tables.names = names if names is not None else (tables.names_of, tables.names)
             self._publish()
 
     def _refused(self, where: str, error: BaseException) -> None:
@@ -341,6 +343,7 @@ class _Tables:
     ended: float = 0.0
     made: StudyTables | None = None
     names: frozenset[str] | None = None
+    names_of: str = ""  # the plan that they are of
 
 
 def _writable(folder: Path, otherwise: Path) -> Path:
