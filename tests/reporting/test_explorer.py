@@ -6,6 +6,7 @@ import inspect
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -482,6 +483,58 @@ class TestLive:
 
         overview = text_of(PAGES[0].view(Context(tmp_path, live.snapshot), {}).parts)
         assert "1 record refused" in overview and key in overview and str(tmp_path) not in overview
+
+    @pytest.mark.parametrize("few", [100, 3])
+    def test_a_sealed_record_that_does_not_fit_is_named_and_stops_no_other(self, tmp_path, watched, monkeypatch, few):
+        from dataclasses import replace
+
+        monkeypatch.setattr(_live, "_FEW", few)
+        make_results(tmp_path)
+        store = Store(tmp_path)
+        key = store.record_keys()[4]
+        record = store.read(key)
+        scores = record.predictions["y_score"].copy()
+        scores.iloc[3] = np.nan
+        shutil.rmtree(tmp_path / "runs" / key)
+        store.write(replace(record, predictions=record.predictions.assign(y_score=scores)))
+        live = self.watch(tmp_path, watched)
+        assert not live.snapshot.unread and len(live.snapshot.folds) == 9
+        assert [key in problem.where for problem in live.snapshot.damaged] == [True]
+        assert "score" in live.snapshot.damaged[0].what
+        live.look()
+        assert len(live.snapshot.damaged) == 1
+        # Put right, it is read.
+        shutil.rmtree(tmp_path / "runs" / key)
+        store.write(record)
+        live._all_seen = -np.inf  # the new folder may have the number of the old one
+        live.look()
+        assert not live.snapshot.damaged and len(live.snapshot.folds) == 10
+
+    def test_what_a_process_did_not_read_is_tried_again(self, tmp_path, watched, monkeypatch):
+        def killed(task, begun, **given):
+            raise _child.Failed("exit status -9")
+            yield
+
+        make_results(tmp_path)
+        with monkeypatch.context() as patched:
+            patched.setattr(_live, "_FEW", 3)
+            patched.setattr(_live, "in_child", killed)
+            live = self.watch(tmp_path, watched)
+            assert live.snapshot.unread == 10 and "exit status -9" in str(live.snapshot.problems)
+        live._all_seen = -np.inf  # as after a minute
+        live.look()
+        assert live.snapshot.unread == 0 and not live.snapshot.problems and len(live.snapshot.folds) == 10
+
+    def test_a_plan_that_cannot_be_shown_ends_no_watch(self, tmp_path, watched, monkeypatch):
+        make_results(tmp_path)
+        live = self.watch(tmp_path, watched)
+        with monkeypatch.context() as patched:
+            patched.setattr(_live, "study_folds", lambda *given: (_ for _ in ()).throw(ValueError("cannot be told")))
+            live._refused("look", ValueError("cannot be told"))
+            assert "cannot be told" in str(live.snapshot.problems)
+        (tmp_path / "runs" / Store(tmp_path).record_keys()[0]).rename(tmp_path / "gone")
+        live.look()
+        assert not live.snapshot.problems and len(live.snapshot.folds) == 9
 
     def test_the_next_start_reads_only_what_changed(self, tmp_path, watched, monkeypatch):
         make_results(tmp_path)

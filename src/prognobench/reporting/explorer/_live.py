@@ -139,6 +139,9 @@ class Live:
             if fresh:
                 self._problems.pop("read", None)
                 self._read(sorted(fresh))
+                # What could not be read is tried again when all files are looked at the next time.
+                for key in fresh & self._unread:
+                    self._prints.pop(key, None)
                 self._save()
             self._make_tables()
 
@@ -182,25 +185,32 @@ class Live:
 
     def _read(self, keys: list[str]) -> None:
         jobs = [self._jobs[key] for key in keys]
-        if len(jobs) <= _FEW:
-            self._take(measure(self._folder.root, jobs), keys)
-            return
         shares = min(2, os.cpu_count() or 1)
-        with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(shares) as pool:
-            for place in range(shares):
-                pool.submit(self._read_in_child, keys[place::shares], str(Path(scratch) / str(place)))
+        try:
+            if len(jobs) <= _FEW:
+                self._take(measure(self._folder.root, jobs), keys)
+                return
+            with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(shares) as pool:
+                read = [
+                    pool.submit(self._read_in_child, keys[place::shares], str(Path(scratch) / str(place)))
+                    for place in range(shares)
+                ]
+            for one in read:
+                one.result()
+        except (Failed, InputError, OSError) as error:
+            self._refused("read", error)
+        except Exception as error:  # a fault of ours: the pages say so, and what is left is tried again
+            _LOG.exception("the explorer could not read records")
+            self._refused("read", error)
 
     def _read_in_child(self, keys: list[str], out: str) -> None:
         given = {"results": str(self._folder.root), "study": self._study, "keys": keys, "out": out}
-        try:
-            for told in in_child("measure", self._children.append, **given):
-                tables = kept(Path(told["part"]))
-                if tables is not None:
-                    problems = tuple(Problem(**problem) for problem in told["damaged"])
-                    self._take(Measured(tables["records"], tables["metrics"], problems))
-        except (Failed, InputError) as error:
-            if not self._stop.is_set():
-                self._refused("read", error)
+        for told in in_child("measure", self._children.append, **given):
+            tables = kept(Path(told["part"]))
+            if tables is None:
+                raise Failed("what was measured cannot be read")
+            problems = tuple(Problem(**problem) for problem in told["damaged"])
+            self._take(Measured(tables["records"], tables["metrics"], problems))
 
     def _take(self, part: Measured, keys: Iterable[str] = ()) -> None:
         with _PUBLISHING:
@@ -307,8 +317,7 @@ class Live:
                     _forget(self._kept.parent.iterdir(), self._kept, _KEPT_CODES)
         except (Failed, InputError) as error:
             tables.failed = wanted
-            if not self._stop.is_set():
-                self._refused("tables", error)
+            self._refused("tables", error)
 
     def _show(self, of: str, records: int, made: StudyTables, names: tuple[str, frozenset[str]] | None) -> None:
         with _PUBLISHING:
@@ -318,12 +327,21 @@ class Live:
             self._publish()
 
     def _refused(self, where: str, error: BaseException) -> None:
+        if self._stop.is_set():
+            return  # what was computed elsewhere was ended
         what = tuple(error.problems) if isinstance(error, InputError) else (Problem("the explorer", str(error), ""),)
-        if what != self._problems.get(where):
-            self._problems[where] = what
-            if self._plan is not None:
-                with _PUBLISHING:
+        if what == self._problems.get(where):
+            return
+        self._problems[where] = what
+        with _PUBLISHING:
+            try:
+                if self._plan is not None:
                     self._publish()
+            except Exception:
+                # Publishing may be what fails, and whoever watches must go on watching.
+                if self.snapshot is not None:
+                    self._version += 1
+                    self.snapshot = replace(self.snapshot, version=self._version, problems=self.problems)
 
 
 # One at a time: a snapshot is made of several things that must fit each other.

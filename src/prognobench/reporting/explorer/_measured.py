@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from prognobench.evaluation import KEYS, fold_metrics, planned_jobs
-from prognobench.frame import Problem
-from prognobench.studies import ListedJob, job_rows, read_records
+from prognobench.frame import InputError, Problem
+from prognobench.studies import ListedJob, Store, job_rows, read_records
 
 # What a plan says of a job; the same record may bear other words in another study.
 _OF_PLAN = [*(key for key in KEYS if key != "test_cohort"), "n_train", "trainable_params", "total_params"]
@@ -48,8 +48,20 @@ class Measured:
 def measure(results: Path, jobs: Sequence[ListedJob]) -> Measured:
     """Read some records, each file checked against its seal, and compute their metrics.
 
-    No number of a record depends on the others that are computed with it.
+    No number of a record depends on the others that are computed with it, and one that does not fit, such as one with
+    a score that is no number, is named as damaged and stops no other one.
     """
+    try:
+        return _measure(results, jobs)
+    except InputError as error:
+        if len(jobs) > 1:
+            half = len(jobs) // 2
+            return together([measure(results, jobs[:half]), measure(results, jobs[half:])])
+        where = f"record {jobs[0].key} in {Store(results).runs}"
+        return replace(together([]), problems=tuple(replace(one, where=where) for one in error.problems))
+
+
+def _measure(results: Path, jobs: Sequence[ListedJob]) -> Measured:
     predictions, facts, problems = read_records(results, jobs)
     known = job_rows([job for job in jobs if job.key in facts], facts)
     records = pd.DataFrame([{"job": key, **told} for key, told in facts.items()])
