@@ -96,6 +96,16 @@ def settled(folder: Path, **options: Any):
     return explorer
 
 
+def all_read(folder: Path, **options: Any):
+    """Return an explorer that has read all records of the folder's first study."""
+    explorer = explorer_app(folder, **options)
+    until = time.monotonic() + 120
+    while not ((context := explorer.context({})) and not context.now.unread):
+        assert time.monotonic() < until, explorer.problems({})
+        time.sleep(0.05)
+    return explorer
+
+
 def filmed_results(folder: Path, cohort: Path) -> Path:
     """Write results of a cohort's own films, with a plan that says where it lies."""
     from prognobench.cohorts import load_cohort

@@ -15,11 +15,23 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from explored import BASE, csv_of, figures, filmed_results, open_page, read, renew_page, settled, text_of, tick
+from explored import (
+    BASE,
+    all_read,
+    csv_of,
+    figures,
+    filmed_results,
+    open_page,
+    read,
+    renew_page,
+    settled,
+    text_of,
+    tick,
+)
 from made_results import make_results
 
 from prognobench.evaluation import fold_metrics
-from prognobench.frame import InputError
+from prognobench.frame import InputError, Problem
 from prognobench.reporting import report
 from prognobench.reporting._csv import csv_text
 from prognobench.reporting.explorer import _child, _live, explore, explorer_app
@@ -210,7 +222,7 @@ class TestPages:
     @pytest.mark.parametrize("page", ["compare&of=jobs", "compare&of=cells", "job&state=done"])
     def test_a_filter_of_which_nothing_is_done_leaves_no_number(self, tmp_path, watched, page):
         make_results(tmp_path, missing=4)  # all of dinov2_s
-        watched.append(explorer_app(tmp_path))
+        watched.append(all_read(tmp_path))
         shown = csv_of(watched[0], f"page={page}&model=dinov2_s")
         # The report's summary has a row of what is planned, without a number.
         assert set(shown["model"]) <= ({"dinov2_s"} if "cells" in page else set())
@@ -275,7 +287,7 @@ class TestPages:
 
     def test_an_open_page_stays_with_its_study_when_an_earlier_name_lands(self, tmp_path, watched):
         make_results(tmp_path, "icu", tasks=("icu",))
-        watched.append(explorer_app(tmp_path))
+        watched.append(all_read(tmp_path))
         opened = json.loads(open_page(watched[0], "/compare"))
         study, seen, structure = (opened[name]["data"] for name in ("study", "seen", "structure"))
         assert study == "icu" and "page=compare" in str(opened) and "study=icu" in str(opened)
@@ -342,7 +354,7 @@ class TestNumbers:
     def test_the_best_control_is_the_better_one_by_its_mean(self, tmp_path, watched):
         cells = (("dinov2_s", "lp"), ("resnet18", "lp"), ("none", "majority"), ("none", "metadata"))
         make_results(tmp_path, cells=cells)
-        watched.append(explorer_app(tmp_path))
+        watched.append(all_read(tmp_path))
         for metric, best in (("mcc", max), ("brier", min), ("log_loss_platt", min), ("calibration_slope", None)):
             means = csv_of(watched[0], "page=compare&strategy=majority&strategy=metadata")[f"{metric}_mean"]
             means = [float(mean) for mean in means if mean]
@@ -569,6 +581,56 @@ class TestLive:
         for path in live._kept.rglob("*.parquet"):
             assert not NAMES.search(path.read_bytes().decode("latin-1"))
             assert not NAMES.search(pd.read_parquet(path).to_csv())
+
+    def test_tables_are_kept_under_what_they_were_made_of(self, tmp_path, watched, monkeypatch, at_once):
+        whole = make_results(tmp_path / "whole")
+        key = Store(whole).record_keys()[0]
+        (whole / "runs" / key).rename(tmp_path / "later")
+        asked = []
+
+        def landing(task, begun, **given):
+            # A record lands after the tables are asked for, and before they are made.
+            if not asked:
+                (tmp_path / "later").rename(whole / "runs" / key)
+            asked.append(task)
+            yield from _child._TASKS[task](**given)
+
+        monkeypatch.setattr(_live, "in_child", landing)
+        monkeypatch.setattr(_live, "_PATIENCE", 0.0)
+        live = Live(ResultsFolder(whole), "made")
+        watched.append(live)
+        live.look()
+        live._maker.join()
+        # The tables hold ten records, and nine are known yet.
+        assert not live.snapshot.current and live.snapshot.made_records == 10
+        live.look()
+        assert live.snapshot.current and len(asked) == 1
+        (whole / "runs" / key).rename(tmp_path / "gone")
+        live.look()
+        assert not live.snapshot.current and len(live.snapshot.tables.fold_metrics) == 9
+        live._maker.join()
+        assert live.snapshot.current and len(live.snapshot.tables.fold_metrics) == 9 and len(asked) == 2
+
+    def test_kept_tables_whose_check_fails_are_shown_no_more(self, tmp_path, watched, monkeypatch, at_once):
+        make_results(tmp_path)
+        live = Live(ResultsFolder(tmp_path), "made")
+        watched.append(live)
+        live.look()
+        live._maker.join()
+        assert live.snapshot.current
+
+        def refused(task, begun, **given):
+            raise InputError([Problem("record", "it was altered", "")])
+            yield
+
+        monkeypatch.setattr(_live, "in_child", refused)
+        again = Live(ResultsFolder(tmp_path), "made")
+        watched.append(again)
+        again.look()
+        assert again.snapshot.current
+        again.look()
+        again._maker.join()
+        assert not again.snapshot.current and "it was altered" in str(again.snapshot.problems)
 
     def test_a_study_that_grows_is_followed(self, tmp_path, watched):
         make_results(tmp_path, tasks=("icu",))

@@ -112,7 +112,7 @@ def _measure(results: str, study: str, keys: list[str], out: str) -> Iterator[di
 
 
 def _tables(results: str, study: str, out: str) -> Iterator[dict[str, Any]]:
-    """Make all tables of a study as its report does, unless they lie there already; tell all names to be masked."""
+    """Make all tables of a study as its report does, unless they are kept already; tell all names to be masked."""
     from prognobench.studies import (
         ResultsFolder,
         read_cohorts,
@@ -124,9 +124,10 @@ def _tables(results: str, study: str, out: str) -> Iterator[dict[str, Any]]:
 
     from .._families import families
     from .._tables import study_tables
-    from ._frames import keep, kept
+    from ._frames import keep, kept, tables_folder
+    from ._measured import digest
 
-    root, folder = Path(results), Path(out)
+    root = Path(results)
     yield {"step": "reading all records anew"}
     # Before the records: a plan that changes while they are read must not lend its digest to what is of the older one.
     plan = ResultsFolder(root).plan(study)
@@ -134,6 +135,9 @@ def _tables(results: str, study: str, out: str) -> Iterator[dict[str, Any]]:
     films = read_films(root, study)
     names = {*predictions["image"].unique(), *predictions["patient"].unique(), *films["image"], *read_names(root)}
     yield {"names": sorted(map(str, names)), "plan": plan.sha256}
+    # Of what was read just now, whatever it was when this was asked for.
+    of = digest(plan.sha256, jobs) if ResultsFolder(root).plan(study).sha256 == plan.sha256 else "of no plan"
+    folder = Path(out) / tables_folder(of)
     if kept(folder) is None:
         steps: list[str] = []
         made = read_provenance(root, study)
@@ -144,7 +148,8 @@ def _tables(results: str, study: str, out: str) -> Iterator[dict[str, Any]]:
         )  # fmt: skip
         known = {name: table for name, table in vars(tables).items() if name not in ("study", "results")}
         keep(folder, known)
-    yield {"tables": str(folder)}
+    done = jobs.loc[jobs["state"] == "done", "job"].nunique()
+    yield {"tables": str(folder), "of": of, "records": int(done)}
 
 
 _TASKS |= {"measure": _measure, "tables": _tables}

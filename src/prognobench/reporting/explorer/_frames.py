@@ -22,6 +22,11 @@ def kept_folder(results: Path) -> Path:
     return home() / "explorer" / sha256_json(str(results.resolve()))[:24]
 
 
+def tables_folder(digest: str) -> str:
+    """Return the name under which the report's tables of some records are kept."""
+    return f"tables-{digest[:24]}"
+
+
 def keep(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write tables into a folder, whole or not at all."""
     with folder_in_one_step(folder) as draft:

@@ -23,8 +23,8 @@ from prognobench.studies import ListedJob, ResultsFolder, Store, StudyPlan, Stud
 
 from .._tables import StudyTables
 from ._child import Failed, in_child
-from ._frames import code_key, keep, kept, kept_folder
-from ._measured import Measured, measure, study_folds, study_jobs, together
+from ._frames import code_key, keep, kept, kept_folder, tables_folder
+from ._measured import Measured, digest, measure, study_folds, study_jobs, together
 from ._snapshot import Snapshot, all_tables
 
 _LOG = logging.getLogger(__name__)
@@ -254,10 +254,8 @@ class Live:
         )  # fmt: skip
 
     def _digest(self) -> str:
-        """Return what changes when a table of the report may: the plan, and every file of every record."""
         assert self._plan is not None
-        columns = [self._measured.records[name].fillna("") for name in ("job", "state", "record_sha256")]
-        return sha256_json([self._plan.sha256, sorted(zip(*columns, strict=True))])
+        return digest(self._plan.sha256, self._measured.records)
 
     def _status(self, states: dict[str, str]) -> StudyStatus:
         assert self._plan is not None
@@ -291,32 +289,34 @@ class Live:
         if early is not None:
             # Shown at once, and checked behind the first view.
             self._show(wanted, records, all_tables(self._study, early), None)
-        self._maker = threading.Thread(target=self._make, args=(wanted, records), daemon=True)
+        self._maker = threading.Thread(target=self._make, args=(wanted,), daemon=True)
         self._maker.start()
 
     def _folder_of_tables(self, wanted: str) -> Path:
-        return self._kept / f"tables-{wanted[:24]}"
+        return self._kept / tables_folder(wanted)
 
-    def _make(self, wanted: str, records: int) -> None:
+    def _make(self, wanted: str) -> None:
         begun, tables = time.monotonic(), self._tables
         self._problems.pop("tables", None)
         try:
             with tempfile.TemporaryDirectory() as scratch:
-                folder = _writable(self._folder_of_tables(wanted), Path(scratch))
-                names, plan, made = frozenset[str](), "", None
-                given = {"results": str(self._folder.root), "study": self._study, "out": str(folder)}
+                names, plan, of, made = frozenset[str](), "", "", None
+                out = _writable(self._kept, Path(scratch))
+                given = {"results": str(self._folder.root), "study": self._study, "out": str(out)}
                 for told in in_child("tables", self._children.append, **given):
                     names, plan = frozenset(told.get("names", names)), told.get("plan", plan)
                     if "tables" in told:
-                        made = kept(Path(told["tables"]))
+                        made, of, records = kept(Path(told["tables"])), told["of"], told["records"]
                 if made is not None:
+                    # Of what it found, which may be more or less by now than what was there when it was asked.
                     tables.seconds, tables.ended = time.monotonic() - begun, time.monotonic()
-                    tables.checked = wanted
-                    self._show(wanted, records, all_tables(self._study, made), (plan, names))
-                    _forget(self._kept.glob("tables-*"), folder, _KEPT_TABLES)
+                    tables.checked = of
+                    self._show(of, records, all_tables(self._study, made), (plan, names))
+                    _forget(self._kept.glob("tables-*"), out / tables_folder(of), _KEPT_TABLES)
                     _forget(self._kept.parent.iterdir(), self._kept, _KEPT_CODES)
         except (Failed, InputError) as error:
-            tables.failed = wanted
+            # What was shown early may be of a record that is refused now.
+            tables.failed, tables.of = wanted, ""
             self._refused("tables", error)
 
     def _show(self, of: str, records: int, made: StudyTables, names: tuple[str, frozenset[str]] | None) -> None:
@@ -366,10 +366,10 @@ class _Tables:
 
 def _writable(folder: Path, otherwise: Path) -> Path:
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return folder if os.access(folder.parent, os.W_OK) else otherwise / folder.name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder if os.access(folder, os.W_OK) else otherwise
     except OSError:
-        return otherwise / folder.name
+        return otherwise
 
 
 def _forget(folders: Iterable[Path], last: Path, most: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from prognobench.evaluation import KEYS, fold_metrics, planned_jobs
-from prognobench.frame import InputError, Problem
+from prognobench.frame import InputError, Problem, sha256_json
 from prognobench.studies import ListedJob, Store, job_rows, read_records
 
 # What a plan says of a job; the same record may bear other words in another study.
@@ -80,6 +80,20 @@ def together(parts: Sequence[Measured]) -> Measured:
     problems = tuple(problem for part in parts for problem in part.problems)
     records = pd.concat([part.records for part in parts], ignore_index=True)
     return Measured(records, pd.concat(metrics, ignore_index=True), problems)
+
+
+def digest(plan: str, records: pd.DataFrame) -> str:
+    """Return what changes when a table of the report may: the plan, and every file of every record.
+
+    Parameters
+    ----------
+    plan
+        The SHA-256 of the plan.
+    records
+        Columns `job`, `state` and `record_sha256`; one row a record or, of missing ones too, a row of `job_rows`.
+    """
+    there = records.loc[records["state"] != "missing", ["job", "state", "record_sha256"]].drop_duplicates("job")
+    return sha256_json([plan, sorted(there.astype(object).fillna("").itertuples(index=False, name=None))])
 
 
 def study_jobs(planned: pd.DataFrame, measured: Measured) -> pd.DataFrame:
