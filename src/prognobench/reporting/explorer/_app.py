@@ -123,6 +123,10 @@ class Explorer:
         study = one(state, "study") or shown or next(iter(self._folder.studies()), "")
         return {**state, "study": (study,)} if study else state
 
+    def known(self, study: str) -> str:
+        """Return a study's name where the folder has it, else blank: what comes from outside is not handed on."""
+        return study if study in self._folder.studies() else ""
+
     def structure(self, page: Page, state: PageState) -> str:
         """Return what changes with the studies and with what can be chosen on a page."""
         studies, controls = self._folder.studies(), self.controls(page, state)
@@ -202,7 +206,7 @@ def _callbacks(explorer: Explorer) -> None:
         if dash.ctx.triggered_id == "restructured":
             # The same page: what is chosen on it stays chosen.
             state = _laid_over(told, held, chosen)
-        study = one(state, "study")
+        study = explorer.known(one(state, "study"))
         if page is None:
             return _header(explorer, None, state), parts([Prose(("There is no such page.",))]), no_update, study, ""
         structure = explorer.structure(page, told)
