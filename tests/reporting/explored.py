@@ -109,12 +109,14 @@ def all_read(folder: Path, **options: Any):
 def filmed_results(folder: Path, cohort: Path) -> Path:
     """Write results of a cohort's own films, with a plan that says where it lies."""
     from prognobench.cohorts import load_cohort
-    from prognobench.studies import Store
+    from prognobench.studies import Store, rows_sha256
     from prognobench.studies._store import read_plan, write_plan
 
     loaded = load_cohort(cohort)
     films = loaded.films[["image", "patient"]]
-    make_results(folder, "filmed", cohort=loaded.name, films=films)
+    task = next(iter(loaded.tasks))
+    rows = rows_sha256(loaded.task(task).rows)
+    make_results(folder, "filmed", cohort=loaded.name, tasks=(task,), films=films, rows=rows)
     store = Store(folder)
     plan = read_plan(store, "filmed")
     write_plan(store, "filmed", {**plan, "basis": {"settings": [{"cohorts": [str(cohort)]}]}})

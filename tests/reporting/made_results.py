@@ -30,10 +30,12 @@ def make_results(
     overrides: tuple[str, ...] = (),
     left_out: tuple[dict[str, Any], ...] = (),
     films: pd.DataFrame | None = None,
+    rows: str | None = None,
 ) -> Path:
     """Write a study of one record a cell, task and fold; the first `missing` are not there, and the next one failed.
 
-    `films`, with `image` and `patient`, are tested one after the other in place of made-up ones.
+    `films`, with `image` and `patient`, are tested one after the other in place of made-up ones; `rows` is the
+    hash of the rows of their task.
     """
     patients = patients if films is None else len(films)
     store, random, jobs = Store(folder), np.random.default_rng(0), []
@@ -41,7 +43,7 @@ def make_results(
         sick = np.arange(patients) % 5 < 2
         for model, strategy in cells:
             for fold in range(FOLDS):
-                job = _job(cohort, task, model, strategy, fold, patients)
+                job = _job(cohort, task, model, strategy, fold, patients, rows)
                 jobs.append(job)
                 if len(jobs) <= missing:
                     continue
@@ -77,7 +79,7 @@ def _films(cohort, part, sick, chosen, strategy, random):
     return pd.DataFrame(columns)
 
 
-def _job(cohort, task, model, strategy, fold, patients) -> Job:
+def _job(cohort, task, model, strategy, fold, patients, rows) -> Job:
     control = strategy in ("majority", "metadata", "random")
     kind = "control" if control else {"lp": "probe", "fft": "backbone"}.get(strategy, "adapter")
     identity = {
@@ -85,6 +87,8 @@ def _job(cohort, task, model, strategy, fold, patients) -> Job:
         "regime": {"name": "full", "shots": None, "draw": None}, "strategy": {"name": strategy.partition("_")[0]},
         "protocol": {} if control else {"epochs": 3, "schedule": {"kind": "cosine", "minimum": 0.0}}, "seed": 42,
     }  # fmt: skip
+    if rows is not None:
+        identity["rows"] = rows
     if not control:
         identity |= {"model": {"architecture": model, "weights": "ab" * 32}, "targets": ["attention.qkv"],
                      "preprocessing": {"name": "standard", "size": 224, "steps": [{"step": "gray"}]},

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -715,11 +716,33 @@ class TestFilms:
         explorer, path = shown
         cohort = load_cohort(path)
         film = cohort.films.iloc[3]
-        token = explorer.films.token(cohort.name, film["image"], 224)
+        token = explorer.films.token(str(path), film["image"], 224)
         picture = Image.open(io.BytesIO(explorer.films.picture(token)))
         pixels = open_pixels(cohort, Preprocessing(size=224))
         expected = pixels.array[int(pixels.positions([film["sha256"]])[0])] >> 8
         np.testing.assert_array_equal(np.asarray(picture), expected)
+
+    def test_no_other_film_than_the_one_that_was_read_is_shown(self, phantom, tmp_path, watched):
+        from PIL import Image
+
+        from prognobench.cohorts import load_cohort
+
+        shutil.copytree(phantom.parent, tmp_path / "cohort")
+        path = tmp_path / "cohort" / phantom.name
+        folder = filmed_results(tmp_path / "results", path)
+        cohort = load_cohort(path)
+        place = next(one for one in (tmp_path / "cohort").rglob("*") if one.name == Path(cohort.films["image"][0]).name)
+        image = Image.open(place)
+        Image.fromarray(255 - np.asarray(image.convert("L"))).save(place)
+        # The film was replaced after the run; where the cohort lies as it was, its films are shown.
+        for cohorts, is_shown in (((), False), ((path, phantom), True)):
+            explorer = explorer_app(folder, show_images=True, cohorts=cohorts)
+            watched.append(explorer)
+            while explorer.context({}) is None or explorer.context({}).now.unread or explorer.films.loading:
+                time.sleep(0.05)
+            answer = open_page(explorer, f"/films?key={self.key(explorer)}")
+            assert ("/film/film-" in answer) == is_shown
+            assert ("are not those that this job read" in answer) == (not is_shown)
 
     @pytest.mark.parametrize("token", ["image0.png", "cohort.yaml", "film-0000-224", "%00"])
     def test_what_was_not_shown_cannot_be_asked_for(self, shown, token):

@@ -9,7 +9,7 @@ from ._estimate import Estimate, estimate
 from ._features import export_features
 from ._folder import ResultsFolder, StudyPlan
 from ._job import Job, ListedJob, job_key
-from ._plan import LeftOut, Plan, plan_study
+from ._plan import LeftOut, Plan, plan_study, rows_sha256
 from ._presets import preset_names, preset_text, preset_titles
 from ._provenance import Provenance, read_names, read_provenance
 from ._results import StudyStatus, job_rows, read_records, read_results, study_names, study_status
@@ -57,6 +57,7 @@ __all__ = [
     "read_records",
     "read_results",
     "read_study",
+    "rows_sha256",
     "run_plan",
     "study_as_run",
     "study_names",

@@ -437,7 +437,7 @@ class _JobMaker:
 
     def _rows(self, cohort: str, task: str) -> str:
         if (cohort, task) not in self.hashes:
-            self.hashes[cohort, task] = _rows_sha256(self.cohorts[cohort].task(task).rows)
+            self.hashes[cohort, task] = rows_sha256(self.cohorts[cohort].task(task).rows)
         return self.hashes[cohort, task]
 
     def _job(
@@ -522,8 +522,14 @@ def _recipes(block: Block, backbones: Mapping[ModelEntry, Backbone]) -> list[Pre
     return [Preprocessing(name=block.preprocessing, size=size) for size in sizes]
 
 
-def _rows_sha256(rows: pd.DataFrame) -> str:
-    """Hash the rows that a task uses, in the order in which jobs use them."""
+def rows_sha256(rows: pd.DataFrame) -> str:
+    """Hash the rows that a task uses, in the order in which jobs use them: films by their SHA-256, labels and groups.
+
+    Parameters
+    ----------
+    rows
+        `rows` of a cohort's task.
+    """
     ordered = rows.sort_values("image")
     columns = (ordered["sha256"], ordered["label"].astype(int), ordered["group"], ordered["center"])
     return sha256_json([list(row) for row in zip(*(column.tolist() for column in columns), strict=True)])

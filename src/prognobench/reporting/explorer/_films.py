@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,25 @@ from numpy.typing import NDArray
 
 from prognobench.cohorts import Cohort, Pixels, Preprocessing, film_thumbnails, load_cohort, open_pixels
 from prognobench.frame import InputError, Pseudonyms, pseudonyms
+from prognobench.studies import rows_sha256
 
 _MOST = 5000  # pictures that can be asked for
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """A cohort as it is now, with place and SHA-256 of each film by its name."""
+
+    cohort: Cohort
+    places: dict[str, tuple[int, str]]
+    _rows: dict[str, str] = field(default_factory=dict)
+
+    def rows(self, task: str) -> str:
+        """Return the hash of a task's rows, blank where the cohort has no such task."""
+        if task not in self._rows:
+            known = task in self.cohort.tasks
+            self._rows[task] = rows_sha256(self.cohort.task(task).rows) if known else ""
+        return self._rows[task]
 
 
 class Films:
@@ -44,7 +63,7 @@ class Films:
         self.identifiers = identifiers
         self._names: Pseudonyms = pseudonyms()
         self._asked: set[str] = set()
-        self._places: dict[tuple[str, str], tuple[Cohort, int, str]] = {}
+        self._loaded: dict[str, _Loaded] = {}
         self._pixels: dict[tuple[str, int], Pixels] = {}
         # What may be asked for; nothing that comes in a request is ever a path.
         self._tokens: OrderedDict[str, tuple[str, str, int]] = OrderedDict()
@@ -66,21 +85,34 @@ class Films:
         """Return what a film or patient is called on the page."""
         return name if self.identifiers else self._names(kind, name)
 
-    def token(self, cohort: str, image: str, size: int) -> str:
+    def source(self, cohort: str, task: str, rows: str) -> str:
+        """Return which loaded cohort has the very films that a job read, blank where none has.
+
+        Parameters
+        ----------
+        cohort, task
+            Their names.
+        rows
+            What `rows_sha256` said of the task's rows when the job ran.
+        """
+        found = (place for place, one in self._loaded.items() if one.cohort.name == cohort and one.rows(task) == rows)
+        return next(found, "")
+
+    def token(self, source: str, image: str, size: int) -> str:
         """Return the name under which a picture can be asked for, blank where there is none.
 
         Parameters
         ----------
-        cohort, image
-            The film.
+        source, image
+            The film: a cohort, as `source` names it, and its name there.
         size
             Side in pixels of the preprocessing under which the model read it; 0 for a small picture.
         """
-        if (cohort, image) not in self._places:
+        if source not in self._loaded or image not in self._loaded[source].places:
             return ""
-        token = f"{self._names('film', f'{cohort} {image}')}-{size}"
+        token = f"{self._names('film', json.dumps([source, image]))}-{size}"
         with self._lock:
-            self._tokens[token] = (cohort, image, size)
+            self._tokens[token] = (source, image, size)
             self._tokens.move_to_end(token)
             while len(self._tokens) > _MOST:
                 self._tokens.popitem(last=False)
@@ -97,14 +129,15 @@ class Films:
         Image.fromarray(self._gray(*asked)).save(stream, "PNG")
         return stream.getvalue()
 
-    def _gray(self, cohort: str, image: str, size: int) -> NDArray[np.uint8]:
-        where, place, sha256 = self._places[cohort, image]
+    def _gray(self, source: str, image: str, size: int) -> NDArray[np.uint8]:
+        cohort = self._loaded[source].cohort
+        place, sha256 = self._loaded[source].places[image]
         if not size:
-            return film_thumbnails(where, [place])[0]
+            return film_thumbnails(cohort, [place])[0]
         with self._lock:
-            if (cohort, size) not in self._pixels:
-                self._pixels[cohort, size] = open_pixels(where, Preprocessing(size=size))
-        pixels = self._pixels[cohort, size]
+            if (source, size) not in self._pixels:
+                self._pixels[source, size] = open_pixels(cohort, Preprocessing(size=size))
+        pixels = self._pixels[source, size]
         square: NDArray[np.uint8] = (pixels.array[int(pixels.positions([sha256])[0])] >> 8).astype(np.uint8)
         return square
 
@@ -112,9 +145,9 @@ class Films:
         try:
             cohort = load_cohort(Path(file))
             films = zip(cohort.films["image"], range(len(cohort.films)), cohort.films["sha256"], strict=True)
-            found = {(cohort.name, str(image)): (cohort, place, str(sha256)) for image, place, sha256 in films}
+            places = {str(image): (place, str(sha256)) for image, place, sha256 in films}
             with self._lock:
-                self._places |= found
+                self._loaded = {**self._loaded, file: _Loaded(cohort, places)}
         except (InputError, OSError):
             # Which file it is, is nothing for the page.
             self.lacking[file] = (

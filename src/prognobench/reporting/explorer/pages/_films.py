@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from dash import html
@@ -10,6 +10,7 @@ from dash import html
 from prognobench.frame import InputError
 from prognobench.studies import Record, Store
 
+from ..._safe import printable
 from ...page._made import redacted
 from ...page._parts import Prose, plural
 from .._films import Films
@@ -51,15 +52,32 @@ def _view(context: Context, state: State) -> View:
         return View([*told_of, *parts([Prose(what, points=True, look="doubt")])])
     chosen = _controls(context, state)[0].chosen(state) or tuple(_KINDS)
     films = _test_films(record, context.films)
-    notes = _notes(context.films)
-    shown = [part for kind in chosen for part in _kind(kind, films, record, context.films)]
+    sources = _sources(record, films, context.films)
+    notes = _notes(context.films, sources)
+    shown = [part for kind in chosen for part in _kind(kind, films, record, context.films, sources)]
     return View([*told_of, *notes, *shown], films.drop(columns=["image", "patient"]))
 
 
-def _notes(films: Films) -> list[Component]:
+def _sources(record: Record, films: pd.DataFrame, pictures: Films) -> dict[str, str]:
+    """Return of each tested cohort which loaded one has the films that the job read, blank where none has."""
+    details, job = record.job.details, record.job
+    rows = {**details.get("tested", {}), job.cohort: details.get("rows", "unknown")}
+    return {
+        name: pictures.source(name, job.task, rows.get(name, "unknown")) for name in map(str, films["cohort"].unique())
+    }
+
+
+def _notes(films: Films, sources: Mapping[str, str]) -> list[Component]:
     told = []
     if films.loading:
         told.append("The films are being read; their pictures follow.")
+    elif not films.lacking:
+        told += [
+            f"The films or labels of {printable(name)} are not those that this job read, so no picture is shown beside "
+            "its scores; `--cohort COHORT.yaml` tells where the cohort lies as it was"
+            for name, source in sources.items()
+            if not source
+        ]
     told += sorted(set(films.lacking.values()))
     return parts([Prose(tuple(f"{one[0].upper()}{one[1:]}." if not one.endswith(".") else one for one in told),
                         look="doubt")]) if told else []  # fmt: skip
@@ -76,7 +94,9 @@ def _test_films(record: Record, films: Films) -> pd.DataFrame:
     return rows.assign(certainty=(rows["y_score"] - 0.5).abs())
 
 
-def _kind(kind: str, films: pd.DataFrame, record: Record, pictures: Films) -> list[Component]:
+def _kind(
+    kind: str, films: pd.DataFrame, record: Record, pictures: Films, sources: Mapping[str, str]
+) -> list[Component]:
     title, order = _KINDS[kind]
     chosen = films if kind == "uncertain" else films[films["right"] == (kind == "right")]
     first = chosen.sort_values("certainty", ascending=kind == "uncertain", kind="stable").head(_MOST)
@@ -84,7 +104,7 @@ def _kind(kind: str, films: pd.DataFrame, record: Record, pictures: Films) -> li
     classes = class_names(record)
     items = [
         html.Li([
-            _picture(pictures.token(str(row["cohort"]), str(row["image"]), size), str(row["film"])),
+            _picture(pictures.token(sources[str(row["cohort"])], str(row["image"]), size), str(row["film"])),
             html.P([html.Strong(f"{row['y_score']:.3f}"), f" · is {classes[row['y_true']]}"]),
             html.P(f"{_short(row['film'], pictures)}, {_short(row['of'], pictures)}", className="quiet"),
         ])
