@@ -184,6 +184,13 @@ class TestPages:
     def test_every_score_is_drawn_against_every_cost(self, explorer, metric, x):
         assert '"type": "Graph"' in open_page(explorer, f"/compare?metric={metric}&x={x}&shape=model&facet=strategy")
 
+    @pytest.mark.parametrize(("facet", "panels"), [("none", 1), ("task", 2), ("strategy", 5)])
+    def test_panels_are_as_many_as_were_chosen(self, explorer, facet, panels):
+        answer = open_page(explorer, f"/compare?facet={facet}&shape=none")
+        assert len(figures(answer)) == panels
+        # What is chosen comes back from the address.
+        assert f'"value": "{facet}"' in answer
+
     def test_an_unknown_page_says_so(self, explorer):
         assert "There is no such page" in open_page(explorer, "/nowhere")
 

@@ -32,6 +32,7 @@ KEYS = {
     "validation": "validation",
     "protocol": "protocol",
 }
+_NONE = "none"  # an empty value would be lost on the way to the address and back
 _X = Control("x", "Against", tuple((name, label) for name, (label, _) in COSTS.items()), "one", "trainable_percent")
 
 
@@ -42,14 +43,16 @@ def _controls(context: Context) -> Sequence[Control]:
         _X,
         Control("color", "Color", keys, "one", "strategy"),
         Control(
-            "shape", "Shape", (("", "as the color"), *keys), "one", "regime_label" if several["regime_label"] else ""
+            "shape", "Shape", ((_NONE, "as the color"), *keys), "one",
+            "regime_label" if several["regime_label"] else _NONE,
         ),
-        Control("facet", "Panels", (("", "one"), *keys), "one", "task" if several["task"] else ""),
+        Control("facet", "Panels", ((_NONE, "one"), *keys), "one", "task" if several["task"] else _NONE),
     )
 
 
 def _draw(context: Context, scores: Scores, state: State) -> list[Component]:
-    x, color, shape, facet = (control.chosen(state)[0] for control in _controls(context))
+    chosen = (control.chosen(state)[0] for control in _controls(context))
+    x, color, shape, facet = ("" if value == _NONE else value for value in chosen)
     label, unit = COSTS[x]
     rows = scores.rows[scores.rows["score"].notna()]
     # Panels keep tasks apart even where nobody asked: scores of different tasks are not to be held against each other.
