@@ -379,6 +379,14 @@ class TestNumbers:
                 named = {trace["name"] for figure in drawn for trace in figure["data"]}
                 assert any(name.startswith("control") for name in named) == (best is not None)
 
+    @pytest.mark.parametrize(("metric", "digits"), [("mcc", 1), ("brier", 3)])
+    def test_a_mark_tells_as_many_digits_as_the_table(self, explorer, metric, digits):
+        drawn = figures(open_page(explorer, f"/compare?metric={metric}&task=icu&facet=none"))
+        told = [text for trace in drawn[0]["data"] for text in trace.get("text", ())]
+        assert told
+        for text in told:
+            assert all(len(number) == digits for number in re.findall(r"-?\d+\.(\d+)", text.split("<br>")[-1]))
+
     @pytest.mark.parametrize(("metric", "first"), [("mcc", max), ("brier", min)])
     def test_the_better_stand_first(self, explorer, reported, metric, first):
         answer = open_page(explorer, f"/compare?metric={metric}&task=icu")

@@ -209,13 +209,11 @@ def _table(context: Context, shown: _Shown) -> Component:
 
 
 def _score(scores: Scores) -> Callable[[Row], Cell]:
-    digits = 1 if scores.times > 1 else 3
-
     def cell(row: Row) -> Cell:
-        own = number_cell(row["score"], digits, scores.times)
+        own = number_cell(row["score"], scores.digits, scores.times)
         if is_missing(row["score"]) or is_missing(row["std"]):
             return own
-        return Cell(f"{own.text} ± {number_cell(row['std'], digits, scores.times).text}", own.sort, "number")
+        return Cell(f"{own.text} ± {number_cell(row['std'], scores.digits, scores.times).text}", own.sort, "number")
 
     return cell
 
@@ -224,7 +222,7 @@ def _interval(scores: Scores) -> Callable[[Row], Cell]:
     def cell(row: Row) -> Cell:
         if is_missing(row["low"]):
             return Cell("–", None, "number")
-        low, high = (number_cell(row[key], 1 if scores.times > 1 else 3, scores.times) for key in ("low", "high"))
+        low, high = (number_cell(row[key], scores.digits, scores.times) for key in ("low", "high"))
         return Cell(f"[{low.text}, {high.text}]", low.sort, "number")
 
     return cell

@@ -61,7 +61,7 @@ def _text(row: dict[Any, Any] | None, scores: Scores) -> str:
     if number is None:
         return "–"
     doubtful = not is_missing(row["above_controls"]) and not row["above_controls"]
-    return f"{number:.{1 if scores.times > 1 else 3}f}{' ○' if doubtful else ''}"
+    return f"{number:.{scores.digits}f}{' ○' if doubtful else ''}"
 
 
 def _key(row: dict[Any, Any] | None) -> str:

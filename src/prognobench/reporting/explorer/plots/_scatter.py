@@ -43,7 +43,10 @@ def _controls(context: Context) -> Sequence[Control]:
         _X,
         Control("color", "Color", keys, "one", "strategy"),
         Control(
-            "shape", "Shape", ((_NONE, "as the color"), *keys), "one",
+            "shape",
+            "Shape",
+            ((_NONE, "as the color"), *keys),
+            "one",
             "regime_label" if several["regime_label"] else _NONE,
         ),
         Control("facet", "Panels", ((_NONE, "one"), *keys), "one", "task" if several["task"] else _NONE),
@@ -184,9 +187,10 @@ def _difference(a: Sequence[float | None], b: Sequence[float | None]) -> list[fl
 def _hover(row: dict[Any, Any], scores: Scores) -> str:
     where = [row[key] for key in ("cohort", "task", "regime_label")]
     told = [f"<b>{safe(row['model'])} {safe(row['strategy'])}</b>", safe(" · ".join(map(str, where)))]
-    told.append(f"{safe(scores.name)} {row['score'] * scores.times:.1f}")
+    told.append(f"{safe(scores.name)} {row['score'] * scores.times:.{scores.digits}f}")
     if not is_missing(row["low"]):
-        told[-1] += f" [{row['low'] * scores.times:.1f}, {row['high'] * scores.times:.1f}]"
+        low, high = (f"{row[name] * scores.times:.{scores.digits}f}" for name in ("low", "high"))
+        told[-1] += f" [{low}, {high}]"
     return "<br>".join(told)
 
 
