@@ -109,6 +109,26 @@ class TestWhoMayAsk:
     def test_what_another_page_sends_is_refused(self, client, headers):
         assert client.post("/_dash-update-component", json={}, base_url=BASE, headers=headers).status_code == 403
 
+    @pytest.mark.parametrize("site", ["cross-site", "same-site"])
+    @pytest.mark.parametrize(("mode", "dest", "status"), [
+        ("no-cors", "image", 403), ("no-cors", "script", 403), ("cors", "empty", 403), ("navigate", "iframe", 403),
+        ("navigate", "document", 200),
+    ])  # fmt: skip
+    def test_another_page_may_lead_here_and_let_nothing_be_computed(self, client, site, mode, dest, status):
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+        assert client.get("/", base_url=BASE, headers=headers).status_code == status
+        if status == 403:
+            assert client.get("/export.csv?page=compare", base_url=BASE, headers=headers).status_code == 403
+
+    def test_no_route_answers_another_name(self, explorer, client):
+        rules = list(explorer.dash.server.url_map.iter_rules())
+        paths = {re.sub("<[^>]*>", "x", rule.rule) for rule in rules}
+        assert "/_dash-update-component" in paths and any(path.startswith("/_dash-component-suites/") for path in paths)
+        for path in paths:
+            for method in ("get", "post"):
+                answer = getattr(client, method)(path, headers={"Host": "evil.example:8050"})
+                assert answer.status_code == 421, path
+
     @pytest.mark.parametrize("method", ["put", "delete", "patch", "options"])
     def test_nothing_can_be_changed(self, client, method):
         assert getattr(client, method)("/", base_url=BASE).status_code == 405
@@ -145,8 +165,11 @@ class TestWhoMayAsk:
     def test_no_path_leads_out(self, client, path):
         answer = client.get(path, base_url=BASE)
         assert "root:" not in answer.text and "import annotations" not in answer.text
-        # What is no file of its own is the page that then says so, or nothing.
-        assert answer.status_code in (404, 400, 500) or "react-entry-point" in answer.text or "cohort" in answer.text
+        # What is no file of its own is the page that then says so, or nothing; of a job that is not, the list of jobs.
+        is_jobs = path.startswith("/export.csv?page=job&")
+        assert answer.status_code in (404, 400) or (answer.status_code == 200 and (
+            answer.text.startswith("job,") if is_jobs else "react-entry-point" in answer.text
+        ))  # fmt: skip
 
     @pytest.mark.parametrize("query", [
         "?study=../../etc/passwd", "?study=.made", "?study=%00", "?key=%2e%2e%2fx", "?task=" + "x" * 5000,

@@ -44,7 +44,10 @@ def guard(server: Flask, port: Callable[[], int], scripts: Callable[[], list[str
         origin = request.headers.get("Origin")
         if origin is not None and origin not in {f"http://{name}" for name in names}:
             abort(403, "Another page asked.")
-        if request.headers.get("Sec-Fetch-Site", "none") == "cross-site" and request.method != "GET":
+        # A link from elsewhere may open a page of the explorer; a page from elsewhere may not let it compute.
+        asked = request.headers.get("Sec-Fetch-Site", "none")
+        opens = request.method == "GET" and request.headers.get("Sec-Fetch-Dest") == "document"
+        if asked in ("cross-site", "same-site") and not opens:
             abort(403, "Another page asked.")
         if request.method not in ("GET", "HEAD", "POST"):
             abort(405)
