@@ -612,6 +612,14 @@ class TestLive:
         path.write_bytes(content)
         assert csv_text(self.watch(tmp_path, watched).snapshot.folds) == csv_text(live.snapshot.folds)
 
+    @pytest.mark.parametrize("name", ["numpy", "pandas", "pyarrow", "scikit-learn", "scipy"])
+    def test_what_other_libraries_made_is_not_shown(self, monkeypatch, name):
+        from prognobench.reporting.explorer import _frames
+
+        real = _frames.version
+        monkeypatch.setattr(_frames, "version", lambda asked: "0" if asked == name else real(asked))
+        assert _frames.code_key.__wrapped__() != _frames.code_key()
+
     def test_what_is_kept_names_nobody(self, tmp_path, watched, at_once):
         make_results(tmp_path, error="FILM001.png of PATIENT001 is gone")
         explorer = settled(tmp_path)

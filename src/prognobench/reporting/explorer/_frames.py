@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,9 @@ from prognobench import __version__
 from prognobench.frame import folder_in_one_step, home, sha256_bytes, sha256_json
 
 _SEAL = "seal.json"
+_LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
+# Models, because a model's card tells its family, and conclusions go by families.
+_ROOMS = ("cohorts", "evaluation", "frame", "models", "reporting", "studies")
 
 
 def kept_folder(results: Path) -> Path:
@@ -56,9 +60,9 @@ def kept(folder: Path) -> dict[str, pd.DataFrame] | None:
 @cache
 def code_key() -> str:
     """Return what changes with every line of code that makes a number: tables of other code are not shown."""
-    digest = hashlib.sha256(f"{__version__} pandas {pd.__version__}".encode())
+    digest = hashlib.sha256(json.dumps([__version__, *(f"{name} {version(name)}" for name in _LIBRARIES)]).encode())
     package = Path(__file__).parents[2]
-    for room in ("evaluation", "reporting", "studies"):
-        for path in sorted((package / room).rglob("*.py")):
+    for room in _ROOMS:
+        for path in sorted(path for path in (package / room).rglob("*") if path.suffix in (".py", ".yaml", ".json")):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
