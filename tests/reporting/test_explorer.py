@@ -572,6 +572,11 @@ class TestLive:
             patched.setattr(_live, "in_child", killed)
             live = self.watch(tmp_path, watched)
             assert live.snapshot.unread == 10 and "exit status -9" in str(live.snapshot.problems)
+        from prognobench.reporting.explorer._page import Context
+
+        # What was not read is neither done nor to do.
+        overview = text_of(PAGES[0].view(Context(tmp_path, live.snapshot), {}).parts)
+        assert "0 of 10 planned jobs done · 0 failed · 0 to do · 10 being read" in overview
         live._all_seen = -np.inf  # as after a minute
         live.look()
         assert live.snapshot.unread == 0 and not live.snapshot.problems and len(live.snapshot.folds) == 10

@@ -268,9 +268,9 @@ class Live:
                         status = store.status(job.key)
                         self._failures[job.key] = (status.error or "", status.attempts) if status else ("", 0)
                 failed.append((job, *self._failures.get(job.key, ("", 0))))
-            elif state == "done" or job.key in self._unread:
+            elif state == "done":
                 done += 1
-            else:
+            elif job.key not in self._unread:  # what it is, is known when it is read
                 missing.append(job)
         return StudyStatus(self._study, len(self._plan.jobs), done, tuple(failed), tuple(missing), self._plan.left_out)
 

@@ -47,7 +47,7 @@ class Snapshot:
     jobs, folds
         What `read_results` and `fold_metrics` say of all that is read.
     status
-        How far the study is.
+        How far the study is, without the records that are not read yet.
     damaged
         Records that do not match their seal.
     unread

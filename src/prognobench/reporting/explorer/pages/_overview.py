@@ -44,13 +44,14 @@ def _progress(context: Context) -> list[Component]:
     bar = html.Div(
         [
             html.Div(className=f"share {look}", style={"flexGrow": count})
-            for look, count in (("done", status.done), ("failed", failed), ("missing", missing))
+            for look, count in (("done", status.done), ("failed", failed), ("missing", missing + now.unread))
             if count
         ],
         className="progress", role="img",
         **{"aria-label": f"{status.done} of {status.planned} jobs done, {failed} failed"},
     )  # fmt: skip
     counts = f"{status.done:,} of {plural(status.planned, 'planned job')} done · {failed:,} failed · {missing:,} to do"
+    counts += f" · {now.unread:,} being read" if now.unread else ""
     notes = [counts]
     if now.unread:
         notes.append(f"{plural(now.unread, 'record')} still being read; their numbers follow.")
