@@ -270,6 +270,11 @@ def _callbacks(explorer: Explorer) -> None:
 def _routes(explorer: Explorer) -> None:
     server = explorer.dash.server
 
+    @server.errorhandler(dash.exceptions.DependencyException)
+    def _no_such_script(error: Exception) -> tuple[str, int]:
+        # Dash would answer with an error of its own making, and a traceback in the terminal.
+        return "There is no such file.", 404
+
     @server.get("/export.csv")
     def _export() -> Response:
         state = _state(request.query_string.decode("utf-8", "replace"))
