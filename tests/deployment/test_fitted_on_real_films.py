@@ -164,5 +164,9 @@ def test_a_map_stands_beside_that_of_random_weights(fitted, hannover, tmp_path):
     film = sorted((hannover.parent / load_cohort(hannover).spec.images).iterdir())[0]
     found = explain(model, film, tmp_path / "map.png")
     assert (tmp_path / "map.png").stat().st_size > 10_000
-    assert -1 <= found.rank_correlation <= 1
+    # Where one of the maps is empty there is nothing to hold together.
+    if found.map.any() and found.random_map.any():
+        assert -1 <= found.rank_correlation <= 1
+    else:
+        assert np.isnan(found.rank_correlation)
     assert not np.array_equal(found.map, found.random_map)
