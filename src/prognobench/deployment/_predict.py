@@ -97,7 +97,9 @@ def predict(model: Model, given: Path, out: Path, progress: Progress = lambda do
     with journal.writing() as write:
         for batch in _batches(model, [source for _, source in left]):
             rows = _rows(model, batch)
-            found = {key: row for (key, _), row in zip(left[count - resumed :], rows, strict=False)}
+            began = count - resumed
+            keys_here = [key for key, _ in left[began : began + len(batch)]]
+            found = dict(zip(keys_here, rows, strict=True))
             # What could not be read may be readable by the next call.
             write({key: row for key, row in found.items() if not row["problem"]})
             done |= found

@@ -7,8 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ._folds import WHOLE_COHORT, gather_films, patient_samples
-from ._tables import check_predictions, planned_jobs
+from ._folds import patient_samples, samples_of_done
 from ._threshold import best_thresholds
 
 _COUNTS = ["true_positives", "false_negatives", "false_positives", "true_negatives"]
@@ -39,18 +38,11 @@ def confusion_counts(
     InputError
         When the tables do not fit each other.
     """
-    planned = planned_jobs(jobs)
-    done = planned[planned["state"] == "done"]
-    predictions = predictions[predictions["job"].isin(done["job"])]
-    check_predictions(predictions, done)
-    films = gather_films(predictions)
-    names = list(zip(done["job"], done["test_cohort"], strict=True))
-    test, test_patient = films.samples([(job, "test", cohort) for job, cohort in names])
-    validation, patient = films.samples([(job, "val", WHOLE_COHORT) for job, _ in names])
+    done, (test, test_patient), (validation, patient) = samples_of_done(predictions, jobs)
     if level == "patient":
         test, validation = patient_samples(test, test_patient), patient_samples(validation, patient)
     tables = []
-    for chosen_on, threshold in (("nothing", np.full(len(names), 0.5)), ("validation", best_thresholds(validation))):
+    for chosen_on, threshold in (("nothing", np.full(len(done), 0.5)), ("validation", best_thresholds(validation))):
         known = ~np.isnan(threshold)
         at = test.at(np.where(known, threshold, np.inf))
         counts = [

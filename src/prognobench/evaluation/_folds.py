@@ -93,17 +93,10 @@ def fold_metrics(predictions: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     separate the classes. With two classes and a constant prediction MCC is 0. All equal scikit-learn's to 1e-12, slope
     and intercept statsmodels' to 1e-8; all jobs are computed at once, from counts.
     """
-    planned = planned_jobs(jobs)
-    done = planned[planned["state"] == "done"]
-    predictions = predictions[predictions["job"].isin(done["job"])]
-    check_predictions(predictions, done)
-    films = gather_films(predictions)
-    names = list(zip(done["job"], done["test_cohort"], strict=True))
-    test, test_patient = films.samples([(job, "test", cohort) for job, cohort in names])
-    validation, validation_patient = films.samples([(job, "val", WHOLE_COHORT) for job, _ in names])
+    done, (test, test_patient), (validation, validation_patient) = samples_of_done(predictions, jobs)
     patients = patient_samples(test, test_patient)
     balanced = done["balanced"].to_numpy(np.float64, na_value=np.nan)
-    notes = _Notes([{} for _ in names])
+    notes = _Notes([{} for _ in range(len(done))])
     numbers: dict[str, Floats] = _numbers(
         "", validation, test, balanced, notes, _one_class(validation, "validation"), _one_class(test, "test fold")
     )
@@ -173,6 +166,26 @@ class Films:
         begin, size = bounds[:, 0], bounds[:, 1] - bounds[:, 0]
         of = np.repeat(np.arange(len(keys)), size)
         return np.arange(len(of)) + np.repeat(begin - (np.cumsum(size) - size), size), of
+
+
+def samples_of_done(
+    predictions: pd.DataFrame, jobs: pd.DataFrame
+) -> tuple[pd.DataFrame, tuple[Samples, Ints], tuple[Samples, Ints]]:
+    """Return the done jobs and, in their order, the films of each one's test fold and validation with their patients.
+
+    Raises
+    ------
+    InputError
+        When the tables do not fit each other.
+    """
+    planned = planned_jobs(jobs)
+    done = planned[planned["state"] == "done"]
+    predictions = predictions[predictions["job"].isin(done["job"])]
+    check_predictions(predictions, done)
+    films = gather_films(predictions)
+    names = list(zip(done["job"], done["test_cohort"], strict=True))
+    test = films.samples([(job, "test", cohort) for job, cohort in names])
+    return done, test, films.samples([(job, "val", WHOLE_COHORT) for job, _ in names])
 
 
 def gather_films(predictions: pd.DataFrame) -> Films:
