@@ -64,14 +64,6 @@ class Stopwatch:
         self.walls.append(1e3 * (time.perf_counter() - wall))
         self.cpu += 1e3 * (time.process_time() - cpu)
 
-    def told(self) -> str:
-        return told(self.walls) + f"{self.cpu / len(self.walls):9.2f}"
-
-
-def told(walls: list[float]) -> str:
-    """Return least tenth, median and mean; the first is what a machine without other work would take."""
-    return f"{np.quantile(walls, 0.1):9.2f}{np.median(walls):9.2f}{np.mean(walls):9.2f}"
-
 
 def new_bench(plan):
     """Return a bench in this process, and its store."""
@@ -125,6 +117,61 @@ def import_seconds(module: str) -> float:
     return min(seconds)
 
 
+@contextlib.contextmanager
+def tiny_plan(jobs: int):
+    """Plan about so many tiny jobs in an empty folder; give the plan and the folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        before = os.environ.get("PROGNOBENCH_HOME")
+        os.environ["PROGNOBENCH_HOME"] = f"{folder}/home"
+        try:
+            from prognobench.cohorts import make_phantom
+            from prognobench.studies import plan_study, read_study
+
+            make_phantom(Path(folder) / "cohort", 64, 0, size=96)
+            path = Path(folder) / "study.yaml"
+            path.write_text(STUDY.format(draws=max(1, jobs // 10)), encoding="utf-8")
+            yield plan_study(read_study(path)), Path(folder)
+        finally:
+            os.environ.pop("PROGNOBENCH_HOME")
+            if before is not None:
+                os.environ["PROGNOBENCH_HOME"] = before
+
+
+def measured(jobs: int) -> dict[str, object]:
+    """Return the milliseconds of each job's work by plain calls, as a job in one process and as a job of a run."""
+    from prognobench.studies import run_plan
+
+    with tiny_plan(jobs) as (plan, folder):
+        work, here, clock = plain(plan), as_jobs(plan), Clock()
+        began = time.perf_counter()
+        run_plan(plan, folder / "results", workers=1, threads=1, watcher=clock)
+        whole = time.perf_counter() - began
+        by_run = [1e3 * (after - before) for before, after in pairwise(clock.ends)]
+        return {
+            "jobs": len(plan.jobs),
+            "milliseconds": {
+                "solving and scoring, plain calls": quantiles(work.walls),
+                "as jobs in one process": quantiles(here.walls),
+                "as jobs by run with one worker": quantiles(by_run),
+            },
+            "overhead_milliseconds": {
+                name: quantiles(by_run)[name] - quantiles(work.walls)[name] for name in quantiles(by_run)
+            },
+            "cpu_milliseconds": {"plain calls": work.cpu / len(work.walls), "jobs": here.cpu / len(here.walls)},
+            "seconds_to_first_record": clock.ends[0] - began,
+            "seconds": whole,
+        }
+
+
+def quantiles(walls: list[float]) -> dict[str, float]:
+    """Return least tenth, median and mean; the first is what a machine without other work would take."""
+    return {
+        "best_tenth": float(np.quantile(walls, 0.1)),
+        "median": float(np.median(walls)),
+        "mean": float(np.mean(walls)),
+    }
+
+
 def main() -> None:
     """Print the table."""
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -132,35 +179,19 @@ def main() -> None:
     arguments.add_argument("--profile", action="store_true")
     arguments.add_argument("--imports", action="store_true", help="also time the imports of a worker")
     chosen = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["PROGNOBENCH_HOME"] = f"{folder}/home"
-        from prognobench.cohorts import make_phantom
-        from prognobench.studies import plan_study, read_study, run_plan
-
-        make_phantom(Path(folder) / "cohort", 64, 0, size=96)
-        path = Path(folder) / "study.yaml"
-        path.write_text(STUDY.format(draws=max(1, chosen.jobs // 10)), encoding="utf-8")
-        plan = plan_study(read_study(path))
-        if chosen.profile:
-            profile = cProfile.Profile()
+    if chosen.profile:
+        profile = cProfile.Profile()
+        with tiny_plan(chosen.jobs) as (plan, _):
             as_jobs(plan, profile)
-            pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
-            pstats.Stats(profile).sort_stats("tottime").print_stats(25)
-            return
-        work, here, clock = plain(plan), as_jobs(plan), Clock()
-        began = time.perf_counter()
-        run_plan(plan, Path(folder) / "results", workers=1, threads=1, watcher=clock)
-        whole = time.perf_counter() - began
-        by_run = [1e3 * (after - before) for before, after in pairwise(clock.ends)]
-        print(f"{len(plan.jobs)} jobs, ms each {'':16} best 10%   median     mean      CPU")
-        print(f"solving and scoring, plain calls {work.told()}")
-        print(f"as jobs in one process           {here.told()}")
-        print(f"as jobs by run with one worker   {told(by_run)}")
-        less = [np.quantile(by_run, q) - np.quantile(work.walls, q) for q in (0.1, 0.5)]
-        print(
-            f"overhead of run                  {less[0]:9.2f}{less[1]:9.2f}{np.mean(by_run) - np.mean(work.walls):9.2f}"
-        )
-        print(f"from the start to the first record {clock.ends[0] - began:.2f} s, the whole run {whole:.2f} s")
+        pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
+        pstats.Stats(profile).sort_stats("tottime").print_stats(25)
+        return
+    found = measured(chosen.jobs)
+    print(f"{found['jobs']} jobs, ms each {'':20} best 10%   median     mean")
+    for name, values in {**found["milliseconds"], "overhead of run": found["overhead_milliseconds"]}.items():
+        print(f"{name:36}" + "".join(f"{value:9.2f}" for value in values.values()))
+    print(f"of the processor: {', '.join(f'{name} {value:.2f}' for name, value in found['cpu_milliseconds'].items())}")
+    print(f"{found['seconds_to_first_record']:.2f} s to the first record, the whole run {found['seconds']:.2f} s")
     if chosen.imports:
         for module in IMPORTS:
             print(f"import {module:27} {import_seconds(module):8.2f} s")

@@ -348,7 +348,7 @@ def test_one_state_is_kept_whatever_the_number_of_heads(parts, tmp_path):
 
 
 def test_a_film_is_the_same_under_every_precision(parts):
-    """Autocast would compute in bfloat16 where each pixel of an augmented film goes, and blur it."""
+    """In bfloat16 each pixel of an augmented film would go to another place, and the film be blurred."""
     from prognobench.protocols import Augmentation
     from prognobench.training._augment import Augmenter
     from prognobench.training._bodies import Adapted
@@ -364,5 +364,5 @@ def test_a_film_is_the_same_under_every_precision(parts):
     rows = parts["train"].rows[np.arange(4)]
     for precision in ("fp32", "bf16"):
         body = Adapted(Eye(), lp, card, resolve_protocol("quick"), precision, "cpu")
-        body.read(rows, Augmenter(Augmentation(shift=0.1, rotation=10.0), 0, 0, 0))
-    assert torch.equal(seen[0], seen[1])
+        body.read(rows, Augmenter(Augmentation(shift=0.1, rotation=10.0), 4, 0, 0, 0))
+    assert torch.equal(seen[0].bfloat16(), seen[1])

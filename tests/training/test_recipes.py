@@ -163,8 +163,8 @@ def films_of_noise(count=6, size=64):
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 def test_each_film_is_changed_as_torchvision_would(how, flip):
     films, how = films_of_noise(), how.model_copy(update={"flip": flip})
-    found = Augmenter(how, 1, 2, 3)(films)
-    for film, changed, matrix in zip(films, found, Augmenter(how, 1, 2, 3).draw(len(films)), strict=True):
+    found = Augmenter(how, len(films), 1, 2, 3)(films)
+    for film, changed, matrix in zip(films, found, Augmenter(how, len(films), 1, 2, 3).matrices, strict=True):
         matrix[0] *= -1 if flip else 1
         turn = matrix[:, :2]
         zoom, angle = 1 / math.hypot(*turn[0]), math.degrees(math.atan2(turn[0, 1], turn[0, 0]))
@@ -187,18 +187,18 @@ def test_without_flip_a_marker_stays_on_its_side():
     """The heart has a side: a mark at the image's left stays left of the middle, whatever is drawn."""
     films = torch.zeros(200, 1, 64, 64)
     films[:, :, 28:36, 10:18] = 1
-    changed = Augmenter(CHEST, 0, 0, 0)(films)
+    changed = Augmenter(CHEST, len(films), 0, 0, 0)(films)
     assert (changed[..., :32].sum((1, 2, 3)) > 0.99 * changed.sum((1, 2, 3))).all()
     assert (changed.sum((1, 2, 3)) > 0).all()
-    mirrored = Augmenter(Augmentation(flip=1), 0, 0, 0)(films)
+    mirrored = Augmenter(Augmentation(flip=1), len(films), 0, 0, 0)(films)
     torch.testing.assert_close(mirrored, films.flip(-1), atol=1e-5, rtol=0)
 
 
 def test_the_same_numbers_draw_the_same_and_others_do_not():
     films = films_of_noise()
-    first = Augmenter(CHEST, 1, 2, 3)(films)
-    assert torch.equal(first, Augmenter(CHEST, 1, 2, 3)(films))
+    first = Augmenter(CHEST, len(films), 1, 2, 3)(films)
+    assert torch.equal(first, Augmenter(CHEST, len(films), 1, 2, 3)(films))
     for other in ((2, 2, 3), (1, 3, 3), (1, 2, 4)):
-        assert not torch.equal(first, Augmenter(CHEST, *other)(films))
-    one, another = Augmenter(CHEST, 1, 2, 3).draw(2)
+        assert not torch.equal(first, Augmenter(CHEST, len(films), *other)(films))
+    one, another = Augmenter(CHEST, 2, 1, 2, 3).matrices
     assert not np.array_equal(one, another)

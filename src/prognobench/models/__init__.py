@@ -5,6 +5,7 @@ Cards and the weights store need no torch; `load_backbone` and the conversions i
 
 from ._build import load_backbone
 from ._cards import ModelCard, WeightsSource
+from ._class_token import class_token_alone
 from ._fetch import add_weights, fetch_weights
 from ._readout import columns, read_out, readable, readout_width, refuses_readout, widest
 from ._registry import in_catalog, model_card, model_cards
@@ -17,6 +18,7 @@ __all__ = [
     "WeightsRow",
     "WeightsSource",
     "add_weights",
+    "class_token_alone",
     "columns",
     "fetch_weights",
     "find_weights",

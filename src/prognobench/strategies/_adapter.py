@@ -112,6 +112,12 @@ class AdapterStrategy(Strategy):
         merged: nn.Module = copied.merge_and_unload() if _is_peft(module) else take_out(copied, folded=True)
         return merged
 
+    def train_in_bfloat16(self, module: nn.Module) -> frozenset[str]:
+        """Let peft's LoRA layers train as one product each."""
+        from ._layers import merge_while_training
+
+        return merge_while_training(module) if _is_peft(module) else frozenset()
+
     def remove(self, module: nn.Module) -> nn.Module:
         """Take the layers out again."""
         from ._layers import take_out

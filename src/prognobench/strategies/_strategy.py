@@ -223,6 +223,16 @@ class Strategy(ABC):
         Where one exists this raises nothing: layers that cannot be merged are refused when they are planned.
         """
 
+    def train_in_bfloat16(self, module: nn.Module) -> frozenset[str]:
+        """Make a module faster where it trains in bfloat16 on a processor, until `remove`; most leave it as it is.
+
+        Returns
+        -------
+        frozenset of str
+            Names of tensors that its layers round by themselves, and that are to reach them in float32.
+        """
+        return frozenset()
+
     @abstractmethod
     def remove(self, module: nn.Module) -> nn.Module:
         """Return the backbone that was given to `apply`, bit-equal."""

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from prognobench.models import read_out, readable, widest
+from prognobench.models import readable, widest
 from prognobench.protocols import Protocol
 
 from ._batches import Normalizer
+from ._bfloat16 import Bfloat16, Reader
 from ._device import Precision
 from ._films import Array
+from ._memory import films_that_fit
 
 if TYPE_CHECKING:
     from prognobench.models import ModelCard
     from prognobench.strategies import Strategy
 
 Change = Callable[[Tensor], Tensor]
+_FIT: dict[tuple[str, str, Precision, tuple[int, bool]], int] = {}
 
 
 class Body(ABC):
@@ -42,12 +46,20 @@ class Body(ABC):
         """Return the widest features of rows, (films, width)."""
 
     @abstractmethod
+    def scorer(self) -> AbstractContextManager[Callable[[Array], Tensor]]:
+        """Give what reads rows for scoring, without gradients."""
+
+    @abstractmethod
+    def films_at_once(self, rows: Array) -> int | None:
+        """Return how many films a training step may keep in memory, given one or two; None where it must be all."""
+
+    @abstractmethod
     def groups(self, protocol: Protocol) -> list[dict[str, Any]]:
         """Return optimizer groups."""
 
     @abstractmethod
     def mode(self, *, training: bool) -> None:
-        """Make ready for a training step, or for scoring."""
+        """Make ready for training steps, or for scoring."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
@@ -73,6 +85,16 @@ class Ready(Body):
     def read(self, rows: Array, change: Change | None = None) -> Tensor:
         """Return the rows."""
         return torch.from_numpy(rows).to(self._device)
+
+    @contextmanager
+    def scorer(self) -> Iterator[Callable[[Array], Tensor]]:
+        """Give `read`."""
+        with torch.inference_mode():
+            yield self.read
+
+    def films_at_once(self, rows: Array) -> int | None:
+        """Return None: the rows are all that is kept."""
+        return None
 
     def groups(self, protocol: Protocol) -> list[dict[str, Any]]:
         """Return nothing."""
@@ -111,13 +133,47 @@ class Adapted(Body):
         self._readout = widest(readable(card, protocol.head.readouts))
         self._normalize = Normalizer(card, device)
         self._device, self._precision = device, precision
+        self._autocasts = precision == "bf16" and device != "cpu"
+        on_processor = precision == "bf16" and not self._autocasts
+        self._reads = self._reader(module, strategy.train_in_bfloat16(module) if on_processor else frozenset())
 
     def read(self, rows: Array, change: Change | None = None) -> Tensor:
-        """Send pixels through the backbone, under autocast where the precision says so."""
-        # Outside: autocast would compute where each pixel goes in bfloat16, and blur the film by half a pixel.
+        """Send pixels through the backbone."""
+        return self._read(self._reads, rows, change)
+
+    @contextmanager
+    def scorer(self) -> Iterator[Callable[[Array], Tensor]]:
+        """Give what reads rows for scoring: the backbone with the adapter merged into it, where that exists."""
+        self.mode(training=False)
+        merged = self.strategy.merge(self.module) if self.strategy.card.kind == "adapter" else None
+        reads = self._reads if merged is None else self._reader(merged.eval())
+        with torch.inference_mode():
+            yield lambda rows: self._read(reads, rows, None)
+
+    def films_at_once(self, rows: Array) -> int | None:
+        """Return how many films' activations fit; None where batch normalization wants to see all of a step."""
+        if self._normalizes_batches():
+            return None
+        asked = (self.card.id, self.strategy.label, self._precision, self._readout)
+        # The thousands of few-shot jobs of a study need not ask again.
+        if asked not in _FIT:
+            _FIT[asked] = films_that_fit(self.read, rows, self._device)
+        return _FIT[asked]
+
+    def _reader(self, module: nn.Module, kept: frozenset[str] = frozenset()) -> Callable[[Tensor], Tensor]:
+        """Return what sends normalized films through a module in the body's precision.
+
+        On processors all of it is bfloat16, but what trains; on GPUs autocast does as well, and their normalization
+        layers want one type.
+        """
+        reader = Reader(module, self._readout)
+        return Bfloat16(reader, kept) if self._precision == "bf16" and not self._autocasts else reader
+
+    def _read(self, reads: Callable[[Tensor], Tensor], rows: Array, change: Change | None) -> Tensor:
+        # Outside of autocast, which would compute where each pixel goes in bfloat16 and blur the film by half a pixel.
         pixels = self._normalize(rows, change)
-        with torch.autocast(self._device, dtype=torch.bfloat16, enabled=self._precision == "bf16"):
-            return read_out(self.module, pixels, *self._readout)
+        with torch.autocast(self._device, dtype=torch.bfloat16, enabled=self._autocasts):
+            return reads(pixels)
 
     def groups(self, protocol: Protocol) -> list[dict[str, Any]]:
         """Return the strategy's groups."""
@@ -128,9 +184,15 @@ class Adapted(Body):
         self.module.train(training)
         if training and self.strategy.card.kind != "backbone":
             # peft would not store these statistics, and they would leak into removal.
-            for part in self.module.modules():
-                if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                    part.eval()
+            for part in self._batch_norms():
+                part.eval()
+
+    def _normalizes_batches(self) -> bool:
+        """Tell whether one film of a training step changes what another one gives."""
+        return any(part.training for part in self._batch_norms())
+
+    def _batch_norms(self) -> Iterator[nn.Module]:
+        return (part for part in self.module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm))
 
     def state(self) -> dict[str, Tensor]:
         """Copy what the strategy trains."""

@@ -22,7 +22,7 @@ from torch.nn import functional
 from prognobench.protocols import Protocol
 
 from ._augment import Augmenter
-from ._bodies import Adapted, Body, Ready
+from ._bodies import Adapted, Body, Change, Ready
 from ._device import Precision, device_name
 from ._films import Films, Outcome, Rows, class_weights, film_weights, weighted_log_loss
 from ._heads import Candidate, Heads, candidates
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 # Of films scored at once; fixed, since the size of a batch can change the last bits.
 _SCORING_BATCH = 32
+_NOT_ASKED = -1
 
 
 @dataclass(frozen=True)
@@ -263,6 +264,7 @@ class _Trainer:
         self.steps = math.ceil(len(train.labels) / protocol.batch_size)
         self.start = body.state() if len(runs) > 1 else {}
         self.proved_alive = False
+        self.at_once: int | None = _NOT_ASKED
         self.warnings: list[str] = []
         self.progress = _Progress()
         self._begin(0)
@@ -348,24 +350,41 @@ class _Trainer:
         progress, how = self.progress, self.protocol.augmentation
         self._schedule()
         self.body.mode(training=True)
+        films = len(chosen)
+        at_once = self._at_once() or films
         # Dropout draws from the global generator; a function of the step alone lets a resumed job draw the same.
         torch.manual_seed(_mixed_seed(self.seed, progress.epoch, progress.step))
-        change = None if how is None else Augmenter(how, self.seed, progress.epoch, progress.step)
-        features = self.body.read(self.train.rows[chosen], change)
-        losses = self._losses(self.heads(features.float()), chosen)
-        # Divided by the films, not by their weights: a batch that holds the rare class counts for more.
-        loss = losses.sum() / len(chosen)
-        if not torch.isfinite(loss):
-            raise ValueError(f"the training loss is no longer finite in epoch {progress.epoch + 1}: lower the rates")
+        change = None if how is None else Augmenter(how, films, self.seed, progress.epoch, progress.step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        total = 0.0
+        for start in range(0, films, at_once):
+            part = slice(start, start + at_once)
+            total += self._learn(chosen[part], None if change is None else change.of(part), films)
         if not self.proved_alive:
             self.body.refuse_silence()
             self.proved_alive = True
         self.optimizer.step()
-        progress.forward += len(chosen)
-        progress.backward += len(chosen)
-        return float(loss.detach()) / len(self.heads.grid)
+        progress.forward += films
+        progress.backward += films
+        return total / len(self.heads.grid)
+
+    def _at_once(self) -> int | None:
+        """Return how many films may be in memory together; the gradients of a step's parts add up to the step's."""
+        if self.at_once == _NOT_ASKED:
+            self.at_once = self.body.films_at_once(self.train.rows[:1])
+        return self.at_once
+
+    def _learn(self, chosen: npt.NDArray[np.int64], change: Change | None, films: int) -> float:
+        """Add to the gradients what some of a step's films say, and return their share of the step's loss."""
+        features = self.body.read(self.train.rows[chosen], change)
+        losses = self._losses(self.heads(features.float()), chosen)
+        # Divided by the films, not by their weights: a batch that holds the rare class counts for more.
+        loss = losses.sum() / films
+        if not torch.isfinite(loss):
+            epoch = self.progress.epoch + 1
+            raise ValueError(f"the training loss is no longer finite in epoch {epoch}: lower the rates")
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
 
     def _losses(self, logits: Tensor, chosen: npt.NDArray[np.int64]) -> Tensor:
         """Return the weighted cross-entropy of each head and film, (heads × films)."""
@@ -439,11 +458,10 @@ class _Trainer:
 
     def _features(self, rows: Rows) -> Tensor:
         """Return the widest features of any rows, (films, width) float32, in evaluation mode."""
-        self.body.mode(training=False)
         found: list[Tensor] = []
-        with torch.inference_mode():
+        with self.body.scorer() as read:
             for start in range(0, len(rows), _SCORING_BATCH):
-                found.append(self.body.read(rows[start : start + _SCORING_BATCH]).float())
+                found.append(read(rows[start : start + _SCORING_BATCH]).float())
         self.progress.forward += len(rows)
         return torch.cat(found)
 

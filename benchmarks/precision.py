@@ -1,0 +1,134 @@
+"""Whether bfloat16 costs anything: `python benchmarks/precision.py --out docs/measured/precision.jsonl`.
+
+Trains strategies on a synthetic cohort of middling difficulty in bfloat16 and in float32, with the same split, seed
+and order of films, and compares the MCC on the same test films: the paired difference over seeds with its t interval.
+Also compares the log-odds of linear probes on features of either precision. Takes an hour on two cores; what is in the
+file already is not done again, so it can be interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import t
+from sklearn.metrics import matthews_corrcoef
+
+from prognobench.cohorts import Preprocessing, load_cohort, make_phantom, open_pixels
+from prognobench.models import find_weights, load_backbone, model_card
+from prognobench.protocols import resolve_protocol
+from prognobench.strategies import parse_strategies
+from prognobench.training import Films, Rows, fine_tune, use_threads
+
+TRAIN, VAL, TEST = 240, 120, 640
+CASES = (("efficientnet_lite0", "lora"), ("efficientnet_lite0", "fft"), ("dinov2_s", "lora"), ("dinov2_s", "fft"))
+
+
+def cohort_at(folder: Path, signal: float) -> tuple[Any, np.ndarray]:
+    """Make the cohort where it lacks; return its pixels and labels, film by film."""
+    path = folder / f"phantom-{signal:g}"
+    if not path.exists():
+        make_phantom(path, TRAIN + VAL + TEST, 7, films_per_patient=(1, 1), signal=signal)
+    cohort = load_cohort(path / "cohort.yaml")
+    rows = cohort.task("icu").rows
+    pixels = open_pixels(cohort, Preprocessing(name="standard", size=224))
+    positions = pixels.positions(rows["sha256"].tolist())
+    return Rows(pixels.array, positions), rows["label"].to_numpy(dtype=np.int64)
+
+
+def trained(model: str, strategy: str, precision: str, seed: int, films: Rows, labels: np.ndarray) -> dict[str, Any]:
+    """Train once and return the MCC on the test films, with the scores' log-odds."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    cut = {"train": order[:TRAIN], "val": order[TRAIN : TRAIN + VAL], "test": order[TRAIN + VAL :]}
+    parts = {name: Films(Rows(films.array, films.positions[rows]), labels[rows]) for name, rows in cut.items()}
+    card, (chosen,) = model_card(model), parse_strategies([strategy])
+    protocol = resolve_protocol({"base": "quick", "precision": precision})
+    chosen = chosen.under(protocol)
+    backbone = load_backbone(card, find_weights(card))
+    module = chosen.apply(backbone, chosen.plan(backbone, card), seed)
+    began = time.perf_counter()
+    outcome = fine_tune(module, chosen, card, parts["train"], parts["val"], 2, protocol, precision, seed)
+    seconds = time.perf_counter() - began
+    scores = outcome.score(parts["test"].rows)[:, 1]
+    mcc = matthews_corrcoef(parts["test"].labels, scores >= 0.5)
+    return {
+        "model": model,
+        "strategy": strategy,
+        "precision": precision,
+        "seed": seed,
+        "mcc": float(mcc),
+        "train_seconds": seconds,
+        "threads": int(os.environ.get("OMP_NUM_THREADS", "0")),
+        "scores": [round(float(score), 5) for score in scores],
+    }
+
+
+def paired(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return for each case the paired difference in MCC, bfloat16 minus float32, with its 95 % t interval."""
+    found = []
+    for model, strategy in CASES:
+        of = {
+            (row["precision"], row["seed"]): row for row in rows if (row["model"], row["strategy"]) == (model, strategy)
+        }
+        seeds = sorted({seed for _, seed in of if ("bf16", seed) in of and ("fp32", seed) in of})
+        if len(seeds) < 2:
+            continue
+        low, high = (np.array([of[precision, seed]["mcc"] for seed in seeds]) for precision in ("bf16", "fp32"))
+        half = t.ppf(0.975, len(seeds) - 1) * (low - high).std(ddof=1) / np.sqrt(len(seeds))
+        faster = sum(of["fp32", seed]["train_seconds"] for seed in seeds) / sum(
+            of["bf16", seed]["train_seconds"] for seed in seeds
+        )
+        found.append(
+            {
+                "model": model,
+                "strategy": strategy,
+                "seeds": len(seeds),
+                "mcc_fp32": float(high.mean()),
+                "mcc_bf16": float(low.mean()),
+                "difference": float((low - high).mean()),
+                "half_width": float(half),
+                "times_as_fast": faster,
+            }
+        )
+    return found
+
+
+def main() -> None:
+    """Train what is not there yet and print the differences."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--out", type=Path, required=True)
+    arguments.add_argument("--folder", type=Path, required=True, help="where the synthetic cohort lies or is made")
+    arguments.add_argument("--signal", type=float, default=0.5)
+    arguments.add_argument("--seeds", type=int, default=6)
+    arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--cases", nargs="+", default=["/".join(case) for case in CASES])
+    chosen = arguments.parse_args()
+    use_threads(chosen.threads)
+    films, labels = cohort_at(chosen.folder, chosen.signal)
+    lines = chosen.out.read_text(encoding="utf-8").splitlines() if chosen.out.exists() else []
+    rows = [json.loads(line) for line in lines]
+    done = {(row["model"], row["strategy"], row["precision"], row["seed"]) for row in rows}
+    for case in chosen.cases:
+        model, strategy = case.split("/")
+        for seed in range(chosen.seeds):
+            for precision in ("bf16", "fp32"):
+                if (model, strategy, precision, seed) in done:
+                    continue
+                row = trained(model, strategy, precision, seed, films, labels)
+                rows.append(row)
+                with chosen.out.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(row) + "\n")
+                print(
+                    model, strategy, precision, seed, f"MCC {row['mcc']:.3f}, {row['train_seconds']:.0f} s", flush=True
+                )
+    for row in paired(rows):
+        print(row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""How long a training step takes, beside a plain loop and HF Trainer, in one process and alternating."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rivals import films, hf_trainer, plain_loop
+from torch.utils.flop_counter import FlopCounterMode
+
+from prognobench.models import find_weights, load_backbone, model_card
+from prognobench.protocols import resolve_protocol
+from prognobench.strategies import parse_strategies
+from prognobench.training import Films, Rows
+from prognobench.training._bodies import Adapted
+from prognobench.training._finetune import _runs, _Trainer
+from prognobench.training._heads import candidates
+
+BATCH = 32
+CASES = (("dinov2_s", "lora"), ("dinov2_s", "fft"), ("resnet18", "lora"), ("resnet18", "fft"))
+RIVALS = ("plain loop, float32", "plain loop, autocast", "HF Trainer, bf16")
+
+
+def trainer_of(model: str, strategy: str, pixels: np.ndarray, labels: np.ndarray, precision: str) -> _Trainer:
+    """Return this project's trainer, as a job has it."""
+    card, (chosen,) = model_card(model), parse_strategies([strategy])
+    backbone = load_backbone(card, find_weights(card, "random"))
+    module = chosen.apply(backbone, chosen.plan(backbone, card), 0)
+    given = Films(Rows(pixels, np.arange(len(pixels))), labels)
+    protocol = resolve_protocol({"base": "quick", "batch_size": len(pixels)})
+    body = Adapted(module, chosen, card, protocol, precision, "cpu")
+    return _Trainer(body, _runs(candidates(card, protocol), protocol), given, given, 2, protocol, 0)
+
+
+def own_step(trainer: _Trainer) -> Callable[[], float]:
+    """Return a step of a job, films read from the cache and all; its seconds."""
+    everything = np.arange(len(trainer.train.labels))
+
+    def step() -> float:
+        began = time.perf_counter()
+        trainer._step(everything)
+        return time.perf_counter() - began
+
+    return step
+
+
+def measured(model: str, strategy: str, pixels: np.ndarray, rounds: int) -> dict[str, Any]:
+    """Return the seconds of each one's steps, alternating, and the operations of a step."""
+    labels = (np.arange(len(pixels)) % 3 == 0).astype(np.int64)
+    images, targets = films(model, pixels), torch.from_numpy(labels)
+    trainer = trainer_of(model, strategy, pixels, labels, "bf16")
+    with tempfile.TemporaryDirectory() as folder:
+        steps = {
+            RIVALS[0]: plain_loop(model, strategy, images, targets, bf16=False),
+            RIVALS[1]: plain_loop(model, strategy, images, targets, bf16=True),
+            RIVALS[2]: hf_trainer(model, strategy, images, targets, Path(folder)),
+            "prognobench": own_step(trainer),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in steps}
+        for done in range(rounds + 1):
+            for name, step in steps.items():
+                taken = step()
+                if done:  # the first one sets up
+                    seconds[name].append(taken)
+    with FlopCounterMode(display=False) as counter:
+        trainer._step(np.arange(len(pixels)))
+    median = {name: statistics.median(each) for name, each in seconds.items()}
+    own = median["prognobench"]
+    return {
+        "model": model,
+        "strategy": strategy,
+        "batch": len(pixels),
+        "films_a_second": {name: len(pixels) / each for name, each in median.items()},
+        "times_as_fast_as": {name: median[name] / own for name in RIVALS},
+        "seconds": seconds,
+        "gflops_a_step": counter.get_total_flops() / 1e9,
+        "gflops_a_second": counter.get_total_flops() / 1e9 / own,
+    }

@@ -1,0 +1,44 @@
+"""The last block for the class token alone: the whole model's class token and gradients."""
+
+import pytest
+import torch
+
+from prognobench.models import class_token_alone, find_weights, load_backbone, model_card
+from prognobench.strategies import parse_strategies
+
+pytestmark = pytest.mark.torch
+
+
+def adapted(model, strategy):
+    card = model_card(model)
+    backbone = load_backbone(card, find_weights(card, "random"))
+    (chosen,) = parse_strategies([strategy])
+    module = chosen.apply(backbone, chosen.plan(backbone, card), 1)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if "lora_B" in name:
+                parameter += 0.1
+    images = torch.randn(3, 3, card.input_size, card.input_size, generator=torch.Generator().manual_seed(0))
+    return module.eval(), images
+
+
+@pytest.mark.parametrize("strategy", ["lp", "lora", {"lora": {"variant": "paper"}}, "bitfit", "ia3", "vera", "fft"])
+def test_it_is_what_the_model_gives_and_so_are_the_gradients(strategy):
+    module, images = adapted("timm:test_vit", strategy)
+    found = {}
+    for name, read in (("whole", module), ("alone", lambda images: class_token_alone(module, images))):
+        module.zero_grad(set_to_none=True)
+        features = read(images)
+        if features.requires_grad:
+            features.square().sum().backward()
+        found[name] = features.detach(), {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+    torch.testing.assert_close(found["alone"][0], found["whole"][0], atol=1e-5, rtol=1e-5)
+    assert found["alone"][1].keys() == found["whole"][1].keys()
+    for name, gradient in found["whole"][1].items():
+        torch.testing.assert_close(found["alone"][1][name], gradient, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("model", ["timm:test_efficientnet", "timm:test_vit2", "timm:test_vit3", "timm:test_resnet"])
+def test_another_kind_of_model_is_left_to_itself(model):
+    module, images = adapted(model, "lp")
+    assert class_token_alone(module, images) is None

@@ -1,0 +1,131 @@
+"""bfloat16, steps in parts and merged scoring: each beside the plain way."""
+
+import numpy as np
+import pytest
+import torch
+
+from prognobench.models import find_weights, load_backbone, model_card
+from prognobench.protocols import resolve_protocol
+from prognobench.strategies import parse_strategies
+from prognobench.training import Films, Rows, fine_tune, use_threads
+from prognobench.training import _memory as memory
+from prognobench.training._bfloat16 import Bfloat16, Reader
+from prognobench.training._bodies import Adapted
+
+pytestmark = pytest.mark.torch
+VIT, CNN = "timm:test_vit", "timm:test_efficientnet"
+EVERY = [(model, strategy) for model in (VIT, CNN) for strategy in ("lora", "vera", "ia3", "bitfit", "fft")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    use_threads(1)
+    yield
+    use_threads(before)
+
+
+def adapted(model, strategy):
+    card = model_card(model)
+    backbone = load_backbone(card, find_weights(card, "random"))
+    (chosen,) = parse_strategies([strategy])
+    module = chosen.apply(backbone, chosen.plan(backbone, card), 1)
+    with torch.no_grad():
+        # Adapters begin at zero; what they add must be seen.
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad and ("lora_B" in name or "lambda_b" in name):
+                parameter += 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name)))
+    return chosen, card, module
+
+
+def film_like(films, card, seed=0):
+    return torch.randn(films, 3, card.input_size, card.input_size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(("model", "strategy"), EVERY)
+def test_features_and_gradients_are_those_of_float32_to_what_bfloat16_can_tell(model, strategy):
+    _chosen, card, module = adapted(model, strategy)
+    module.eval()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    reader, pixels = Reader(module, (1, False)), film_like(4, card)
+    target = torch.randn(4, card.width, generator=torch.Generator().manual_seed(1))
+    found = {}
+    for name, reads in (("fp32", reader), ("bf16", Bfloat16(reader))):
+        module.zero_grad(set_to_none=True)
+        features = reads(pixels).float()
+        (features * target).sum().backward()
+        gradients = [parameter.grad for parameter in module.parameters() if parameter.requires_grad]
+        assert all(gradient.dtype == torch.float32 for gradient in gradients)
+        found[name] = features.detach(), torch.cat([gradient.flatten() for gradient in gradients])
+    (plain, plain_slope), (fast, fast_slope) = found.values()
+    assert not torch.equal(plain, fast)
+    assert (plain - fast).norm() < 0.03 * plain.norm()
+    assert torch.cosine_similarity(plain_slope, fast_slope, dim=0) > 0.99
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+@pytest.fixture(scope="module")
+def parts():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 24)
+    pixels = rng.integers(0, 20_000, (24, 160, 160)).astype(np.uint16)
+    pixels[:, :, :80] += (labels * 20_000)[:, None, None].astype(np.uint16)
+    cut = {"train": slice(0, 11), "val": slice(11, 17), "test": slice(17, 24)}
+    rows = np.arange(24)
+    return {name: Films(Rows(pixels, rows[part]), labels[part], rows[part]) for name, part in cut.items()}
+
+
+def scores_of(parts, model, strategy, **settings):
+    chosen, card, module = adapted(model, strategy)
+    protocol = resolve_protocol({"base": "quick", "epochs": 3, "batch_size": 11} | settings)
+    outcome = fine_tune(module, chosen, card, parts["train"], parts["val"], 2, protocol, "fp32", 1)
+    return outcome.score(parts["test"].rows)
+
+
+@pytest.mark.parametrize(("model", "strategy"), [(VIT, "lora"), (VIT, "fft"), (CNN, "lora")])
+@pytest.mark.parametrize("augmentation", ["none", "chest"])
+def test_a_step_in_parts_is_the_whole_step(parts, monkeypatch, model, strategy, augmentation):
+    settings = {"augmentation": augmentation, "film_weights": "patient"}
+    whole = scores_of(parts, model, strategy, **settings)
+    read, most = Adapted.read, []
+    monkeypatch.setattr(Adapted, "films_at_once", lambda *_: 4)
+    monkeypatch.setattr(Adapted, "read", lambda body, rows, *rest: (most.append(len(rows)), read(body, rows, *rest))[1])
+    np.testing.assert_allclose(scores_of(parts, model, strategy, **settings), whole, atol=2e-5)
+    assert most == [4, 4, 3] * 3
+
+
+def test_batch_normalization_that_trains_sees_the_whole_step(parts, monkeypatch):
+    monkeypatch.setattr(memory, "_ON_CPU", 1)
+    _, card, module = adapted(CNN, "fft")
+    (fft,) = parse_strategies(["fft"])
+    body = Adapted(module, fft, card, resolve_protocol("quick"), "fp32", "cpu")
+    body.mode(training=True)
+    assert body.films_at_once(parts["train"].rows[:1]) is None
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_as_many_films_as_fit_and_no_more(parts, monkeypatch, precision):
+    chosen, card, module = adapted(VIT, "lora")
+    body = Adapted(module, chosen, card, resolve_protocol("quick"), precision, "cpu")
+    body.mode(training=True)
+    film = parts["train"].rows[:1]
+    kept = {films: memory._kept_bytes(body.read, film.repeat(films, axis=0)) for films in (1, 5, 6)}
+    for limit, films in ((kept[5], 5), (kept[6] - 1, 5), (kept[6], 6), (1, 1)):
+        monkeypatch.setattr(memory, "_ON_CPU", limit)
+        assert memory.films_that_fit(body.read, film, "cpu") == films
+
+
+@pytest.mark.parametrize("model", [VIT, CNN])
+@pytest.mark.parametrize("strategy", ["lora", "vera", "ia3", "bitfit"])
+def test_scoring_with_the_merged_adapter_is_scoring_with_the_adapter(parts, model, strategy):
+    chosen, card, module = adapted(model, strategy)
+    body, rows = Adapted(module, chosen, card, resolve_protocol("quick"), "fp32", "cpu"), parts["test"].rows[:]
+    with body.scorer() as read:
+        merged = read(rows)
+    body.mode(training=False)
+    with torch.inference_mode():
+        torch.testing.assert_close(merged, body.read(rows), atol=1e-4, rtol=1e-4)
+    assert [name for name, _ in module.named_parameters() if "lora_" in name or "vera_" in name or "ia3_" in name] or (
+        strategy == "bitfit"
+    )
