@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -q --disable-socket --allow-unix-socket
 IN_PARALLEL := -n 2 --dist loadfile
 DEMO := examples/phantom
 
-.PHONY: help demo test test-slow lint format prove simulate pictures docs clean
+.PHONY: help demo test test-slow lint format prove simulate bench pictures docs clean
 
 help:
 	@echo "make demo       the main job on synthetic films: weights, cohort, study, table"
@@ -17,6 +17,7 @@ help:
 	@echo "make format     format the code"
 	@echo "make prove      prove every strategy on every model at full size and record it"
 	@echo "make simulate   try intervals and tests on studies whose truth is known and record it"
+	@echo "make bench      measure speed beside what one would otherwise run and record it; half an hour, nothing else running"
 	@echo "make pictures   make the pictures of the explorer in docs/ anew"
 	@echo "make docs       write the generated pages of docs/ anew"
 
@@ -61,6 +62,10 @@ prove: $(VENV)/.developer
 
 simulate: $(VENV)/.developer
 	OMP_NUM_THREADS=1 $(BIN)/python docs/simulate.py
+	$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.developer
+	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python docs/generate.py
 
 pictures: $(VENV)/.developer

@@ -3,7 +3,8 @@
 Training steps beside a plain timm and peft loop and HF Trainer; a grid of linear probes beside one bare pass through
 the backbone, DINOv2's online linear evaluation and scikit-learn; what the engine adds to a job; how the cost of a
 grid grows. All in one run, alternating, on synthetic films and random weights. What is not measured whole is called
-extrapolated. Writes `bench.json` and four small plots, and prints the tables of docs/speed.md.
+extrapolated. Writes `bench.json` and four small plots, from which docs/generate.py
+makes the tables of docs/speed.md.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def main() -> None:
     if "costs" in found:
         chosen.plots.mkdir(parents=True, exist_ok=True)
         draw(found["costs"], chosen.plots / "cost.png")
-    print(f"{path} written after {found['minutes']:.1f} minutes; `make docs` puts it into docs/speed.md")
+    print(f"{path} written after {found['minutes']:.1f} minutes; `docs/generate.py` puts it into docs/speed.md")
 
 
 if __name__ == "__main__":

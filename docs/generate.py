@@ -6,9 +6,10 @@ them is written by hand. `tests/docs` fails where a page is not as this program 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -299,6 +300,91 @@ def _one_line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
+def bench_machine() -> str:
+    """Return what the measured figures are of."""
+    found = measured()
+    machine, peak = found["machine"], found["machine"]["gemm_gflops_a_second"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, Python {machine['python']}, "
+        f"{versions}. Its matrix products (2,048 × 2,048): {peak['fp32']:.0f} · 10⁹ operations a second in float32, "
+        f"{peak['bf16']:.0f} in bfloat16. The whole command took {found['minutes']:.0f} minutes."
+    )
+
+
+def bench_steps() -> str:
+    """Return how fast training steps are, beside the rivals."""
+    peak = measured()["machine"]["gemm_gflops_a_second"]["bf16"]
+    lines = ["| model | strategy | plain loop, float32 | plain loop, autocast | HF Trainer, bf16 | prognobench |"]
+    lines[0] += " × float32 | × autocast | × Trainer | share of the bf16 peak |"
+    lines.append("|---|---|" + "---:|" * 8)
+    for row in measured()["steps"]:
+        speed, times = row["films_a_second"], row["times_as_fast_as"]
+        cells = [f"{each:.1f}" for each in speed.values()] + [f"{each:.2f}" for each in times.values()]
+        share = f"{100 * row['gflops_a_second'] / peak:.0f} %"
+        lines.append(f"| `{row['model']}` | `{row['strategy']}` | {' | '.join(cells)} | {share} |")
+    return "\n".join(lines)
+
+
+def bench_grid() -> str:
+    """Return what a grid of linear probes takes beside one pass, the evaluation online and scikit-learn."""
+    rows = measured()["grid"]
+    lines = ["| | " + " | ".join(f"{row['films']:,} films" for row in rows) + " |", "|---|" + "---:|" * len(rows)]
+
+    def line(name: str, value: Callable[[dict[str, Any]], str]) -> None:
+        lines.append(f"| {name} | " + " | ".join(value(row) for row in rows) + " |")
+
+    line("the whole study of 130 jobs", lambda row: f"{row['seconds']:.0f} s")
+    line("films sent through the backbone", lambda row: f"{row['forwards']:,}")
+    line("one bare pass, float32", lambda row: f"{row['one_pass_seconds']:.0f} s" + _said(row["one_pass_extrapolated"]))
+    line("share of 1.2 passes and 1 s for 1,000 heads", lambda row: f"{100 * row['share_of_what_is_allowed']:.0f} %")
+    line("online evaluation, 10 epochs: films sent through", lambda row: f"{row['online_forwards']:,}")
+    for precision in ("float32", "autocast"):
+        line(
+            f"the same, {precision}, extrapolated",
+            lambda row, of=precision: (  # type: ignore[misc]
+                f"{row['online_seconds_extrapolated'][of]:,.0f} s, {row['times_as_fast_as_online'][of]:.0f} times as long"
+            ),
+        )
+    line("solving 1,040 heads here", lambda row: f"{row['heads']['prognobench']:.1f} s")
+    line("by scikit-learn, extrapolated from one fold", lambda row: f"{row['heads']['scikit_learn']:.1f} s")
+    line("most memory of a worker", lambda row: f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB")
+    return "\n".join(lines)
+
+
+def _said(extrapolated: bool) -> str:
+    return ", extrapolated" if extrapolated else ""
+
+
+def bench_engine() -> str:
+    """Return what the engine adds to a tiny job."""
+    found = measured()["engine"]
+    lines = [f"| {found['jobs']:,} jobs, milliseconds each | least busy tenth | median | mean |", "|---|" + "---:|" * 3]
+    for name, values in {**found["milliseconds"], "**what the engine adds**": found["overhead_milliseconds"]}.items():
+        lines.append(f"| {name} | " + " | ".join(f"{value:.1f}" for value in values.values()) + " |")
+    return "\n".join(lines)
+
+
+def bench_precision() -> str:
+    """Return the paired differences in MCC between bfloat16 and float32."""
+    lines = ["| model | strategy | seeds | MCC, float32 | MCC, bfloat16 | difference (95 % interval) | times as fast |"]
+    lines.append("|---|---|" + "---:|" * 5)
+    for row in json.loads((DOCS / "measured" / "precision.json").read_text(encoding="utf-8")):
+        low, high = row["difference"] - row["half_width"], row["difference"] + row["half_width"]
+        lines.append(
+            f"| `{row['model']}` | `{row['strategy']}` | {row['seeds']} | {row['mcc_fp32']:.3f} | {row['mcc_bf16']:.3f} | "
+            f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) | {row['times_as_fast']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+@cache
+def measured() -> dict[str, Any]:
+    """Read what `make bench` measured last."""
+    found: dict[str, Any] = json.loads((DOCS / "measured" / "bench.json").read_text(encoding="utf-8"))
+    return found
+
+
 GENERATORS: dict[str, Callable[[], str]] = {
     "cohort-keys": lambda: reference(CohortSpec),
     "study-keys": lambda: reference(StudySpec),
@@ -313,6 +399,11 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "simulated-means": simulated_means,
     "simulated-tests": simulated_tests,
     "simulated-choices": simulated_choices,
+    "bench-machine": bench_machine,
+    "bench-steps": bench_steps,
+    "bench-grid": bench_grid,
+    "bench-engine": bench_engine,
+    "bench-precision": bench_precision,
     "film-recipes": recipes,
     "dicom-tags": tags,
     **{f"build-{name}": partial(options, name) for name in builders()},
