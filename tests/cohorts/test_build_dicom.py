@@ -221,7 +221,7 @@ def test_the_table_is_not_left_out_and_other_files_are(planted, tmp_path):
 def test_a_file_that_is_too_large_for_a_film_is_not_read(planted, tmp_path, monkeypatch):
     raw, there = planted
     largest = max(path.stat().st_size for path in raw.glob("*/p0*/*.dcm"))
-    monkeypatch.setattr("prognobench.cohorts._build._MOST_BYTES", largest - 1)
+    monkeypatch.setattr("prognobench.cohorts._films._MOST_BYTES", largest - 1)
     report = build(raw, tmp_path / "out")
     told = [one for one in report.left_out if one.fault.what == f"the file has {largest} bytes, which is no film"]
     assert told
@@ -258,7 +258,7 @@ def test_a_film_that_nobody_foresaw_is_named_and_a_full_disk_is_not_a_film(plant
     monkeypatch.setattr("prognobench.cohorts._build.decode_dicom", fails)
     report = build(raw, tmp_path / "out")
     assert report.films == there.tasks["icu"][0] - 1
-    assert reasons(report)["the film could not be made (ZeroDivisionError)"] == 1
+    assert reasons(report)["the film cannot be used (ZeroDivisionError)"] == 1
 
     def full(levels, path):
         raise OSError(28, "No space left on device")

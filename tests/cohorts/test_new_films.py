@@ -22,7 +22,7 @@ from prognobench.cohorts import (
     read_new_films,
 )
 from prognobench.cohorts._survey import in_order
-from prognobench.frame import InputError
+from prognobench.frame import InputError, Problem
 
 RECIPE = Preprocessing(size=64)
 
@@ -34,8 +34,7 @@ def test_pixels_are_those_of_the_cohort_s_cache(phantom):
     assert [source.name for source in sources] == cohort.films["image"].tolist()
     assert [source.patient for source in sources] == cohort.films["patient"].tolist()
     films = list(read_new_films(sources, RECIPE, ahead=5))
-    assert [film.sha256 for film in films] == cohort.films["sha256"].tolist()
-    cached = pixels.array[pixels.positions([film.sha256 for film in films])]
+    cached = pixels.array[pixels.positions(cohort.films["sha256"].tolist())]
     np.testing.assert_array_equal(np.stack([film.square for film in films]), cached)
     assert all(film.chroma == 0 for film in films)
 
@@ -44,6 +43,13 @@ def test_a_pack_is_found_again_by_its_key(phantom):
     pixels = open_pixels(load_cohort(phantom, [RECIPE]), RECIPE)
     np.testing.assert_array_equal(kept_pixels(pixels.key).array, pixels.array)
     assert kept_pixels("0" * 64) is None
+
+
+def test_a_key_that_is_a_path_opens_nothing(phantom, tmp_path, monkeypatch):
+    pixels = open_pixels(load_cohort(phantom, [RECIPE]), RECIPE)
+    monkeypatch.setattr("prognobench.cohorts._packs.images_folder", lambda: pytest.fail("a file was looked for"))
+    for key in (f"../packs/{pixels.key}", f"./{pixels.key}", f"{pixels.key}/.", str(tmp_path), "", pixels.key.upper()):
+        assert kept_pixels(key) is None
 
 
 def test_a_picture_in_memory_is_its_file(phantom):
@@ -93,6 +99,77 @@ def test_a_folder_s_films_are_listed_and_nothing_else(tmp_path):
     sources = film_sources(tmp_path)
     assert [source.name for source in sources] == ["IM000001", "a.jpeg", "b/2.PNG", "c.dcm", "link.png"]
     assert sources[-1].path is None and isinstance(sources[-1].fault, Fault)
+
+
+def test_a_file_without_ending_that_cannot_be_read_ends_no_listing(tmp_path, monkeypatch):
+    from prognobench.cohorts import _new_films
+
+    for name in ("IM000001", "a.png"):
+        (tmp_path / name).touch()
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(_new_films, "_is_marked", denied)
+    marked, picture = film_sources(tmp_path)
+    assert (marked.name, marked.path) == ("IM000001", None) and picture.path is not None
+    assert marked.fault.what == "the file cannot be read (Permission denied)"
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError, KeyError])
+def test_what_nobody_foresaw_of_one_film_is_its_fault(phantom, monkeypatch, error):
+    from prognobench.cohorts import _new_films
+
+    first, second = film_sources(phantom.parent / "images")[:2]
+    chroma, torn = _new_films._chroma, first.path.read_bytes()
+
+    def fails(content):
+        if content == torn:
+            raise error("p0000")
+        return chroma(content)
+
+    monkeypatch.setattr(_new_films, "_chroma", fails)
+    fault, film = read_new_films([first, second], RECIPE)
+    assert fault == Fault(f"the film cannot be used ({error.__name__})", "Export it again from its source")
+    assert film.square.any()
+
+
+def test_a_file_that_is_too_large_for_a_film_is_not_read(phantom, monkeypatch):
+    source = film_sources(phantom.parent / "images")[0]
+    size = source.path.stat().st_size
+    monkeypatch.setattr("prognobench.cohorts._films._MOST_BYTES", size - 1)
+    (fault,) = read_new_films([source], RECIPE)
+    assert fault.what == f"the file has {size} bytes, which is no film"
+
+
+@pytest.mark.parametrize("given", ["folder", "table", "no ending"])
+def test_what_reads_dicom_is_asked_for_before_the_first_film(tmp_path, monkeypatch, given):
+    from prognobench.cohorts import _new_films
+
+    def absent():
+        raise InputError([Problem("pydicom", "it is not installed", "Install it")])
+
+    monkeypatch.setattr(_new_films, "require_pydicom", absent)
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    assert len(film_sources(tmp_path)) == 2
+    name = "IM000001" if given == "no ending" else "c.dcm"
+    (tmp_path / name).write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "list.csv").write_text(f"image\na.png\n{name}\n")
+    with pytest.raises(InputError, match="pydicom: it is not installed"):
+        film_sources(tmp_path / "list.csv" if given == "table" else tmp_path)
+
+
+def test_no_remedy_names_what_only_a_cohort_has(tmp_path):
+    from prognobench.cohorts._films import locate
+
+    for name, content in (("empty.png", b""), ("torn.png", b"\x89PNG\r\n\x1a\n"), ("text.png", b"words")):
+        (tmp_path / name).write_bytes(content)
+    Image.new("L", (9, 9), 3).save(tmp_path / "flat.png")
+    found = [*read_new_films(film_sources(tmp_path), RECIPE), locate(tmp_path, "gone.png"), locate(tmp_path, "../x")]
+    assert len(found) == 6
+    for fault in found:
+        assert not any(word in fault.remedy for word in ("`", "the row", "cohort")), fault
 
 
 @pytest.mark.parametrize("kind", ["empty", "absent", "no image column", "no manifest"])

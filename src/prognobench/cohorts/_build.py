@@ -33,15 +33,14 @@ from prognobench.frame import (
 from . import _builders
 from ._builders._builder import PICTURES, Builder, LeftOut, Made, Raw, RawFilm, Selection
 from ._cards import PublishedTask
-from ._dicom import decode_dicom
-from ._films import BadFilm, Fault, decode
+from ._dicom import BadContrast, decode_dicom
+from ._films import BadFilm, Fault, decode, film_or_fault, read_film
 from ._processes import in_processes, processors
 from ._published import cohort_cards
 from ._recipes import FilmRecipe, apply_recipe, film_recipe
 from ._spec import CohortSpec, TaskSpec
 
 Progress = Callable[[str, int, int], None]
-_MOST_BYTES = 256 << 20  # of a file; the largest film has 180 MB, not compressed
 _AT_ONCE = 4  # films that a process makes before it answers
 
 
@@ -279,28 +278,28 @@ def _make_few(job: _Job) -> list[_Seen | Fault]:
 
 
 def _make_film(root: Path, folder: Path, recipe: FilmRecipe, film: RawFilm) -> _Seen | Fault:
-    try:
-        path = root / film.source
-        if path.stat().st_size > _MOST_BYTES:
-            return Fault(f"the file has {path.stat().st_size} bytes, which is no film", "Export the film alone")
-        content = path.read_bytes()
-        if content[128:132] == b"DICM" or Path(film.source).suffix.lower() not in PICTURES:
-            pixels = decode_dicom(content, recipe.contrast)
-            gray, spacing, largest = pixels.gray, pixels.spacing, pixels.largest
-        else:
-            gray, spacing = decode(content), (1.0, 1.0)
-            largest = int(gray.max())
-        kept = apply_recipe(recipe, gray, spacing, film.cells)
-    except BadFilm as error:
-        return error.fault
-    except InputError:  # what is missing for one film, such as pydicom, is missing for all
-        raise
-    except OSError as error:
-        return Fault(f"the file cannot be read ({error.strerror or error})", "Check the file")
-    except Exception as error:  # one film that nobody has foreseen does not end the work on all others
-        return Fault(f"the film could not be made ({type(error).__name__})", "Export it again from its source")
+    made = film_or_fault(lambda: _kept(root, recipe, film))
+    if isinstance(made, Fault):
+        return made
+    kept, largest = made
     write_png(kept, folder / f"{film.image}.png")
     return largest, kept.shape[1], kept.shape[0]
+
+
+def _kept(root: Path, recipe: FilmRecipe, film: RawFilm) -> tuple[Any, int]:
+    """Return the levels of gray that are kept, and the largest of the raw file."""
+    content = read_film(root / film.source)
+    if content[128:132] == b"DICM" or Path(film.source).suffix.lower() not in PICTURES:
+        try:
+            pixels = decode_dicom(content, recipe.contrast)
+        except BadContrast as bad:
+            remedy = f"{bad.fault.remedy}, or choose a preprocessing with `contrast: stored`"
+            raise BadFilm(bad.fault.what, remedy) from None
+        gray, spacing, largest = pixels.gray, pixels.spacing, pixels.largest
+    else:
+        gray, spacing = decode(content), (1.0, 1.0)
+        largest = int(gray.max())
+    return apply_recipe(recipe, gray, spacing, film.cells), largest
 
 
 def write_png(levels: Any, path: Path) -> None:

@@ -297,7 +297,8 @@ def _add_content(
         if exclude and not fault.forbidden:
             excluded.append((row, image, fault.what, "unreadable"))
         else:
-            problems.add(table.path, f"the image '{image}': {fault.what}", fault.remedy, row)
+            leave_out = "" if fault.forbidden else ", remove the row, or set `on_bad_image: exclude`"
+            problems.add(table.path, f"the image '{image}': {fault.what}", f"{fault.remedy}{leave_out}", row)
     if exclude:
         films = films.drop(index=list(faults))
     return _with_facts(films, contents, facts)

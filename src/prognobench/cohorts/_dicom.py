@@ -68,7 +68,11 @@ _BEGINNINGS = (b"\2\0", b"\x08\0")
 _HEAD = 65_536  # bytes in which a file says how it is written
 _UNDATED = "99999999"
 _COPY = "Copy the file again from its source"
-_WINDOW = "Correct the file, or choose a preprocessing with `contrast: stored`"
+_WINDOW = "Correct the window or the lookup table of the file"
+
+
+class BadContrast(BadFilm):
+    """The stored values can be had, and not the contrast that they are to be shown with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,12 +485,12 @@ def _shown(pydicom: Any, dataset: Any, contrast: Contrast) -> tuple[NDArray[np.f
                 shown = np.rint(shown).astype(np.int64)  # the table is looked up by whole numbers
             shown = pydicom.pixels.apply_voi_lut(shown, dataset)
         except Exception as error:  # a damaged table makes nearly anything of pydicom
-            raise BadFilm(f"its window or lookup table cannot be used ({_words(error)})", _WINDOW) from error
+            raise BadContrast(f"its window or lookup table cannot be used ({_words(error)})", _WINDOW) from error
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shown = shown.max() + shown.min() - shown.astype(np.float64)
     table = shown.astype(np.float32)
     if not np.isfinite(table).all():
-        raise BadFilm("its rescale or window gives no finite values", _WINDOW)
+        raise BadContrast("its rescale or window gives no finite values", _WINDOW)
     return table, values
 
 

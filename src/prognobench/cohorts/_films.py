@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from prognobench.frame import InputError
+
+Made = TypeVar("Made")
 Gray = NDArray[np.float32]
 
 # Pillow warns from here on and refuses at twice as many; a film of more pixels is no film.
 MOST_PIXELS = 89_478_485
+_MOST_BYTES = 256 << 20  # of a file; the largest film has 180 MB, not compressed
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601-7, section 2.5.1
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _FORMATS = ["PNG", "JPEG", "TIFF"]
@@ -50,6 +55,34 @@ class BadFilm(Exception):
         self.fault = Fault(what, remedy)
 
 
+def film_or_fault(make: Callable[[], Made]) -> Made | Fault:
+    """Return what is made of one film, or why it cannot be: no film ends the work on all others."""
+    try:
+        return make()
+    except BadFilm as bad:
+        return bad.fault
+    except InputError:  # what is missing for one film, such as pydicom, is missing for all
+        raise
+    except OSError as error:
+        return Fault(f"the file cannot be read ({_words(error)})", "Check the file and its permissions")
+    except Exception as error:  # what nobody has foreseen
+        return Fault(f"the film cannot be used ({type(error).__name__})", "Export it again from its source")
+
+
+def read_film(path: Path) -> bytes:
+    """Return the bytes of a film's file.
+
+    Raises
+    ------
+    BadFilm
+        There are so many that it is no film.
+    """
+    size = path.stat().st_size
+    if size > _MOST_BYTES:
+        raise BadFilm(f"the file has {size} bytes, which is no film", "Export the film alone")
+    return path.read_bytes()
+
+
 def locate(root: Path, cell: str) -> Path | Fault:
     """Return the file that an image cell names, or the fault of the cell; nothing is opened.
 
@@ -60,7 +93,7 @@ def locate(root: Path, cell: str) -> Path | Fault:
     cell
         A path relative to it, with `/` between folders.
     """
-    inside = "Give a path inside the image root (`images:`), with / between folders"
+    inside = "Give a path inside the image root, with / between folders"
     if "\\" in cell:
         return Fault("the path holds a backslash", inside, forbidden=True)
     if PurePosixPath(cell).is_absolute() or PureWindowsPath(cell).drive:
@@ -78,7 +111,7 @@ def locate(root: Path, cell: str) -> Path | Fault:
             return Fault("this is not a file", "Give the name of an image file")
     except (OSError, RuntimeError) as error:  # RuntimeError: Python before 3.13 says so of links in a circle
         return Fault(f"the path cannot be followed ({_words(error)})", "Check the name and the links on its way")
-    return Fault("the file is not there", "Check the name's spelling and `images:`, or remove the row")
+    return Fault("the file is not there", "Check the name's spelling and the folder that it starts from")
 
 
 def decode(content: bytes) -> Gray:
@@ -100,11 +133,11 @@ def decode(content: bytes) -> Gray:
     except Exception as error:  # a decoder fed with damaged bytes raises nearly anything
         raise BadFilm(f"the image is truncated or damaged ({_words(error)})", _AGAIN) from error
     if gray.min() == gray.max():
-        raise BadFilm("the film has one gray value only", "Export it again from its source, or remove the row")
+        raise BadFilm("the film has one gray value only", "Export it again from its source")
     return gray
 
 
-_AGAIN = "Copy or export the file again, or set `on_bad_image: exclude`"
+_AGAIN = "Copy or export the file again"
 _CONVERT = "Convert it to PNG, JPEG or TIFF, 8- or 16-bit gray or RGB"
 _FROM_DICOM = "Make a cohort of the DICOM files with `prognobench cohort build dicom`"
 

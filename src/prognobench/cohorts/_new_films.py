@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from prognobench.frame import InputError, Problem, Problems, parse_document, read_text, sha256_bytes
+from prognobench.frame import InputError, Problem, Problems, parse_document, read_text
 
-from ._dicom import decode_dicom, passed_over, read_header
+from ._dicom import decode_dicom, passed_over, read_header, require_pydicom
 from ._dicom_tree import walk
-from ._films import BadFilm, Fault, Gray, decode, locate
+from ._films import BadFilm, Fault, Gray, decode, film_or_fault, locate, read_film
 from ._preprocessing import Preprocessing, render, scale_to_unit
 from ._recipes import Crop, FilmRecipe, apply_recipe, film_recipe
 from ._spec import CohortSpec
@@ -25,6 +26,7 @@ from ._tables import read_table, table_suffixes
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 DICOM = (".dcm", ".dicom")
+_MARK = b"DICM"
 _MODALITIES = ("CR", "DX")
 _SMALL = 64  # pixels a side to which a picture is brought to see whether it has colors
 _IMAGE_COLUMN, _PATIENT_COLUMN = "image", "patient"
@@ -63,13 +65,10 @@ class NewFilm:
     chroma
         How colored the picture is: the mean over pixels of the largest less the smallest of red, green and blue, from
         0 to 1. Exactly 0 for gray, however it is stored.
-    sha256
-        Of the file's bytes; empty where the film came from memory.
     """
 
     square: NDArray[np.uint16]
     chroma: float = 0.0
-    sha256: str = ""
 
 
 def film_sources(given: Path) -> list[FilmSource]:
@@ -85,9 +84,17 @@ def film_sources(given: Path) -> list[FilmSource]:
     Raises
     ------
     InputError
-        It is not there, holds no film, or the table or the YAML has faults.
+        It is not there, holds no film, the table or the YAML has faults, or it names DICOM files and pydicom is not
+        installed.
     """
-    given = Path(given)
+    found = _sources(Path(given))
+    if any(source.path is not None and _is_named_dicom(source.path) for source in found):
+        # Sooner than after hours, when the first of them is read.
+        require_pydicom()
+    return found
+
+
+def _sources(given: Path) -> list[FilmSource]:
     if not given.exists():
         raise InputError([Problem(str(given), "there is no such file or folder", "Check the name")])
     if given.is_dir():
@@ -156,10 +163,10 @@ def film_in_memory(picture: Any, preprocessing: Preprocessing) -> NewFilm:
         picture = _upright(picture)
         # What a PNG holds in 16 bits may be cut off in these.
         if picture.mode not in ("I", "F"):
-            return _of_content(_png(picture), preprocessing, sha256="")
+            return _of_content(_png(picture), preprocessing)
     values = np.asarray(picture)
     if values.ndim == 3 and values.shape[2] in (3, 4) and values.dtype == np.uint8:
-        return _of_content(_png(Image.fromarray(values)), preprocessing, sha256="")
+        return _of_content(_png(Image.fromarray(values)), preprocessing)
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.number) or not values.size:
         what = f"this is no picture but an array of shape {values.shape} and type {values.dtype}"
         raise BadFilm(what, "Give (height, width) gray values, or (height, width, 3) 8-bit colors")
@@ -175,42 +182,36 @@ def _read(job: tuple[FilmSource, Preprocessing, FilmRecipe]) -> NewFilm | Fault:
     source, preprocessing, recipe = job
     if source.path is None:
         return source.fault or Fault("the file is not there", "Check the name")
-    try:
-        content = source.path.read_bytes()
-        if _is_dicom(source.path, content):
-            return _of_dicom(source.path, content, preprocessing, recipe)
-        return _of_content(content, preprocessing, sha256_bytes(content))
-    except BadFilm as bad:
-        return bad.fault
-    except InputError:  # what is missing for one film, such as pydicom, is missing for all
-        raise
-    except OSError as error:
-        return Fault(f"the file cannot be read ({error.strerror or error})", "Check the file and its permissions")
+    path = source.path
+    return film_or_fault(lambda: _of_file(path, preprocessing, recipe))
 
 
-def _is_dicom(path: Path, content: bytes) -> bool:
-    return content[128:132] == b"DICM" or path.suffix.lower() in DICOM
+def _of_file(path: Path, preprocessing: Preprocessing, recipe: FilmRecipe) -> NewFilm:
+    content = read_film(path)
+    if content[128:132] == _MARK or path.suffix.lower() in DICOM:
+        return _of_dicom(path, content, preprocessing, recipe)
+    return _of_content(content, preprocessing)
 
 
-def _of_content(content: bytes, preprocessing: Preprocessing, sha256: str) -> NewFilm:
+def _of_content(content: bytes, preprocessing: Preprocessing) -> NewFilm:
     gray = decode(content)
-    return NewFilm(render(scale_to_unit(gray), preprocessing), _chroma(content), sha256)
+    return NewFilm(render(scale_to_unit(gray), preprocessing), _chroma(content))
 
 
-def _of_dicom(path: Path, content: bytes, preprocessing: Preprocessing, recipe: FilmRecipe) -> NewFilm | Fault:
+def _of_dicom(path: Path, content: bytes, preprocessing: Preprocessing, recipe: FilmRecipe) -> NewFilm:
     """Read a radiograph as `cohort build dicom` keeps it and a study then reads that."""
     if isinstance(recipe.steps[0], Crop):
         what = f"the recipe '{recipe.name}' cuts films to boxes of a table, which a single DICOM file has none of"
-        return Fault(what, "Build a cohort of the films (`prognobench cohort build`) and give that")
+        raise BadFilm(what, "Build a cohort of the films (`prognobench cohort build`) and give that")
     header = read_header(path.parent, path.name)
     if isinstance(header, Fault):
-        return header
+        raise BadFilm(header.what, header.remedy)
     other = passed_over(header, _MODALITIES, ("secondary_capture", "dates_out_of_order"))
     if other is not None:
-        return Fault(f"no radiograph: {other.what}", "Give single radiographs (modality CR or DX)")
+        raise BadFilm(f"no radiograph: {other.what}", "Give single radiographs (modality CR or DX)")
     pixels = decode_dicom(content, recipe.contrast)
     kept: Gray = apply_recipe(recipe, pixels.gray, pixels.spacing, {}).astype(np.float32)
-    return NewFilm(render(scale_to_unit(kept), preprocessing), 0.0, sha256_bytes(content))
+    return NewFilm(render(scale_to_unit(kept), preprocessing))
 
 
 def _chroma(content: bytes) -> float:
@@ -244,12 +245,7 @@ def _of_folder(folder: Path) -> list[FilmSource]:
     files, links = walk(folder)
     kinds = (*PICTURES, *DICOM)
     root = folder.resolve()
-    # Files of DICOM often have no ending at all.
-    found = [
-        FilmSource(name, root / name)
-        for name in files
-        if Path(name).suffix.lower() in kinds or (not Path(name).suffix and _is_marked(root / name))
-    ]
+    found = [source for name in files if (source := _of_name(root, name)) is not None]
     found += [FilmSource(name, None, fault=fault) for name, fault in links if Path(name).suffix.lower() in kinds]
     if not found:
         what = f"there is no film below this folder ({len(files)} other files)"
@@ -257,9 +253,28 @@ def _of_folder(folder: Path) -> list[FilmSource]:
     return sorted(found, key=lambda source: source.name)
 
 
+def _of_name(root: Path, name: str) -> FilmSource | None:
+    """Return a file of a folder if it is a film; those of DICOM often have no ending at all."""
+    path = root / name
+    if path.suffix:
+        return FilmSource(name, path) if path.suffix.lower() in (*PICTURES, *DICOM) else None
+    marked = film_or_fault(lambda: _is_marked(path))
+    if isinstance(marked, Fault):
+        return FilmSource(name, None, fault=marked)
+    return FilmSource(name, path) if marked else None
+
+
+def _is_named_dicom(path: Path) -> bool:
+    if path.suffix:
+        return path.suffix.lower() in DICOM
+    with contextlib.suppress(OSError):
+        return _is_marked(path)
+    return False
+
+
 def _is_marked(path: Path) -> bool:
     with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+        return stream.read(132)[128:] == _MARK
 
 
 def _of_cohort(path: Path) -> list[FilmSource]:

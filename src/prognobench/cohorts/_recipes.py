@@ -228,7 +228,7 @@ def _scaled(gray: Gray) -> Gray:
     if not float(high) - float(low) <= float(np.finfo(np.float32).max):  # nor where one of them is no number
         raise BadFilm("its gray values are not finite, or too far apart", "Export it again from its source")
     if low == high:
-        raise BadFilm("the film has one gray value only", "Export it again from its source, or remove the row")
+        raise BadFilm("the film has one gray value only", "Export it again from its source")
     scaled: Gray = gray - low
     scaled /= high - low
     return scaled
