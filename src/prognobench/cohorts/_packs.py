@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -89,7 +90,9 @@ def open_pack(contents: Iterable[str], preprocessing: Preprocessing) -> Pixels |
 
 
 def kept_pixels(key: str) -> Pixels | None:
-    """Open a pack by its key, or return None where it is absent or damaged."""
+    """Open a pack by its key, or return None where it is absent or damaged; what is no key is absent."""
+    if re.fullmatch("[0-9a-f]{64}", key) is None:
+        return None
     folder = images_folder() / "packs" / key
     try:
         about = json.loads((folder / "pack.json").read_bytes())
