@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,19 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
+from scipy.special import expit, logit
 from typer.testing import CliRunner
 
 from prognobench.cli import app
 from prognobench.cohorts import Preprocessing, film_in_memory
 from prognobench.deployment import export, formats
+from prognobench.deployment._agreement import disagreement
 from prognobench.deployment._formats._onnx import _OF_GRAY
 from prognobench.deployment._gray import GrayInput
 from prognobench.frame import InputError
 from prognobench.models import find_weights, load_backbone, model_card
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::prognobench.deployment.WrongOrder")]
 
 
 def squares(model, phantom):
@@ -133,7 +136,7 @@ def quick_format(monkeypatch):
 
     class Quick(Format):
         name, suffix, needs = "quick", ".quick", ("json",)
-        wrong = 0.0
+        wrong, turned = 0.0, 0.0
 
         def write(self, model, folder, place, gray):
             place.write_text("written")
@@ -141,7 +144,8 @@ def quick_format(monkeypatch):
 
             def read(squares):
                 found = own(squares)
-                return np.stack([found.probability, found.score]) + self.wrong
+                both = np.stack([found.probability, found.score])
+                return expit(logit(both) + self.turned) + self.wrong
 
             return read
 
@@ -156,9 +160,65 @@ def test_an_export_that_computes_otherwise_is_not_written(fitted, tmp_path, quic
     with pytest.raises(InputError, match="computes other numbers than the model"):
         export(fitted["lp"][1], "quick", tmp_path / "model.quick")
     assert list(tmp_path.iterdir()) == []
-    quick_format.wrong = 5e-5
-    assert export(fitted["lp"][1], "quick", tmp_path / "model.quick") == pytest.approx(5e-5)
+    quick_format.wrong, quick_format.turned = 0.0, 5e-5
+    assert 0 < export(fitted["lp"][1], "quick", tmp_path / "model.quick") < 1e-4
     assert [path.name for path in tmp_path.iterdir()] == ["model.quick"]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_saturated_scores_hide_no_difference(sign):
+    own = expit(sign * np.array([-13.8, -20.0, -9.3]))
+    assert disagreement(own, own) == ""
+    assert disagreement(own, expit(sign * np.array([-13.801, -20.01, -9.301]))) == ""
+    assert disagreement(own, expit(sign * np.array([-13.8, -20.0, -9.4]))) == "log-odds differ by up to 0.1"
+    assert disagreement(own, np.full(3, np.nan)).startswith("probabilities or scores differ")
+    assert disagreement(own, own + np.array([0, 0, -2e-4 * sign])) == "probabilities or scores differ by up to 0.0002"
+    assert disagreement(np.array([0.5]), expit(np.array([9e-4]))).startswith("probabilities")
+
+
+def test_an_export_of_saturated_scores_is_held_against_their_log_odds(fitted, tmp_path, quick_format, monkeypatch):
+    from prognobench.deployment import Model
+
+    folder = fitted["lp"][1]
+    model = Model.load(folder)
+    model.scorer.network.head.weight.zero_()
+    model.scorer.network.head.bias.fill_(-13.8)
+    model.scorer.network.slope = 1.0
+    model.scorer.network.intercept = 0.0
+    monkeypatch.setattr(Model, "load", lambda _: model)
+    quick_format.turned = 3.9
+    with pytest.raises(InputError, match=r"computes other numbers than the model \(log-odds differ by up to 3\.9\)"):
+        export(folder, "quick", tmp_path / "model.quick")
+    quick_format.turned = 0.0
+    assert export(folder, "quick", tmp_path / "model.quick") < 1e-9
+
+
+def test_a_network_goes_back_to_its_device_when_it_cannot_be_traced():
+    from types import SimpleNamespace
+
+    from prognobench.deployment._formats._format import traceable
+
+    places = []
+    network = SimpleNamespace(cpu=lambda: places.append("cpu") or "traced", to=places.append)
+    model = SimpleNamespace(scorer=SimpleNamespace(network=network, device="cuda"))
+    with pytest.raises(ZeroDivisionError), traceable(model) as found:
+        assert found == "traced"
+        raise ZeroDivisionError
+    assert places == ["cpu", "cuda"]
+
+
+def test_the_command_line_tells_what_a_model_warns_of(fitted, phantom, tmp_path, quick_format, monkeypatch):
+    import prognobench.deployment._model as loading
+
+    versions = fitted["lp"][0].description.versions | {"torch": "9.9"}
+    monkeypatch.setattr(loading, "versions_here", lambda: versions)
+    arguments = ["export", str(fitted["lp"][1]), "--to", "quick", "--out", str(tmp_path / "model.quick")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.output.split())
+    assert told.count("torch 9.9 instead of") == 1 and "note " in told and "_model.py" not in told
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ import copy
 import dataclasses
 import json
 import re
+import warnings
 
+import filelock
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,17 +19,19 @@ from typer.testing import CliRunner
 import prognobench.deployment._model as loading
 from prognobench.cli import app
 from prognobench.cohorts import Preprocessing, load_cohort, open_pixels
-from prognobench.deployment import Model, OtherVersions, fit, read_folder
+from prognobench.deployment import Model, OtherVersions, WrongOrder, _fit, fit, read_folder
 from prognobench.deployment._card import card_text
 from prognobench.deployment._choice import choose
 from prognobench.deployment._description import Check
 from prognobench.deployment._evidence import gather
-from prognobench.deployment._fit import _jobs, _refuse_foreign
-from prognobench.deployment._network import Scorer
+from prognobench.deployment._fit import _jobs, _refuse_foreign, _refuse_many
+from prognobench.deployment._network import LinearHead, Scorer
 from prognobench.frame import InputError, sha256_json
 from prognobench.studies import Store, plan_study, read_results, study_as_run
+from prognobench.training import Checkpoint
 
-pytestmark = pytest.mark.torch
+# What learns from 24 synthetic patients may order those of the next fold the wrong way round.
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::prognobench.deployment.WrongOrder")]
 
 
 @pytest.mark.parametrize("strategy", ["lp", "lora_r2"])
@@ -133,7 +137,11 @@ def test_what_is_no_picture_is_named(fitted, tmp_path):
         (lambda f: [path.unlink() for path in f.iterdir()], "the folder is empty"),
         (lambda f: _change(f, lambda c: c["calibration"]["film"].update(threshold=0.1)), "it was altered"),
         (lambda f: _change(f, lambda c: c.update(schema_version=2), seal=True), "it is of schema 2"),
-        (lambda f: _change(f, lambda c: c["files"].update({"../x": "0"}), seal=True), "names files outside"),
+        (lambda f: _change(f, lambda c: c["files"].update({"../x": "0"}), seal=True), "names files that no model has"),
+        *(
+            (lambda f, name=name: _change(f, lambda c: c["files"].update({name: "0"}), seal=True), "that no model has")
+            for name in ("..", "", "a\0b", "other.safetensors")
+        ),
     ],
 )
 def test_a_folder_that_is_not_as_it_was_is_refused_and_named(folder, spoil, message):
@@ -171,7 +179,7 @@ def test_other_versions_that_compute_the_same_are_told(folder, phantom, fitted, 
     monkeypatch.setattr(loading, "versions_here", lambda: fitted["lp"][0].description.versions | {"torch": "9.9"})
     with pytest.warns(OtherVersions, match=r"torch 9\.9 instead of .*pip install .*torch=="):
         model = Model.load(folder)
-    assert len(model.notes) == 1
+    assert sum("fitted under other versions" in note for note in model.notes) == 1
     done = CliRunner().invoke(app, ["predict", str(folder), str(phantom), "--out", str(folder.parent / "p.csv")])
     assert done.exit_code == 0
     assert "torch 9.9 instead of" in " ".join(done.output.split())
@@ -191,12 +199,10 @@ def test_what_computes_otherwise_is_seen_where_scores_are_saturated(fitted):
     then = check(1e-6, 5.0)
     assert loading.others_of(then, then) == []
     assert loading.others_of(then, check(1.0005e-6, 5.001)) == []
-    assert loading.others_of(then, check(5e-5, 5.0)) == ["the log-odds of a check picture differ by 3.9"]
-    assert loading.others_of(then, check(1e-6, 5.1)) == [
-        "the distance of a check picture to the training films differs"
-    ]
+    assert loading.others_of(then, check(5e-5, 5.0)) == ["log-odds differ by up to 3.9"]
+    assert loading.others_of(then, check(1e-6, 5.1)) == ["distances to the training films differ"]
     assert loading.others_of(then, check(1e-6, None)) and not loading.others_of(check(1e-6, None), check(1e-6, None))
-    assert loading.others_of(check(0.5, 5.0), check(0.5002, 5.0)) == ["a check picture's score differs by 0.0002"]
+    assert loading.others_of(check(0.5, 5.0), check(0.5002, 5.0)) == ["probabilities or scores differ by up to 0.0002"]
     # A head that is a thousand times as steep: whatever the backbone gives, scores are 0 or 1 and the distance tells.
     model = copy.copy(fitted["lp"][0])
     network = copy.deepcopy(model.scorer.network)
@@ -207,6 +213,37 @@ def test_what_computes_otherwise_is_seen_where_scores_are_saturated(fitted):
         for parameter in network.backbone.parameters():
             parameter.mul_(1.05)
     assert loading.others_of(steep, loading.make_check(model, 0))
+
+
+def test_a_calibration_that_turns_the_order_round_is_told(folder, results, phantom, monkeypatch):
+    def told(slope):
+        turned = {"slope": slope}
+        _change(folder, lambda c: [c["calibration"][level].update(turned) for level in c["calibration"]], seal=True)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            model = Model.load(folder)
+        return model.notes, [str(one.message) for one in found if one.category is WrongOrder]
+
+    assert told(0.5) == ((), [])
+    for slope in (0.0, -0.5):
+        (note,), (warning,) = told(slope)
+        assert note.startswith(f"out of fold its scores order films (slope {slope:.3g}) and patients")
+        assert warning == f"{folder}: {note}"
+    done = CliRunner().invoke(app, ["predict", str(folder), str(phantom), "--out", str(folder.parent / "p.csv")])
+    assert "the wrong way round, and its probabilities turn them: do not use it" in " ".join(done.output.split())
+    monkeypatch.setattr("prognobench.deployment.fit", lambda *_, **__: Model.load(folder))
+    fitted = CliRunner().invoke(app, ["fit", str(results), "--out", str(folder.parent / "new")])
+    assert fitted.exit_code == 0 and "the wrong way round" in " ".join(fitted.output.split())
+
+
+def test_more_than_two_classes_are_refused(fitted, phantom, results):
+    task = load_cohort(phantom).task("icu")
+    _refuse_many(task, results)
+    many = dataclasses.replace(task, classes=("none", "some", "much"))
+    with pytest.raises(InputError, match="the task icu has 3 classes, and a model for use tells two apart"):
+        _refuse_many(many, results)
+    with pytest.raises(ValueError, match="a head of 3 classes"):
+        LinearHead({"head.weight": torch.zeros(3, 4), "head.bias": torch.zeros(3)})
 
 
 def test_weights_that_are_missing_are_named_with_the_way_to_them(fitted, folder):
@@ -297,9 +334,23 @@ def test_the_card_states_what_the_records_state_number_for_number(fitted, report
     assert text.count(told) == 2
     groups = read["subgroups"].query("strategy == 'lora_r2'")
     part = text.partition("## Subgroups")[2].partition("## Confounds")[0]
-    assert len(groups) == part.count("\n| ") - 2
+    assert len(groups[groups["n_patients"] >= 5]) == part.count("\n| ") - 2
     assert text.count("not a medical device") == 2
     assert "SYNTHETIC" in text
+
+
+def test_groups_of_few_patients_are_counted_and_not_told(fitted, reported, phantom):
+    one = reported.tables
+    first = one.subgroups["value"].iloc[0]
+    sizes = one.subgroups["n_patients"].where(one.subgroups["value"] != first, 4)
+    tables = dataclasses.replace(one, subgroups=one.subgroups.assign(n_patients=sizes, value=one.subgroups["value"]))
+    chosen = choose(tables, {"strategy": "lp"}, "results")
+    evidence = gather(tables, chosen, load_cohort(phantom), (), ())
+    assert evidence["n_small_subgroups"] == (chosen.rows(tables.subgroups)["n_patients"] < 5).sum() >= 1
+    assert first not in {row["value"] for row in evidence["subgroups"]}
+    assert all(row["n_patients"] >= 5 for row in evidence["subgroups"]) and evidence["subgroups"]
+    text = card_text(fitted["lp"][0].description.model_copy(update={"evidence": evidence}))
+    assert f"Not told: {evidence['n_small_subgroups']} of fewer than 5 patients." in text
 
 
 def _told_of(reported, phantom, description, strategy, **chosen):
@@ -490,9 +541,21 @@ def test_films_that_have_changed_since_are_refused(results, reported, phantom, t
         _jobs(plan, choose(reported.tables, {"strategy": "lp"}, ""), results)
 
 
-def test_the_command_line_fits_the_first_of_the_decision_map_and_says_why(results, reported, tmp_path):
+def test_the_command_line_fits_the_first_of_the_decision_map_and_says_why(results, reported, tmp_path, monkeypatch):
+    train, trained = _fit._outcome, []
+
+    def locked(*given):
+        # Another process that fits the same meanwhile waits, and does not write the same checkpoint.
+        (checkpoint,) = (one for one in given if isinstance(one, Checkpoint))
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(checkpoint.path.with_suffix(".lock"), timeout=0).acquire()
+        trained.append(checkpoint)
+        return train(*given)
+
+    monkeypatch.setattr(_fit, "_outcome", locked)
     done = CliRunner().invoke(app, ["fit", str(results), "--out", str(tmp_path / "model"), "--threads", "1"])
     assert done.exit_code == 0, done.output
+    assert len(trained) == 1
     told = " ".join(done.output.split())
     assert "The first of the study's decision map. MCC × 100 is" in told
     assert "not above its controls" in told

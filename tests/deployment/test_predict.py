@@ -66,6 +66,7 @@ def test_bad_films_are_named_and_the_rest_is_done(fitted, films, tmp_path):
     (films / "notes.txt").write_text("not a film")
     predicted = predict(model, films, tmp_path / "predicted.csv")
     assert [problem.where for problem in predicted.bad] == ["empty.png", "flat.png", "torn.png"]
+    assert predicted.bad[1].remedy == "Export it again from its source"
     assert predicted.table["probability"].notna().sum() == 20
     read = pd.read_csv(tmp_path / "predicted.csv").set_index("image")
     assert read.loc["flat.png", "problem"].startswith("the film has one gray value only. ")
@@ -208,6 +209,28 @@ def test_a_film_that_could_not_be_read_is_tried_again(fitted, films, tmp_path, m
     assert (tmp_path / "predicted.csv.unfinished").exists()
     predicted = predict(model, films, tmp_path / "predicted.csv")
     assert (predicted.bad, predicted.resumed) == ((), 0)
+
+
+def test_what_and_remedy_of_a_film_are_kept_apart(fitted, films, tmp_path, monkeypatch):
+    from prognobench.cohorts import Fault
+    from prognobench.deployment import _predict
+
+    fault = Fault("it is damaged (no. 7 of it. Sorry)", "Wait. Or not")
+    monkeypatch.setattr(_predict, "read_new_films", lambda sources, *_, **__: iter([fault] * len(sources)))
+    predicted = predict(fitted["lp"][0], films, tmp_path / "predicted.csv")
+    assert {(problem.what, problem.remedy) for problem in predicted.bad} == {(fault.what, fault.remedy)}
+    assert set(predicted.table["problem"]) == {f"{fault.what}. {fault.remedy}"}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_patients_of_an_earlier_call_do_not_stay_beside_other_films(fitted, films, phantom, tmp_path, suffix):
+    model, _ = fitted["lp"]
+    out, earlier = tmp_path / f"predicted{suffix}", tmp_path / f"predicted-patients{suffix}"
+    assert predict(model, phantom, out).patients == earlier and earlier.exists()
+    assert predict(model, films, out).patients is None and not earlier.exists()
+    earlier.write_text("of somebody else\n1\n")
+    predict(model, films, out)
+    assert earlier.read_text() == "of somebody else\n1\n"
 
 
 def test_films_of_one_name_and_date_in_two_folders_are_two(fitted, films, tmp_path):

@@ -7,15 +7,17 @@ from ._explain import Explanation, explain
 from ._export import export, formats
 from ._fit import fit
 from ._listing import print_predicted
-from ._model import Model, OtherVersions
+from ._model import Model, ModelWarning, OtherVersions, WrongOrder
 from ._predict import Predicted, predict
 
 __all__ = [
     "Description",
     "Explanation",
     "Model",
+    "ModelWarning",
     "OtherVersions",
     "Predicted",
+    "WrongOrder",
     "explain",
     "export",
     "fit",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._description import Description
+from ._evidence import FEWEST_PATIENTS
 
 _NAMES = {
     "mcc": "MCC", "pr_auc": "PR-AUC", "roc_auc": "ROC-AUC", "balanced_accuracy": "balanced accuracy", "f1": "F1",
@@ -300,10 +301,12 @@ def _subgroups(one: Description) -> Sequence[str]:
         )
         for row in one.evidence["subgroups"]
     ]
+    few = one.evidence["n_small_subgroups"]
+    small = f"Not told: {few} of fewer than {FEWEST_PATIENTS} patients." if few else ""
     if not rows:
-        return "## Subgroups", "The study knows no view, center, sex or age of its films."
+        return "## Subgroups", small or "The study knows no view, center, sex or age of its films."
     columns = ("", "", "patients", "positive", "MCC", "95 % interval", "ROC-AUC", "sensitivity", "specificity")
-    return "## Subgroups", "× 100, of the study's models.", _table(columns, rows)
+    return "## Subgroups", "× 100, of the study's models.", _table(columns, rows), small
 
 
 def _confounds(one: Description) -> Sequence[str]:

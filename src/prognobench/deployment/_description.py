@@ -26,6 +26,8 @@ from prognobench.models import ModelCard
 
 DESCRIPTION, CARD = "model.json", "MODEL_CARD.md"
 ADAPTER, HEAD, LIKENESS = "adapter.safetensors", "head.safetensors", "likeness.safetensors"
+# All that a model's folder may hold beside its description.
+FILES = (CARD, ADAPTER, HEAD, LIKENESS)
 SCHEMA = 1
 _PACKAGES = ("prognobench", "torch", "timm", "peft", "numpy", "pillow", "safetensors")
 _AGAIN = "Copy the whole folder again, or fit the model again"
@@ -230,6 +232,6 @@ def _content(folder: Path) -> dict[str, Any]:
         made = content.get("versions", {}).get("prognobench", "a later version")
         what = f"it is of schema {content['schema_version']}, and this version reads up to {SCHEMA}"
         raise InputError([Problem(str(path), what, f"Install prognobench {made}")])
-    if any(Path(name).name != name for name in names):
-        raise InputError([Problem(str(path), "it names files outside of its folder", _AGAIN)])
+    if not set(names) <= set(FILES):
+        raise InputError([Problem(str(path), "it names files that no model has", _AGAIN)])
     return content

@@ -16,6 +16,8 @@ from ._choice import Choice
 
 _CALIBRATED = tuple(metric.name for metric in METRICS if metric.calibrated)
 _MOST_CONFOUNDS = 8
+# A card is handed on: what is told of a few people is told of each of them.
+FEWEST_PATIENTS = 5
 _SUBGROUP = ("attribute", "value", "n_patients", "n_positive", "mcc", "roc_auc", "sensitivity", "specificity")
 
 
@@ -39,6 +41,8 @@ def gather(
     findings, confounds
         What the audit of the cohort found, and its table of what predicts the outcome alone.
     """
+    subgroups = choice.rows(tables.subgroups)
+    large = subgroups[subgroups["n_patients"] >= FEWEST_PATIENTS]
     (summary,) = choice.rows(tables.summary).to_dict("records")
     level = str(summary["headline"])
     task = choice.cell["task"]
@@ -55,7 +59,8 @@ def gather(
         "compared": _compared(tables, choice),
         "controls": _controls(tables, choice),
         "doubts": _first(choice.rows(tables.decision)).get("doubts"),
-        "subgroups": _subgroups(tables, choice),
+        "subgroups": _subgroups(large),
+        "n_small_subgroups": len(subgroups) - len(large),
         "confounds": of_task[:_MOST_CONFOUNDS],
         "n_confounds": len(of_task),
         "findings": [
@@ -104,8 +109,7 @@ def _controls(tables: StudyTables, choice: Choice) -> list[dict[Any, Any]]:
     return found
 
 
-def _subgroups(tables: StudyTables, choice: Choice) -> list[dict[Any, Any]]:
-    rows = choice.rows(tables.subgroups)
+def _subgroups(rows: pd.DataFrame) -> list[dict[Any, Any]]:
     intervals = [f"{name}_{end}" for name in ("mcc", "roc_auc") for end in ("ci_low", "ci_high")]
     found: list[dict[Any, Any]] = rows[[*_SUBGROUP, *intervals, "undefined"]].to_dict("records")
     return found

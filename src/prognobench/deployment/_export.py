@@ -16,10 +16,10 @@ from prognobench.cohorts import Fault, NewFilm, film_in_memory, film_sources, ke
 from prognobench.frame import InputError, Problem, folder_in_one_step, nearest
 
 from . import _formats
+from ._agreement import disagreement
 from ._formats._format import USE, Format, Reader
 from ._model import Model
 
-TOLERANCE = 1e-4  # by which a probability may differ from the model's own
 _FILMS = 9  # of each kind, real and random; one more than a batch of the processor
 _SEED = 0
 
@@ -67,7 +67,8 @@ def export(folder: Path, to: str, out: Path, *, films: Path | None = None, gray:
     ------
     InputError
         The model or the format cannot be had so, something else lies at `out`, a package is missing, no real films are
-        there to check with, or the export differs by more than 1e-4; nothing is written then.
+        there to check with, or the export differs by more than 1e-4, or by more than 1e-3
+        in log-odds; nothing is written then.
     """
     found = formats()
     if to not in found:
@@ -88,18 +89,20 @@ def export(folder: Path, to: str, out: Path, *, films: Path | None = None, gray:
     draft = out.with_name(f".{secrets.token_hex(4)}{out.name}")
     try:
         read = form.write(model, folder, draft, gray)
-        difference = _difference(model, read, pictures, gray)
-        if not difference <= TOLERANCE:
-            what = f"the export to {to} computes other numbers than the model (they differ by up to {difference:.2g})"
+        own, computed = _both(model, read, pictures, gray)
+        if others := disagreement(own, computed):
+            what = f"the export to {to} computes other numbers than the model ({others})"
             raise InputError([Problem(str(folder), what, "Choose another --to, or other versions of the packages")])
         _place(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink(missing_ok=True)
-    return difference
+    return float(np.abs(computed - own).max())
 
 
-def _difference(model: Model, read: Reader, pictures: list[npt.NDArray[np.uint16]], gray: bool) -> float:
-    """Compare an export with the model, film by film."""
+def _both(
+    model: Model, read: Reader, pictures: list[npt.NDArray[np.uint16]], gray: bool
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return probability and score of each film, (2, films), by the model and by its export."""
     if not gray:
         squares = np.stack(pictures)
         found = read(squares)
@@ -109,7 +112,7 @@ def _difference(model: Model, read: Reader, pictures: list[npt.NDArray[np.uint16
         squares = np.stack([film_in_memory(picture, model.preprocessing).square for picture in shaped])
         found = np.concatenate([read(picture[None]) for picture in shaped], axis=1)
     own = model.scorer.score(squares)
-    return float(np.abs(found - np.stack([own.probability, own.score])).max())
+    return np.stack([own.probability, own.score]), found
 
 
 def _shaped(picture: npt.NDArray[np.uint16], place: int) -> npt.NDArray[np.uint16]:

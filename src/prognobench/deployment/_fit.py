@@ -13,7 +13,7 @@ import pandas as pd
 
 from prognobench.cohorts import Preprocessing, built_with, open_pixels
 from prognobench.evaluation import out_of_fold
-from prognobench.frame import InputError, Problem, sha256_json
+from prognobench.frame import InputError, Problem, file_lock, sha256_json
 from prognobench.reporting import read_tables
 from prognobench.studies import Job, Plan, Store, plan_study, study_as_run
 
@@ -23,6 +23,7 @@ from ._description import (
     ADAPTER,
     CARD,
     DESCRIPTION,
+    FILES,
     HEAD,
     LIKENESS,
     Adaptation,
@@ -42,6 +43,7 @@ from ._likeness import SHARE, Likeness, fit_likeness
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from prognobench.cohorts import Task
     from prognobench.strategies import Strategy
     from prognobench.training import Checkpoint, Chosen, Films
     from prognobench.training import Outcome as Trained
@@ -93,7 +95,8 @@ def fit(
     Raises
     ------
     InputError
-        The study is not finished for the cell, its films or weights have changed since, or several cells are meant.
+        The study is not finished for the cell, its films or weights have changed since, several cells are meant, or
+        the task has more than two classes.
 
     Notes
     -----
@@ -113,6 +116,7 @@ def fit(
     tables, predictions, _, _ = read_tables(results, plan.study.name, progress=progress)
     choice = choose(tables, named or {}, str(results))
     jobs = _jobs(plan, choice, results)
+    _refuse_many(plan.cohorts[jobs[0].cohort].task(jobs[0].task), results)
     store = Store(results)
     progress("reading what validation chose")
     histories = [store.read(job.key).history for job in jobs]
@@ -144,11 +148,16 @@ def _refuse_foreign(out: Path) -> None:
         raise InputError([Problem(str(out), what, "Give --out a new folder")])
     if not out.is_dir():
         return
-    own = {DESCRIPTION, CARD, ADAPTER, HEAD, LIKENESS}
-    others = sorted(path.name for path in out.iterdir() if path.name not in own)
+    others = sorted(path.name for path in out.iterdir() if path.name not in (DESCRIPTION, *FILES))
     if others:
         what = f"files that are not of the model lie beside it ({', '.join(others[:3])}{', …' if others[3:] else ''})"
         raise InputError([Problem(str(out), what, "Move them elsewhere, or give --out a new folder")])
+
+
+def _refuse_many(task: Task, results: Path) -> None:
+    if len(task.classes) > 2:
+        what = f"the task {task.name} has {len(task.classes)} classes, and a model for use tells two apart"
+        raise InputError([Problem(str(results), what, "Name a task of two classes, such as task=icu")])
 
 
 def _jobs(plan: Plan, choice: Choice, results: Path) -> list[Job]:
@@ -222,8 +231,9 @@ def _train(plan: Plan, job: Job, histories: Sequence[pd.DataFrame], store: Store
     # What it is named by is all that changes the result, so that no other training goes on from it.
     key = sha256_json([job.identity, chosen.candidate, chosen.epochs, chosen.cuts])
     checkpoint = Checkpoint(store.tmp / f"{key}.checkpoint", store.draft(key))
-    outcome, frozen = _outcome(plan, job, chosen, adapted, strategy, rows, pixels, positions, checkpoint, progress)
-    checkpoint.path.unlink(missing_ok=True)
+    with file_lock(store.tmp / f"{key}.lock"):  # one at a time writes the checkpoint
+        outcome, frozen = _outcome(plan, job, chosen, adapted, strategy, rows, pixels, positions, checkpoint, progress)
+        checkpoint.path.unlink(missing_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in outcome.tensors.items()}
     network = Network(
         merged(strategy, adapted),

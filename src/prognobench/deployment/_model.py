@@ -14,6 +14,7 @@ import pandas as pd
 from prognobench.cohorts import BadFilm, Fault, NewFilm, Preprocessing, film_in_memory, film_sources, read_new_films
 from prognobench.frame import InputError, Problem, Problems
 
+from ._agreement import RELATIVE, disagreement
 from ._description import ADAPTER, HEAD, LIKENESS, Check, Description, read_folder, versions_here
 from ._likeness import Likeness
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from ._network import Network, Scorer
 
 CHROMA = 0.04  # above which a picture is called colored; films have 0, but for a mark in color
-_TOLERANCE = 1e-4  # by which scores of other versions may differ
-_RELATIVE = 1e-3  # by which log-odds and distances may differ
 _SIDES = (300, 260)  # of the synthetic pictures of the check
 # Of a backbone's card: what it is built and fed by.
 _BUILDS = {
@@ -37,7 +36,15 @@ _BUILDS = {
 COLORED, FAR = "it is a color picture", "its features are far from those of the training films"
 
 
-class OtherVersions(UserWarning):
+class ModelWarning(UserWarning):
+    """Something that the user of a model is to know."""
+
+
+class WrongOrder(ModelWarning):
+    """Out of fold, a model's scores order the films the wrong way round."""
+
+
+class OtherVersions(ModelWarning):
     """A model was fitted under other versions of packages, and computes the same under those that are here."""
 
 
@@ -51,7 +58,7 @@ class Model:
     classes_
         The names of the classes, in the order of the columns of `predict_proba`.
     notes
-        What its user should know of its loading, such as other versions of packages.
+        What its user should know, such as that it was fitted under other versions of packages.
 
     Examples
     --------
@@ -65,7 +72,7 @@ class Model:
 
         self.description = description
         self.classes_: npt.NDArray[np.str_] = np.array(description.outcome.classes)
-        self.notes: tuple[str, ...] = ()
+        self.notes = _wrong_order(description)
         self.scorer: Scorer = Scorer(network, likeness)
         self.preprocessing = Preprocessing(
             name=description.preprocessing["name"], size=description.preprocessing["size"]
@@ -80,7 +87,8 @@ class Model:
         folder
             What `fit` wrote. Every file is checked against its SHA-256, and the weights of the backbone against
             theirs. Where packages have other versions than at fitting, two synthetic pictures are scored and held
-            against the scores of then; equal ones give a warning (`OtherVersions`).
+            against the scores of then; equal ones give a warning (`OtherVersions`). So does a calibration whose slope
+            is not positive (`WrongOrder`).
 
         Raises
         ------
@@ -91,6 +99,8 @@ class Model:
         folder = Path(folder)
         description, files = read_folder(folder)
         model = cls(description, _network(description, files, folder), _likeness(description, files, folder))
+        for note in model.notes:
+            warnings.warn(f"{folder}: {note}", WrongOrder, stacklevel=2)
         model._check_versions(folder)
         return model
 
@@ -193,6 +203,14 @@ class Model:
         warnings.warn(note, OtherVersions, stacklevel=3)
 
 
+def _wrong_order(description: Description) -> tuple[str, ...]:
+    wrong = {level: at.slope for level, at in description.calibration.items() if at.slope <= 0}
+    if not wrong:
+        return ()
+    told = " and ".join(f"{level}s (slope {slope:.3g})" for level, slope in wrong.items())
+    return (f"out of fold its scores order {told} the wrong way round, and its probabilities turn them: do not use it",)
+
+
 def _unlike(distance: float, colored: bool) -> str:
     # A distance that is no number is not near either.
     return "; ".join([*([] if distance <= 1 else [FAR]), *([COLORED] if colored else [])])
@@ -209,21 +227,12 @@ def make_check(model: Model, seed: int) -> Check:
 
 
 def others_of(then: Check, now: Check) -> list[str]:
-    """Say which numbers of the check pictures are others now.
-
-    Scores near 0 or 1 hide what changes: log-odds show it as far as they are not cut off, and distances always.
-    """
-    old, new = (np.array(one.scores) for one in (then, now))
-    odds = [np.log(one) - np.log1p(-one) for one in (old, new)]
+    """Say which numbers of the check pictures are others now; distances show what scores near 0 or 1 hide."""
     far = [np.array(one.distances, dtype=np.float64) for one in (then, now)]
-    told = []
-    if not np.abs(new - old).max() <= _TOLERANCE:
-        told.append(f"a check picture's score differs by {np.abs(new - old).max():.2g}")
-    elif not np.allclose(odds[1], odds[0], rtol=_RELATIVE, atol=_RELATIVE):
-        told.append(f"the log-odds of a check picture differ by {np.abs(odds[1] - odds[0]).max():.2g}")
-    if not np.allclose(far[1], far[0], rtol=_RELATIVE, atol=0, equal_nan=True):
-        told.append("the distance of a check picture to the training films differs")
-    return told
+    told = [disagreement(np.array(then.scores), np.array(now.scores))]
+    if not np.allclose(far[1], far[0], rtol=RELATIVE, atol=0, equal_nan=True):
+        told.append("distances to the training films differ")
+    return [one for one in told if one]
 
 
 def adapted_module(description: Description, state: Mapping[str, Tensor], where: str) -> tuple[Strategy, nn.Module]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from prognobench.evaluation import log_odds
 from prognobench.models import columns, read_out, widest
 from prognobench.training import Normalizer, device_name
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from prognobench.models import ModelCard
 
 # Where probabilities of 64 bits end; evaluation cuts scores there, too.
-_MOST_ODDS = 36.04365338911715
-# Films at once; the last batch is filled up, so that a film's numbers depend on nothing that stands beside it.
+_MOST_ODDS = float(log_odds(np.array(1.0)))
+# Films at once; the last batch is filled up, so that a film's numbers depend on no other film. At another place of the
+# batch, as after an interruption, they may differ in their last bits (by less than 1e-6, relatively).
 _BATCH = {"cpu": 8, "cuda": 64}
 
 
@@ -39,6 +41,8 @@ class LinearHead(nn.Module):
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         weight, bias = tensors["head.weight"].double(), tensors["head.bias"].double()
+        if len(weight) > 2:
+            raise ValueError(f"a head of {len(weight)} classes, where two can be told apart")
         if len(weight) == 2:
             # Softmax over two classes is the logistic function of the difference.
             weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]

@@ -67,7 +67,8 @@ def predict(model: Model, given: Path, out: Path, progress: Progress = lambda do
     out
         A CSV or Parquet file, by its ending. While it is made, each batch that is done is added to
         `<out>.unfinished`; the same call after an interruption goes on from there. Where the input says whose the films
-        are, `<out>-patients` has one row a patient: the mean score of the films, calibrated as patients.
+        are, `<out>-patients` has one row a patient: the mean score of the films, calibrated as patients; where it does
+        not, that of an earlier call is removed.
     progress
         Called with films done and films in all.
 
@@ -105,17 +106,19 @@ def predict(model: Model, given: Path, out: Path, progress: Progress = lambda do
             done |= found
             count += len(batch)
             progress(count, len(sources))
-    table = pd.DataFrame([done[key] for key in keys], columns=list(COLUMNS))
+    rows_of_all = [done[key] for key in keys]
+    table = pd.DataFrame(rows_of_all, columns=list(COLUMNS))
+    table["problem"] = [f"{row['problem']}. {row['remedy']}" if row["problem"] else "" for row in rows_of_all]
     table["patient"] = [source.patient for source in sources]
     patients = _patients(model, table)
     _write(table, out)
     where = None if patients.empty else patients_out
     if where is not None:
         _write(patients, where)
+    elif _is_of_patients(patients_out):
+        patients_out.unlink()  # of an earlier call, of other films than those that now stand beside it
     journal.path.unlink(missing_ok=True)
-    bad = tuple(
-        Problem(str(row["image"]), *row["problem"].split(". ", 1)) for row in table.to_dict("records") if row["problem"]
-    )
+    bad = tuple(Problem(str(row["image"]), row["problem"], row["remedy"]) for row in rows_of_all if row["problem"])
     return Predicted(table, out, where, bad, int((table["unlike"] != "").sum()), resumed)
 
 
@@ -160,7 +163,7 @@ def _rows(model: Model, batch: Sequence[tuple[FilmSource, NewFilm | Fault]]) -> 
     rows: list[dict[str, Any]] = []
     for source, film in batch:
         if isinstance(film, Fault):
-            rows.append({"image": source.name, "unlike": "", "problem": f"{film.what}. {film.remedy}"})
+            rows.append({"image": source.name, "unlike": "", "problem": film.what, "remedy": film.remedy})
         else:
             rows.append({str(key): value for key, value in next(scored).items()} | {"problem": ""})
     return rows
@@ -231,6 +234,15 @@ def _patients(model: Model, table: pd.DataFrame) -> pd.DataFrame:
     called = (found["probability"] >= at.threshold).astype(int)
     found["decision"] = model.classes_[called.to_numpy()]
     return found[list(_PATIENT_COLUMNS)]
+
+
+def _is_of_patients(path: Path) -> bool:
+    """Tell whether a file is a table of patients as `predict` writes it."""
+    try:
+        columns = (pd.read_csv(path, nrows=0) if path.suffix.lower() == ".csv" else pd.read_parquet(path)).columns
+    except (OSError, ValueError):
+        return False
+    return list(columns) == list(_PATIENT_COLUMNS)
 
 
 def _write(table: pd.DataFrame, out: Path) -> None:

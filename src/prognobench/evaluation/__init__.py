@@ -7,6 +7,7 @@ from ._curves import curves
 from ._decision import Budget, decision_map
 from ._folds import fold_metrics
 from ._intervals import intervals
+from ._logistic import log_odds
 from ._out_of_fold import OutOfFold, out_of_fold
 from ._pairwise import pairwise_tests
 from ._ranking import ranking
@@ -43,6 +44,7 @@ __all__ = [
     "decision_map",
     "fold_metrics",
     "intervals",
+    "log_odds",
     "metric_column",
     "out_of_fold",
     "pairwise_tests",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from prognobench.frame import InputError, Problem
 from .._model import Model
 
 USE = "use.json"
+MOST_FILMS = 65536  # at once, of a graph
 Array = npt.NDArray[Any]
 # Films, (n, size, size) uint16, to the calibrated probability and the score of the positive class, (2, n).
 Reader = Callable[[npt.NDArray[np.uint16]], npt.NDArray[np.float64]]
@@ -64,6 +67,20 @@ class Format(ABC):
         if absent:
             what = f"the export to {self.name} needs {' and '.join(absent)}, not installed here"
             raise InputError([Problem(absent[0], what, "Run `pip install 'prognobench[export]'`")])
+
+
+@contextmanager
+def traceable(model: Model) -> Iterator[Any]:
+    """Give the network as exporters trace it, on the processor; it goes back to its device, come what may."""
+    import torch
+
+    scorer = model.scorer
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of the exporter's own parts; the result is checked
+            yield scorer.network.cpu()
+    finally:
+        scorer.network.to(scorer.device)
 
 
 def use_of(model: Model) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .._model import Model
-from ._format import Format, Reader, use_of
+from ._format import MOST_FILMS, Format, Reader, traceable, use_of
 
 _OF_GRAY = {"one_gray_value": "a film that has one gray value only gives NaN, where `predict` names it as bad"}
-_MOST_FILMS, _LONGEST = 65536, 65536
+_LONGEST = 65536
 
 
 class Onnx(Format):
@@ -36,17 +35,16 @@ class Onnx(Format):
 
         from .._gray import GrayInput
 
-        network: Any = model.scorer.network.cpu()
         size = model.preprocessing.size
         if gray:
-            network = torch.nn.Sequential(GrayInput(model.description.backbone.card), network).eval()
             sides = {name: torch.export.Dim(name, min=2, max=_LONGEST) for name in ("height", "width")}
             example, shapes, name = torch.rand(size + 7, size - 5), {0: sides["height"], 1: sides["width"]}, "gray"
         else:
             example, name = torch.rand(2, 3, size, size), "images"
-            shapes = {0: torch.export.Dim("films", min=1, max=_MOST_FILMS)}
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of the exporter's own parts; the result is checked
+            shapes = {0: torch.export.Dim("films", min=1, max=MOST_FILMS)}
+        with traceable(model) as network:
+            if gray:
+                network = torch.nn.Sequential(GrayInput(model.description.backbone.card), network).eval()
             program = torch.onnx.export(
                 network, (example,), dynamo=True, dynamic_shapes=(shapes,), input_names=[name],
                 output_names=["probability", "score"], verbose=False,
@@ -56,7 +54,6 @@ class Onnx(Format):
         graph = onnx.load(place)
         onnx.helper.set_model_props(graph, {"prognobench": json.dumps(use_of(model) | (_OF_GRAY if gray else {}))})
         onnx.save(graph, place)
-        model.scorer.network.to(model.scorer.device)
         session = onnxruntime.InferenceSession(str(place), providers=["CPUExecutionProvider"])
         return _gray_reader(session) if gray else _reader(session, model)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from .._model import Model
-from ._format import Format, Reader
-
-_MOST_FILMS = 65536
+from ._format import MOST_FILMS, Format, Reader, traceable
 
 
 class TorchExport(Format):
@@ -26,14 +23,12 @@ class TorchExport(Format):
 
         from prognobench.training import Normalizer
 
-        network, size = model.scorer.network.cpu(), model.preprocessing.size
-        films = torch.export.Dim("films", min=1, max=_MOST_FILMS)
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of the exporter's own parts; the result is checked
+        size = model.preprocessing.size
+        films = torch.export.Dim("films", min=1, max=MOST_FILMS)
+        with traceable(model) as network:
             program = torch.export.export(network, (torch.rand(2, 3, size, size),), dynamic_shapes=({0: films},))
             torch.export.save(program, place)
             loaded = torch.export.load(place).module()
-        model.scorer.network.to(model.scorer.device)
         normalize = Normalizer(model.description.backbone.card, "cpu")
 
         def read(squares: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
