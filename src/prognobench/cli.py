@@ -587,6 +587,8 @@ def fit(
         told = f"{cell['model']} {cell['strategy']} for {cell['task']} of {cell['cohort']}"
         console.print(f"{plain(told)}. {plain(model.description.reason)}", highlight=False)
         console.print(plain(standing(model.description)), style="bold", highlight=False)
+        for note in model.notes:
+            console.print(f"[red]note[/red] {plain(note)}", highlight=False)
         console.print(f"The model is in {plain(out)}; read {plain(out / 'MODEL_CARD.md')} first.", highlight=False)
 
 
@@ -628,7 +630,8 @@ def export(
     from prognobench.reporting import plain
 
     with _plain_errors() as console:
-        difference = export_model(folder, to, out, films=films, gray=gray)
+        with _notes(console):
+            difference = export_model(folder, to, out, films=films, gray=gray)
         told = f"It differs from the model by at most {difference:.1g} on real and on random films."
         console.print(f"{plain(out)} is written. {told}", highlight=False, soft_wrap=True)
 
@@ -656,21 +659,31 @@ def explain(
 
 def _loaded(folder: Path, console: Console, threads: int | None = None) -> Model:
     """Load a model, and tell what is to be known of it."""
-    import warnings
-
     from prognobench.deployment import Model
-    from prognobench.reporting import plain
 
     if threads is not None:
         from prognobench.training import use_threads
 
         use_threads(threads)
-    with warnings.catch_warnings():
+    with _notes(console):
+        return Model.load(folder)
+
+
+@contextmanager
+def _notes(console: Console) -> Iterator[None]:
+    """Tell what a model warns of, in words; what libraries warn of is no user's concern."""
+    import warnings
+
+    from prognobench.deployment import ModelWarning
+    from prognobench.reporting import plain
+
+    with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("ignore", UserWarning)
-        model = Model.load(folder)
-    for note in model.notes:
-        console.print(f"[yellow]note[/yellow] {plain(note)}", highlight=False)
-    return model
+        warnings.simplefilter("always", ModelWarning)
+        yield
+    for one in told:
+        if issubclass(one.category, ModelWarning):
+            console.print(f"[yellow]note[/yellow] {plain(str(one.message))}", highlight=False)
 
 
 def _planned(
