@@ -14,6 +14,7 @@ from ._tables import check_predictions, planned_jobs
 
 _COLUMNS = ["job", "test_cohort", "level", "curve", "threshold", "x", "y", "y_low", "y_high"]
 _PLACES = np.linspace(0, 1, 101)  # where bands are given
+_HAIR = 1e-9
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -140,5 +141,6 @@ def _highest(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 def _pr_at(true: Floats, false: Floats) -> Floats:
     x, y, _ = _pr(true, false)
     # Average precision gives each stretch of recall the precision at its end.
-    places = [np.minimum(np.searchsorted(one, _PLACES, side="left"), len(one) - 1) for one in x]
+    # A recall of 57/100 is a hair below the place 0.57, as numbers of a machine, and yet the same.
+    places = [np.minimum(np.searchsorted(one, _PLACES - _HAIR, side="left"), len(one) - 1) for one in x]
     return np.array([one[place] for one, place in zip(y, places, strict=True)])
