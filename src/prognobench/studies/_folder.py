@@ -102,12 +102,15 @@ class ResultsFolder:
         """Return what changes when a file of a record does: names, sizes, times and numbers of its files.
 
         Reading is dear and this is cheap. It is what make, rsync and git go by: whoever alters a file and sets its
-        size and its time of change back is found by the SHA-256 alone.
+        size and its time of change back is found by the SHA-256 alone. A record that cannot be looked at has a print,
+        too, so that it is read and refused by name.
         """
         found = {}
         for key in keys:
-            with suppress(OSError):
+            try:
                 found[key] = _print_of(sorted(os.scandir(self._store.runs / key), key=lambda entry: entry.name))
+            except OSError as error:
+                found[key] = f"it cannot be looked at: {error.errno}"
         return found
 
 

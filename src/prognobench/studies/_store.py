@@ -244,7 +244,10 @@ class Store:
         missing = [name for name in _SEALED if name not in status.files]
         if missing:
             raise _damaged(folder, f"its seal does not name {missing[0]}")
-        present = {entry.name for entry in folder.iterdir()} - {"status.json"}
+        try:
+            present = {entry.name for entry in folder.iterdir()} - {"status.json"}
+        except OSError:
+            raise _damaged(folder, "its files cannot be listed") from None
         contents: dict[str, bytes] = {}
         for name in sorted(present | set(status.files)):
             if name not in status.files:

@@ -32,6 +32,7 @@ _SECONDS = 1.0  # between two looks at the folder
 _ALL_AGAIN = 60.0  # seconds between two looks at every file
 _FEW = 100  # records that are read here and now; more are read by processes
 _BETWEEN = 2.0  # seconds between two views of a folder that is still being read
+_AGAIN = 60.0  # seconds until tables that could not be made are tried again, though no record changed
 _PATIENCE = 3.0  # the tables of a study that runs are made anew after this many times as long as they took
 _KEPT_TABLES = 3  # of one study
 _KEPT_CODES = 2  # versions of this program whose tables are kept
@@ -76,12 +77,13 @@ class Live:
         self._failures: dict[str, tuple[str, int]] = {}
         self._published = -_BETWEEN
         self._version = 0
+        self.begun = time.monotonic()
         self.snapshot: Snapshot | None = None
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Why the folder cannot be read, or the tables not be made."""
-        return tuple(one for several in self._problems.values() for one in several)
+        return tuple(one for several in list(self._problems.values()) for one in several)
 
     def start(self) -> None:
         """Look at the folder from now on."""
@@ -131,7 +133,9 @@ class Live:
                 for key in (*gone, *fresh):
                     self._damaged.pop(key, None)
                     self._failures.pop(key, None)
-                self._unread |= fresh
+                self._unread = (self._unread - gone) | fresh
+                # The tables may be made now of what they could not be made of before.
+                self._tables.failed = ""
             healed = self._problems.pop("look", None)
             if (changed and not first) or gone or fresh or healed:
                 with _PUBLISHING:
@@ -159,7 +163,7 @@ class Live:
     def _look_at_records(self, records: dict[str, int]) -> tuple[set[str], set[str]]:
         """Return the planned records that came or changed, and those that went."""
         others = {key for key, number in records.items() if self._records.get(key) != number}
-        gone = set(self._prints) - set(records)
+        gone = (set(self._prints) | self._unread) - set(records)
         now = time.monotonic()
         due = now - self._all_seen > _ALL_AGAIN
         prints = self._folder.prints(records if due else others)
@@ -278,7 +282,9 @@ class Live:
         """Make the report's tables anew where records came, but not all the time."""
         wanted, tables = self._tables.wanted, self._tables
         busy = self._maker is not None and self._maker.is_alive()
-        if busy or self._unread or wanted in (tables.checked, tables.failed) or self._damaged:
+        if busy or self._unread or wanted == tables.checked or self._damaged:
+            return
+        if wanted == tables.failed and time.monotonic() < tables.again:
             return
         if tables.seconds and time.monotonic() - tables.ended < _PATIENCE * tables.seconds:
             return
@@ -314,10 +320,18 @@ class Live:
                     self._show(of, records, all_tables(self._study, made), (plan, names))
                     _forget(self._kept.glob("tables-*"), out / tables_folder(of), _KEPT_TABLES)
                     _forget(self._kept.parent.iterdir(), self._kept, _KEPT_CODES)
-        except (Failed, InputError) as error:
-            # What was shown early may be of a record that is refused now.
-            tables.failed, tables.of = wanted, ""
-            self._refused("tables", error)
+        except (Failed, InputError, OSError) as error:
+            self._failed(wanted, begun, error)
+        except Exception as error:  # a fault of ours: the pages say so
+            _LOG.exception("the explorer could not make the tables")
+            self._failed(wanted, begun, error)
+
+    def _failed(self, wanted: str, begun: float, error: BaseException) -> None:
+        now, tables = time.monotonic(), self._tables
+        # What was shown early may be of a record that is refused now.
+        tables.failed, tables.of, tables.checked = wanted, "", ""
+        tables.again = now + max(_AGAIN, _PATIENCE * (now - begun))
+        self._refused("tables", error)
 
     def _show(self, of: str, records: int, made: StudyTables, names: tuple[str, frozenset[str]] | None) -> None:
         with _PUBLISHING:
@@ -356,6 +370,7 @@ class _Tables:
     of: str = ""
     checked: str = ""
     failed: str = ""
+    again: float = 0.0  # when what failed is tried again
     records: int = 0
     seconds: float = 0.0
     ended: float = 0.0
