@@ -9,105 +9,31 @@ import numpy as np
 import pandas as pd
 from dash import html
 
-from prognobench.evaluation import METRICS, metric_column
+from prognobench.evaluation import metric_column
 
-from ..._safe import printable
 from ..._shown import CELL
 from ...page._numbers import MODEL, STRATEGY, marks_cell, row_look
 from ...page._parts import Cell, Column, Prose, Row, is_missing, number, number_cell, records, text, with_interval
 from ...page._parts import table as page_table
+from .._filters import chosen_rows, filters, unknown_filters
+from .._metrics import better_of, metric_name, metrics, times_of
 from .._page import Context, Control, Page, State, View
 from .._snapshot import regime_labels
 from .._view import Component, parts, table
 from ..plots import PLOTS
-from ..plots._plot import Better, NothingToShow, Scores, ordered
+from ..plots._plot import NothingToShow, Scores
 
-_ENDINGS = {"": "", "_at_val": ", threshold of validation", "_platt": ", after Platt", "_prior": ", prior put back"}
-METRIC_NAMES = {
-    "mcc": "MCC", "pr_auc": "PR-AUC", "roc_auc": "ROC-AUC", "balanced_accuracy": "balanced accuracy", "f1": "F1",
-    "ppv": "PPV", "npv": "NPV", "brier": "Brier score", "ece": "ECE", "log_loss": "log loss",
-    "calibration_slope": "calibration slope", "calibration_intercept": "calibration intercept",
-}  # fmt: skip
-_FILTERS = {
-    "cohort": "Cohort", "task": "Task", "model": "Model", "strategy": "Strategy", "regime_label": "Regime",
-    "validation": "Validation",
-}  # fmt: skip
-_MOST_UNKNOWN = 10
 _COSTS = ["trainable_percent", "trainable_params", "train_seconds", "peak_memory"]
 _EXTRA = ["control", "architecture", "family", "best_control", "difference", "difference_ci_low", "difference_ci_high",
           "above_controls", "undefined", "best", *_COSTS, "key"]  # fmt: skip
 
 
 def _controls(context: Context, state: State) -> Sequence[Control]:
-    metrics = tuple((name, _metric_name(name)) for name in _metrics())
+    scores = tuple((name, metric_name(name)) for name in metrics())
     plot = Control("plot", "Figure", tuple((one.name, one.title) for one in PLOTS), "one", "scatter")
     kinds = Control("of", "Each mark", (("cells", "mean over folds"), ("jobs", "one job")), "one", "cells")
     own = next(one for one in PLOTS if one.name == plot.chosen(state)[0]).controls(context)
-    return (plot, Control("metric", "Score", metrics, "one", "mcc"), kinds, *own, *filters(context))
-
-
-def filters(context: Context) -> list[Control]:
-    """Return what rows can be filtered by, where there is something to choose."""
-    jobs = context.now.job_list
-    listed = [
-        Control(key, label, tuple((name, name) for name in ordered(context, key, jobs[key].unique())))
-        for key, label in _FILTERS.items()
-    ]
-    return [one for one in listed if len(one.options) > 1]
-
-
-def _metrics() -> list[str]:
-    """List the metrics, as `metric_column` takes them, the plain ones first."""
-    plain = [metric.name for metric in METRICS]
-    at_val = [f"{metric.name}_at_val" for metric in METRICS if metric.thresholded]
-    ways = [f"{metric.name}{way}" for way in ("_platt", "_prior") for metric in METRICS if metric.calibrated]
-    return [*plain, *at_val, *ways]
-
-
-def _metric_name(name: str) -> str:
-    ending = next((one for one in _ENDINGS if one and name.endswith(one)), "")
-    plain = name.removesuffix(ending)
-    times = " × 100" if _times(name) > 1 else ""
-    return f"{METRIC_NAMES.get(plain, plain)}{times}{_ENDINGS[ending]}"
-
-
-def _times(name: str) -> float:
-    probability = any(name.startswith(one) for one in ("brier", "ece", "log_loss", "calibration"))
-    return 1.0 if probability else 100.0
-
-
-def _better(name: str) -> Better:
-    """Return which end of a metric is the good one, recalibrated or at whatever threshold."""
-    plain = name.removesuffix(next((one for one in _ENDINGS if one and name.endswith(one)), ""))
-    return next(metric.better for metric in METRICS if metric.name == plain)
-
-
-def chosen_rows(context: Context, rows: pd.DataFrame, state: State) -> pd.DataFrame:
-    """Return the rows that the filters of the address leave; what the study does not plan filters nothing.
-
-    What is planned and not done yet leaves no row.
-    """
-    for key, planned in _planned(context).items():
-        wanted = [value for value in state.get(key, ()) if value in planned]
-        if wanted:
-            rows = rows[rows[key].astype("string").isin(wanted)]
-    return rows
-
-
-def unknown_filters(context: Context, state: State) -> list[Component]:
-    """Say which filters of the address, as of an old link, filter nothing because the study has no such thing."""
-    told = [
-        f"This study has no {_FILTERS[key].lower()} `{printable(value)[:60]}`; by that nothing is filtered."
-        for key, planned in _planned(context).items()
-        for value in state.get(key, ())
-        if value not in planned
-    ]
-    return parts([Prose(tuple(told[:_MOST_UNKNOWN]), points=True, look="doubt")]) if told else []
-
-
-def _planned(context: Context) -> dict[str, set[str]]:
-    jobs = context.now.job_list
-    return {key: set(jobs[key].astype("string").dropna().unique()) for key in _FILTERS}
+    return (plot, Control("metric", "Score", scores, "one", "mcc"), kinds, *own, *filters(context))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +64,7 @@ def _cells(context: Context, state: State, metric: str) -> _Shown:
         rows[name] = of_patient.where(patient, of_film)
     rows = chosen_rows(context, rows, state).merge(now.cells[[*CELL, *_EXTRA]], "left", CELL)
     csv = summary.iloc[rows["_row"].to_numpy(np.int64)]
-    return _Shown(Scores(rows, _metric_name(metric), _times(metric), rows, _better(metric)), csv, "summary")
+    return _Shown(Scores(rows, metric_name(metric), times_of(metric), rows, better_of(metric)), csv, "summary")
 
 
 def _jobs(context: Context, state: State, metric: str) -> _Shown:
@@ -159,7 +85,7 @@ def _jobs(context: Context, state: State, metric: str) -> _Shown:
     rows = chosen_rows(context, rows, state).merge(extra, "left", CELL).rename(columns={"job": "key"})
     csv = folds.iloc[rows["_row"].to_numpy(np.int64)]
     cells = _cells(context, state, metric).scores.rows
-    scores = Scores(rows, _metric_name(metric), _times(metric), cells, _better(metric), of_jobs=True)
+    scores = Scores(rows, metric_name(metric), times_of(metric), cells, better_of(metric), of_jobs=True)
     return _Shown(scores, csv, "fold_metrics")
 
 

@@ -32,12 +32,14 @@ from ...page._parts import (
     words,
 )
 from ...page._parts import table as page_table
+from .._filters import chosen_rows, filters, unknown_filters
+from .._metrics import METRIC_NAMES
 from .._page import JOB_KEY, Context, Control, Page, State, View, one
 from .._view import Component, parts, table
 from ..plots._plot import GRAY, LOOKS, SYMBOLS, graph, safe, values
-from ._compare import METRIC_NAMES, chosen_rows, filters, unknown_filters
 
 _MOST_CURVES = 12
+_MOST_FOLDS = 60
 Level = Literal["film", "patient"]
 
 
@@ -61,8 +63,9 @@ def asked_job(context: Context, state: State) -> ListedJob | None:
 
 
 def _headline(context: Context, job: ListedJob) -> str:
-    folds = context.now.folds[context.now.folds["test_cohort"].isin(job.test_cohorts)]
-    return "patient" if (folds["n_test_patients"] < folds["n_test"]).any() else "film"
+    summary = context.now.tables.summary
+    levels = summary.loc[summary["test_cohort"].isin(job.test_cohorts), "headline"]
+    return "patient" if (levels == "patient").any() else "film"
 
 
 def _view(context: Context, state: State) -> View:
@@ -113,8 +116,12 @@ def neighbors(context: Context, job: ListedJob, page: str) -> list[Component]:
         return []
     items = [
         html.Li(_fold(other) if other.key == job.key else html.A(_fold(other), href=context.link(page, key=other.key)))
-        for other in same[:60]
+        for other in same[:_MOST_FOLDS]
     ]
+    left = len(same) - len(items)
+    if left > 0:
+        wanted = {"cohort": job.cohort, "task": job.task, "model": job.model, "strategy": job.strategy}
+        items.append(html.Li(html.A(f"{left:,} more", href=context.link(page, **wanted))))
     return [html.Nav(html.Ul(items, className="folds"), **{"aria-label": "Other folds of this model and strategy"})]
 
 
