@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -17,7 +18,9 @@ from prognobench.cohorts import Cohort, Pixels, Preprocessing, film_thumbnails, 
 from prognobench.frame import InputError, Pseudonyms, pseudonyms
 from prognobench.studies import rows_sha256
 
+_LOG = logging.getLogger(__name__)
 _MOST = 5000  # pictures that can be asked for
+_QUICK = 1.0  # seconds that a page waits for films, which are there at once where the image cache has them
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +54,9 @@ class Films:
     identifiers
         As given.
     version
-        Grows when cohorts were loaded.
+        Grows when cohorts were loaded, or films opened.
     loading
-        How many are still being read.
+        How many of both are still being read.
     lacking
         Why films of a cohort cannot be shown, by the cohort's place.
     """
@@ -65,6 +68,7 @@ class Films:
         self._asked: set[str] = set()
         self._loaded: dict[str, _Loaded] = {}
         self._pixels: dict[tuple[str, int], Pixels] = {}
+        self._wanted: set[tuple[str, int]] = set()
         # What may be asked for; nothing that comes in a request is ever a path.
         self._tokens: OrderedDict[str, tuple[str, str, int]] = OrderedDict()
         self._lock = threading.Lock()
@@ -110,6 +114,8 @@ class Films:
         """
         if source not in self._loaded or image not in self._loaded[source].places:
             return ""
+        if size and not self._opened(source, size):
+            return ""
         token = f"{self._names('film', json.dumps([source, image]))}-{size}"
         with self._lock:
             self._tokens[token] = (source, image, size)
@@ -134,12 +140,36 @@ class Films:
         place, sha256 = self._loaded[source].places[image]
         if not size:
             return film_thumbnails(cohort, [place])[0]
-        with self._lock:
-            if (source, size) not in self._pixels:
-                self._pixels[source, size] = open_pixels(cohort, Preprocessing(size=size))
         pixels = self._pixels[source, size]
         square: NDArray[np.uint8] = (pixels.array[int(pixels.positions([sha256])[0])] >> 8).astype(np.uint8)
         return square
+
+    def _opened(self, source: str, size: int) -> bool:
+        """Return whether films of a size are open; where the image cache lacks them they are made behind the page."""
+        with self._lock:
+            new = (source, size) not in self._wanted
+            if new:
+                self._wanted.add((source, size))
+                self.loading += 1
+        if new:
+            opener = threading.Thread(target=self._open, args=(source, size), daemon=True)
+            opener.start()
+            opener.join(_QUICK)
+        return (source, size) in self._pixels
+
+    def _open(self, source: str, size: int) -> None:
+        try:
+            self._pixels[source, size] = open_pixels(self._loaded[source].cohort, Preprocessing(size=size))
+        except Exception:  # a film that changed, a full disk: the page says so, and the terminal what it was
+            _LOG.exception("the explorer could not open films")
+            self.lacking[source] = (
+                "films of a cohort are not in the image cache and cannot be put there; `prognobench cohort check` "
+                "tells what changed"
+            )
+        finally:
+            with self._lock:
+                self.loading -= 1
+                self.version += 1
 
     def _load(self, file: str) -> None:
         try:

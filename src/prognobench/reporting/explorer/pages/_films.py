@@ -14,9 +14,9 @@ from ..._safe import printable
 from ...page._made import redacted
 from ...page._parts import Prose, plural
 from .._films import Films
+from .._filters import filters
 from .._page import Context, Control, Page, State, View
 from .._view import Component, parts
-from ._compare import filters
 from ._job import asked_job, class_names, job_list, neighbors
 
 _MOST = 12  # films of a kind
@@ -53,8 +53,9 @@ def _view(context: Context, state: State) -> View:
     chosen = _controls(context, state)[0].chosen(state) or tuple(_KINDS)
     films = _test_films(record, context.films)
     sources = _sources(record, films, context.films)
-    notes = _notes(context.films, sources)
     shown = [part for kind in chosen for part in _kind(kind, films, record, context.films, sources)]
+    # Last: whoever asks for a picture may learn that it is still being made.
+    notes = _notes(context.films, sources)
     return View([*told_of, *notes, *shown], films.drop(columns=["image", "patient"]))
 
 
