@@ -42,7 +42,7 @@ def _panel(context: Context, scores: Scores, block: pd.DataFrame) -> Component:
         "text": texts, "texttemplate": "%{text}", "customdata": keys, "colorscale": "Cividis", "xgap": 1, "ygap": 1,
         "hovertemplate": "%{y} %{x}: %{text}<extra></extra>", "colorbar": {"thickness": 10, "outlinewidth": 0},
     }  # fmt: skip
-    caption = "○ not above its controls · blank: not planned · – : not done or undefined."
+    caption = "○ not above its controls in MCC · blank: not planned · – : not done or undefined."
     return graph(
         f"heat-{'-'.join(str(block.iloc[0][key]) for key in BLOCK)}", f"{scores.name} · {title}", caption, [trace],
         height=110 + 30 * len(models), xaxis={"type": "category", "side": "bottom", "showgrid": False},

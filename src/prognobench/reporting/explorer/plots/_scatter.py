@@ -70,7 +70,7 @@ def _draw(context: Context, scores: Scores, state: State) -> list[Component]:
             graph(
                 f"scatter-{title}" if title else "scatter",
                 f"{scores.name} against {label}" + (f" · {safe_title(title)}" if title else ""),
-                _caption(context, part, scores),
+                _caption(context, part, scores, x),
                 traces,
                 xaxis={"type": "log", "title": {"text": label}, "dtick": 1, "exponentformat": "power"},
                 yaxis={"title": {"text": safe(scores.name)}},
@@ -86,8 +86,11 @@ def safe_title(title: str) -> str:
     return printable(title)
 
 
-def _caption(context: Context, part: pd.DataFrame, scores: Scores) -> str:
+def _caption(context: Context, part: pd.DataFrame, scores: Scores, x: str) -> str:
     told = ["Each mark leads to its job. Hollow: fewer folds than planned.", _of_controls(part, scores)]
+    placeless = int((~(part.loc[~part["control"], x].astype("Float64") > 0).fillna(False)).sum())
+    if placeless:
+        told.append(f"Not drawn, as what they cost is not recorded or 0: {placeless:,}; they are in the table.")
     if part[["low", "high"]].notna().any(axis=None):
         told.append(f"Bars: 95 % interval ({context.now.shown.interval}).")
     elif not context.now.current:
