@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 
 from dash import html
 
+from prognobench.frame import sha256_json
+
 from ..page._parts import Card, Cell, Heading, PageTable, Part, Picture, Prose, Section, Terms
 
 Component = Any  # Dash has no type that all its components share
@@ -74,9 +76,12 @@ def table(one: PageTable, links: Sequence[Sequence[str]] = (), most: int = MOST_
     if not rows:
         rows = [html.Tr(html.Td("nothing", colSpan=len(one.headings), className="quiet"))]
     left = len(one.rows) - len(shown)
-    notes = [*one.notes, *([f"{left:,} more rows are in the CSV."] if left > 0 else [])]
+    more = f"{left:,} more rows are in the CSV; headings sort the {len(shown)} that are shown. Filter to see others."
+    notes = [*one.notes, *([more] if left > 0 else [])]
+    # Rows that were sorted are not where React left them: a table of other rows is another one.
+    of = sha256_json([[cell.text for cell in cells] for _, (_, cells) in shown])
     box = html.Div(
-        html.Table([head, html.Tbody(rows)], **{"aria-label": one.caption}),
+        html.Table([head, html.Tbody(rows)], key=of, **{"aria-label": one.caption}),
         className="scroll", tabIndex="0", role="region", **{"aria-label": one.caption},
     )  # fmt: skip
     figure = html.Figure(
