@@ -52,9 +52,7 @@ def _progress(context: Context) -> list[Component]:
     )  # fmt: skip
     counts = f"{status.done:,} of {plural(status.planned, 'planned job')} done · {failed:,} failed · {missing:,} to do"
     counts += f" · {now.unread:,} being read" if now.unread else ""
-    notes = [counts]
-    if now.unread:
-        notes.append(f"{plural(now.unread, 'record')} still being read; their numbers follow.")
+    notes = [f"{plural(now.unread, 'record')} still being read; their numbers follow."] if now.unread else []
     rows = _per_task(now)
     columns = [Column(name, text(name)) for name in ("cohort", "task", "model", "strategy")]
     columns += [Column(name, number(name, 0, 1)) for name in ("planned", "done", "failed")]
@@ -64,7 +62,8 @@ def _progress(context: Context) -> list[Component]:
     return [
         html.H2("Progress", id="progress-title"),
         bar,
-        *(html.P(note, className="counts" if place == 0 else "quiet") for place, note in enumerate(notes)),
+        html.P(counts, className="counts", **{"aria-live": "polite"}),
+        *(html.P(note, className="quiet") for note in notes),
         html.Details([html.Summary("By model and strategy"), table(details, links)]),
     ]
 
@@ -151,15 +150,19 @@ def _means(now: Snapshot) -> list[Component]:
                              records(rows), csv="summary")])  # fmt: skip
 
 
-@lru_cache(maxsize=4)
 def _audits(results: Path, study: str, plan: str) -> tuple[dict[str, AuditReport], tuple[str, ...]]:
     """Return what the audits found, and why that cannot be read, if so."""
     try:
-        return read_audits(results, study), ()
+        return _audits_once(results, study, plan), ()
     except InputError as error:
         return {}, tuple(
             redacted(f"{problem.where}: {problem.what}. {problem.remedy}", ()) for problem in error.problems
         )
+
+
+@lru_cache(maxsize=4)
+def _audits_once(results: Path, study: str, plan: str) -> dict[str, AuditReport]:
+    return read_audits(results, study)
 
 
 def _provenance(context: Context) -> Provenance:
