@@ -26,22 +26,46 @@ def text_of(parts: Any) -> str:
 def open_page(explorer, href: str) -> str:
     """Return what the callback answers that opens a page."""
     inputs = [_has("url.href", BASE + href), _has("restructured.data", None)]
-    told = _ask(explorer, "header.children", inputs, [_has("study.data", None), [], []], "url.href")
-    return json.dumps(told, ensure_ascii=False)
+    state = [_has("study.data", None), [], [], _has("defaults.data", None)]
+    return json.dumps(_ask(explorer, "header.children", inputs, state, "url.href"), ensure_ascii=False)
 
 
-def renew_page(explorer, href: str, study: str = "") -> tuple[str, str]:
-    """Return what the callback answers that fills an open page anew: the content, and the version that it is of."""
-    state = [[], _has("url.href", BASE + href), _has("study.data", study)]
-    told = _ask(explorer, "content.children", [[], _has("version.data", "new")], state, "version.data")
-    return json.dumps(told, ensure_ascii=False), told["seen"]["data"]
+def reopen_page(explorer, href: str, chosen: dict[str, Any], opened: dict[str, Any]) -> str:
+    """Return what the callback answers that opens a page once more as what can be chosen changed."""
+    values, ids = _controls(chosen)
+    inputs = [_has("url.href", BASE + href), _has("restructured.data", "new")]
+    state = [
+        _has("study.data", opened["study"]["data"]),
+        values,
+        ids,
+        _has("defaults.data", opened["defaults"]["data"]),
+    ]
+    return json.dumps(_ask(explorer, "header.children", inputs, state, "restructured.data"), ensure_ascii=False)
 
 
-def tick(explorer, href: str, study: str, seen: str, structure: str) -> dict[str, Any]:
+def renew_page(explorer, href: str, opened: dict[str, Any], **chosen: Any) -> dict[str, Any]:
+    """Return what the callback answers that fills an open page anew."""
+    values, ids = _controls(chosen)
+    state = [ids, _has("url.href", BASE + href), _has("study.data", opened["study"]["data"]),
+             _has("structure.data", opened["structure"]["data"])]  # fmt: skip
+    return _ask(explorer, "content.children", [values, _has("version.data", "new")], state, "version.data")
+
+
+def tick(explorer, href: str, opened: dict[str, Any], **chosen: Any) -> dict[str, Any]:
     """Return what the callback answers that asks whether anything came."""
-    state = [_has("seen.data", seen), _has("structure.data", structure), _has("url.href", BASE + href),
-             _has("study.data", study)]  # fmt: skip
+    values, ids = _controls(chosen)
+    state = [*(_has(f"{name}.data", opened[name]["data"]) for name in ("seen", "structure")),
+             _has("url.href", BASE + href), _has("study.data", opened["study"]["data"]), values, ids]  # fmt: skip
     return _ask(explorer, "version.data", [_has("tick.n_intervals", 1)], state, "tick.n_intervals")
+
+
+def _controls(chosen: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    ids = [{"control": key} for key in chosen]
+    told = zip(ids, chosen.values(), strict=True)
+    return (
+        [{"id": one, "property": "value", "value": value} for one, value in told],
+        [{"id": one, "property": "id", "value": one} for one in ids],
+    )
 
 
 def _has(what: str, value: Any) -> dict[str, Any]:

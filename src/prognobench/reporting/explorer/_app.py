@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from ._view import Component, link, parts
 from .pages import PAGES
 
 _TICK = 2000  # milliseconds between two questions whether anything came
+_SLOW_TICK = 30_000  # while a page is made: the questions of a slow page would drop its own answer
 _FIRST = 20.0  # seconds that a page waits for the first look at a study
 _STEP = 0.02
 _HERE = Path(__file__).parent
@@ -163,8 +164,8 @@ class Explorer:
             return self._lives[study]
 
     def _first(self, live: Live) -> Snapshot | None:
-        until = time.monotonic() + _FIRST
-        while live.snapshot is None and not live.problems and time.monotonic() < until:
+        # Counted from the start of the study's watch: a page asks several times, and waits once.
+        while live.snapshot is None and not live.problems and time.monotonic() < live.begun + _FIRST:
             time.sleep(_STEP)
         return live.snapshot
 
@@ -178,6 +179,7 @@ def _layout() -> Component:
             dcc.Store(id="seen"),
             dcc.Store(id="study"),
             dcc.Store(id="structure"),
+            dcc.Store(id="defaults"),
             dcc.Store(id="restructured"),
             dcc.Store(id="named"),
             dcc.Store(id="address"),
@@ -195,50 +197,62 @@ def _callbacks(explorer: Explorer) -> None:
 
     @app.callback(
         Output("header", "children"), Output("main", "children"), Output("seen", "data"), Output("study", "data"),
-        Output("structure", "data"), Input("url", "href"), Input("restructured", "data"), State("study", "data"),
-        State({"control": ALL}, "value"), ids,
+        Output("structure", "data"), Output("defaults", "data"), Input("url", "href"), Input("restructured", "data"),
+        State("study", "data"), State({"control": ALL}, "value"), ids, State("defaults", "data"),
     )  # fmt: skip
     def _open(
-        href: str, restructured: Any, study: str | None, chosen: list[Any], held: list[dict[str, str]]
-    ) -> tuple[Any, Any, Any, Any, Any]:
+        href: str, restructured: Any, study: str | None, chosen: list[Any], held: list[dict[str, str]],
+        defaults: dict[str, list[str]] | None,
+    ) -> tuple[Any, Any, Any, Any, Any, Any]:  # fmt: skip
         page, told = _read(href)
         state = told = explorer.of_study(told, study)
         if dash.ctx.triggered_id == "restructured":
-            # The same page: what is chosen on it stays chosen.
-            state = _laid_over(told, held, chosen)
+            # The same page: what is chosen on it stays chosen, and what nobody chose is chosen anew.
+            state = _laid_over(told, held, chosen, defaults or {})
         study = explorer.known(one(state, "study"))
         if page is None:
-            return _header(explorer, None, state), parts([Prose(("There is no such page.",))]), no_update, study, ""
-        structure = explorer.structure(page, told)
+            nowhere = parts([Prose(("There is no such page.",))])
+            return _header(explorer, None, state), nowhere, no_update, study, "", {}
+        structure = explorer.structure(page, state)
         seen, controls = explorer.version(state), explorer.controls(page, state)
         shown = _content(explorer, page, state)
         panel = [html.Aside(_panel(controls, state), **{"aria-label": "What to show"})] if controls else []
         content = html.Div(shown, id="content", tabIndex="-1")
-        return _header(explorer, page, state), html.Div([*panel, content], className="page"), seen, study, structure
+        main = html.Div([*panel, content], className="page")
+        first = {control.key: list(control.chosen({})) for control in controls}
+        return _header(explorer, page, state), main, seen, study, structure, first
 
     @app.callback(
         Output("content", "children"), Output("seen", "data", allow_duplicate=True),
-        values, Input("version", "data"), ids, State("url", "href"), State("study", "data"), prevent_initial_call=True,
+        Output("restructured", "data", allow_duplicate=True), values, Input("version", "data"), ids,
+        State("url", "href"), State("study", "data"), State("structure", "data"), prevent_initial_call=True,
+        running=[(Output("tick", "interval"), _SLOW_TICK, _TICK)],
     )  # fmt: skip
     def _renew(
-        chosen: list[Any], version: Any, held: list[dict[str, str]], href: str, study: str | None
-    ) -> tuple[Any, Any]:
+        chosen: list[Any], version: Any, held: list[dict[str, str]], href: str, study: str | None, structure: Any
+    ) -> tuple[Any, Any, Any]:
         page, told = _read(href)
         state = _laid_over(explorer.of_study(told, study), held, chosen)
         if page is None:
-            return no_update, no_update
+            return no_update, no_update, no_update
         # What lands while the content is made comes with the next question.
         seen = explorer.version(state)
-        return _content(explorer, page, state), seen
+        if explorer.structure(page, state) != structure:
+            # Another figure has other choices.
+            return no_update, no_update, seen
+        return _content(explorer, page, state), seen, no_update
 
     @app.callback(
         Output("version", "data"), Output("restructured", "data"), Input("tick", "n_intervals"),
         State("seen", "data"), State("structure", "data"), State("url", "href"), State("study", "data"),
-        prevent_initial_call=True,
+        State({"control": ALL}, "value"), ids, prevent_initial_call=True,
     )  # fmt: skip
-    def _tick(count: int, seen: Any, structure: Any, href: str, study: str | None) -> tuple[Any, Any]:
-        page, state = _read(href)
-        state = explorer.of_study(state, study)
+    def _tick(
+        count: int, seen: Any, structure: Any, href: str, study: str | None, chosen: list[Any],
+        held: list[dict[str, str]],
+    ) -> tuple[Any, Any]:  # fmt: skip
+        page, told = _read(href)
+        state = _laid_over(explorer.of_study(told, study), held, chosen)
         version = explorer.version(state)
         if version == seen or page is None:
             return no_update, no_update
@@ -277,7 +291,10 @@ def _routes(explorer: Explorer) -> None:
 
     @server.get("/export.csv")
     def _export() -> Response:
-        state = _state(request.query_string.decode("utf-8", "replace"))
+        try:
+            state = _state(request.query_string.decode("utf-8", "replace"))
+        except ValueError:
+            return abort(404)
         page = _page(one(state, "page"))
         table = explorer.view(page, state).table if page is not None else None
         if page is None or table is None:
@@ -305,18 +322,28 @@ def _page(name: str) -> Page | None:
     return next((page for page in PAGES if page.name == name), None)
 
 
-def _read(href: str) -> tuple[Page | None, PageState]:
-    """Return the page and the state of an address."""
-    told = urlsplit(href)
-    return _page(told.path.strip("/")), _state(told.query)
+def _read(href: Any) -> tuple[Page | None, PageState]:
+    """Return the page and the state of an address; what is no address leads to no page."""
+    try:
+        told = urlsplit(str(href))
+        return _page(told.path.strip("/")), _state(told.query)
+    except ValueError:
+        return None, {}
 
 
-def _laid_over(state: PageState, held: Sequence[dict[str, str]], chosen: Sequence[Any]) -> PageState:
-    """Return a state with the values of controls laid over it."""
+def _laid_over(
+    state: PageState,
+    held: Sequence[dict[str, str]],
+    chosen: Sequence[Any],
+    defaults: Mapping[str, Sequence[str]] | None = None,
+) -> PageState:
+    """Return a state with the values of controls laid over it, but for those that are their defaults."""
     laid = dict(state)
     for control, value in zip(held, chosen, strict=True):
-        values = value if isinstance(value, list) else [value]
-        laid[str(control["control"])] = tuple(str(one) for one in values if one not in (None, ""))
+        key, values = str(control["control"]), value if isinstance(value, list) else [value]
+        told = tuple(str(one) for one in values if one not in (None, ""))
+        if key in state or defaults is None or list(told) != list(defaults.get(key, ())):
+            laid[key] = told
     return laid
 
 
@@ -342,10 +369,12 @@ def _panel(controls: Sequence[Control], state: PageState) -> list[Component]:
             field = dcc.Dropdown(
                 options, chosen[0] if chosen else None, id=name, clearable=False, searchable=len(options) > 12
             )
-            told.append(html.Div([html.Div(control.label, className="label"), field], className="control"))
+            # Dash names the button by what is chosen.
+            named = {"role": "group", "aria-label": control.label}
+            told.append(html.Div([html.Div(control.label, className="label"), field], className="control", **named))
             continue
         count = f" ({len(chosen)})" if chosen else ""
-        boxes = dcc.Checklist(options, list(chosen), id=name)
+        boxes = html.Div(dcc.Checklist(options, list(chosen), id=name), role="group", **{"aria-label": control.label})
         told.append(html.Details([html.Summary(control.label + count), boxes], open=bool(chosen), className="control"))
     return [html.Details([html.Summary("Choose and filter"), html.Div(told, className="controls")], open=True)]
 
@@ -355,7 +384,8 @@ def _header(explorer: Explorer, page: Page | None, state: PageState) -> list[Com
     study = context.now.plan.study if context is not None else ""
     links = [
         html.Li(dcc.Link(other.title, href=link(other.name, study=study),
-                         **({"className": "here"} if other is page else {})))
+                         **({"className": "here"} if other is page else {})),
+                **({"aria-current": "page"} if other is page else {}))
         for other in PAGES
     ]  # fmt: skip
     told: list[Component] = [html.P(["prognobench", *([" · ", html.Strong(printable(study))] if study else [])])]
@@ -371,6 +401,8 @@ def _nothing(explorer: Explorer, state: PageState) -> list[Component]:
     if problems:
         told = tuple(redacted(f"{problem.where}: {problem.what}. {problem.remedy}", ()) for problem in problems)
         return parts([Prose(told, points=True, look="doubt")])
+    if explorer.known(one(explorer.of_study(state, None), "study")):
+        return parts([Prose(("The study is still being read; this page fills by itself.",), look="answer")])
     if one(state, "study"):
         return parts([Prose(("There is no study of that name in this folder; choose one above.",), look="answer")])
     return parts([
