@@ -68,6 +68,15 @@ def test_the_bands_hold_the_curve_and_grow_narrow_with_patients():
     assert widths[2] < 0.6 * widths[0] and widths[3] < 0.6 * widths[1]
 
 
+def test_a_place_of_the_band_is_the_recall_that_it_names():
+    from prognobench.evaluation._curves import _pr_at
+
+    # Of 100 positive films the place k/100 is the k-th step, though 57/100 and 57 × 0.01 differ in the last bit.
+    true = np.arange(1.0, 101)[None]
+    precision = _pr_at(true, true**2)[0]
+    np.testing.assert_array_equal(precision[1:], (true / (true + true**2))[0])
+
+
 def test_a_patient_goes_with_all_their_films():
     # Each film twice more for the same patient tells nothing new, so the bands stay as they are.
     predictions, jobs = study(per_patient=1, digits=6)
