@@ -23,9 +23,9 @@ def text_of(parts: Any) -> str:
     return json.dumps(parts, cls=PlotlyJSONEncoder, ensure_ascii=False)
 
 
-def open_page(explorer, href: str) -> str:
+def open_page(explorer, href: str, base: str = BASE) -> str:
     """Return what the callback answers that opens a page."""
-    inputs = [_has("url.href", BASE + href), _has("restructured.data", None)]
+    inputs = [_has("url.href", base + href), _has("restructured.data", None)]
     state = [_has("study.data", None), [], [], _has("defaults.data", None)]
     return json.dumps(_ask(explorer, "header.children", inputs, state, "url.href"), ensure_ascii=False)
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -178,16 +179,133 @@ class TestWhoMayAsk:
     ])  # fmt: skip
     @pytest.mark.parametrize("page", ["/compare", "/job"])
     def test_hostile_addresses_are_harmless(self, explorer, page, query):
+        # Of what comes from outside nothing is read but what is known, and nothing is said again but as text.
         answer = open_page(explorer, page + query)
-        assert "Traceback" not in answer and "/etc/passwd" not in answer.replace("study=", "")
+        assert f'"children": "{page[1:].title()}"' in answer and "/etc/passwd" not in answer
+
+    def test_what_is_no_address_leads_nowhere(self, explorer, client):
+        many = "?" + "&".join(f"k{i}=1" for i in range(600))
+        for base, path in (("http://[", ""), ("", ""), (BASE, "/compare" + many)):
+            assert ("There is no such page" in open_page(explorer, path, base)) == (base != "")
+        assert client.get(f"/export.csv{many}&page=compare", base_url=BASE).status_code == 404
 
 
 class TestPages:
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.title)
     def test_every_page_opens(self, explorer, page):
         answer = open_page(explorer, f"/{page.name}")
-        assert f'"children": "{page.title}"' in answer and "made" in answer
+        own = {"Overview": "20 of 20 planned jobs done", "Compare": "10 rows · mean over test folds",
+               "Job": "20 jobs; each leads to its page", "Films": "--show-images"}  # fmt: skip
+        assert f'"children": "{page.title}"' in answer and own[page.title] in answer
         assert not NAMES.search(answer)
+        # A screen reader hears which page this is.
+        assert re.findall(r'"aria-current": "page"', answer) == ['"aria-current": "page"']
+
+    def test_what_is_chosen_and_what_changes_is_told_to_screen_readers(self, explorer):
+        answer = open_page(explorer, "/compare")
+        for name in ("Figure", "Score", "Color", "Model", "Task"):
+            assert re.search(rf'"role": "group"[^{{}}]*"aria-label": "{name}"', answer) or re.search(
+                rf'"aria-label": "{name}"[^{{}}]*"role": "group"', answer
+            ), name
+        assert '"aria-live": "polite"' in open_page(explorer, "/")
+
+    def test_the_choices_follow_the_figure(self, explorer):
+        opened = json.loads(open_page(explorer, "/compare"))
+        assert set(renew_page(explorer, "/compare", opened, plot="scatter", task=["icu"])) == {"content", "seen"}
+        assert set(renew_page(explorer, "/compare", opened, plot="pairs", task=["icu"])) == {"restructured"}
+        again = reopen_page(explorer, "/compare", {"plot": "pairs", "task": ["icu"], "x": "train_seconds"}, opened)
+        assert '"control": "test"' in again and '"control": "x"' not in again and '"value": ["icu"]' in again
+        # Then all is as it should be, and nothing is asked for once more.
+        again = json.loads(again)
+        assert set(renew_page(explorer, "/compare", again, plot="pairs", task=["icu"])) == {"content", "seen"}
+        again["seen"]["data"] = "older"
+        assert set(tick(explorer, "/compare", again, plot="pairs", task=["icu"])) == {"version"}
+
+    def test_what_nobody_chose_is_chosen_anew_when_the_plan_changes(self, tmp_path, watched):
+        make_results(tmp_path)
+        watched.append(all_read(tmp_path))
+        opened = json.loads(open_page(watched[0], "/compare"))
+        assert opened["defaults"]["data"]["facet"] == ["none"]
+        make_results(tmp_path, tasks=("icu", "death"))
+        (live,) = watched[0]._lives.values()
+        live.look()
+        chosen = {"facet": "none", "color": "model"}
+        again = reopen_page(watched[0], "/compare", chosen, opened)
+        assert len(figures(again)) == 2 and '"value": "task"' in again and '"value": "model"' in again
+        # What stands in the address was chosen.
+        assert len(figures(reopen_page(watched[0], "/compare?facet=none", chosen, opened))) == 1
+
+    def test_a_slow_page_is_not_asked_for_anew_before_it_is_there(self, client):
+        rules = client.get("/_dash-dependencies", base_url=BASE).get_json()
+        (renews,) = (rule for rule in rules if rule["output"].strip(".").startswith("content.children"))
+        # Never off: where the server went away the page must learn when it is back.
+        for name, milliseconds in (("running", 30_000), ("runningOff", 2000)):
+            assert str(milliseconds) in json.dumps(renews["running"][name]), renews["running"]
+
+    def test_a_study_that_is_still_being_read_is_not_said_to_be_none(self, tmp_path, watched, monkeypatch):
+        from prognobench.reporting.explorer import _app
+
+        make_results(tmp_path)
+        monkeypatch.setattr(Live, "look", lambda self: None)
+        monkeypatch.setattr(_app, "_FIRST", 0.05)
+        watched.append(explorer_app(tmp_path))
+        for query in ("", "?study=made"):
+            answer = open_page(watched[0], f"/compare{query}")
+            assert "The study is still being read" in answer and "No study has run" not in answer
+        assert "There is no study of that name" in open_page(watched[0], "/compare?study=other")
+
+    def test_rows_that_are_not_shown_are_told_and_other_rows_are_another_table(self):
+        from prognobench.reporting.explorer._view import table
+        from prognobench.reporting.page._parts import Column, text
+        from prognobench.reporting.page._parts import table as page_table
+
+        def shown(rows):
+            made = table(page_table("rows", [Column("name", text("name"))], [{"name": f"r{row}"} for row in rows]))
+            return text_of(made), json.loads(text_of(made))["props"]["children"][1]["props"]["children"]["props"]["key"]
+
+        told, key = shown(range(150))
+        assert "50 more rows are in the CSV; headings sort the 100 that are shown" in told
+        # Rows that a heading sorted must not be filled with those of another table.
+        assert shown(range(150))[1] == key != shown([*range(1, 150), 0])[1]
+
+    def test_folds_that_are_not_listed_are_counted(self, explorer, reported, monkeypatch):
+        from prognobench.reporting.explorer.pages import _job
+
+        monkeypatch.setattr(_job, "_MOST_FOLDS", 1)
+        row = reported["fold_metrics"].iloc[0]
+        answer = open_page(explorer, f"/job?key={row['job']}")
+        (href,) = re.findall(r'"children": "1 more", "href": "([^"]*)"', answer)
+        assert all(f"{key}={row[key]}" in href for key in ("task", "model", "strategy"))
+
+    def test_audits_that_could_not_be_read_are_read_again(self, tmp_path, monkeypatch):
+        from prognobench.reporting.explorer.pages import _overview
+
+        told = [InputError([Problem("audit", "it cannot be read", "")]), {}, {}]
+
+        def read_audits(results, study):
+            answer = told.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(_overview, "read_audits", read_audits)
+        assert "it cannot be read" in _overview._audits(tmp_path, "made", "plan")[1][0]
+        for _ in range(2):
+            assert _overview._audits(tmp_path, "made", "plan") == ({}, ())
+        assert len(told) == 1
+
+    def test_marks_that_have_no_place_are_counted(self, tmp_path, watched, monkeypatch):
+        import made_results
+
+        real = made_results._cost
+        lacks = {"lora_r8": None, "lp": 0}
+        monkeypatch.setattr(made_results, "_cost", lambda strategy: real(strategy) | {
+            "peak_memory_bytes": lacks.get(strategy, 2**30)})  # fmt: skip
+        make_results(tmp_path)
+        watched.append(all_read(tmp_path))
+        assert "not recorded or 0: 2; they are in the table" in open_page(watched[0], "/compare?x=peak_memory")
+        assert "not recorded or 0" not in open_page(watched[0], "/compare?x=train_seconds")
+        assert "○ not above its controls in MCC" in open_page(watched[0], "/compare?plot=heat&metric=roc_auc")
 
     @pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
     @pytest.mark.parametrize("of", ["cells", "jobs"])
@@ -577,9 +695,56 @@ class TestLive:
         # What was not read is neither done nor to do.
         overview = text_of(PAGES[0].view(Context(tmp_path, live.snapshot), {}).parts)
         assert "0 of 10 planned jobs done · 0 failed · 0 to do · 10 being read" in overview
+        # One went in the meantime; it is waited for no more.
+        (tmp_path / "runs" / Store(tmp_path).record_keys()[0]).rename(tmp_path / "gone")
         live._all_seen = -np.inf  # as after a minute
         live.look()
-        assert live.snapshot.unread == 0 and not live.snapshot.problems and len(live.snapshot.folds) == 10
+        assert live.snapshot.unread == 0 and not live.snapshot.problems and len(live.snapshot.folds) == 9
+
+    def test_a_record_that_cannot_be_looked_at_is_named_until_it_can(self, tmp_path, watched):
+        make_results(tmp_path)
+        key = Store(tmp_path).record_keys()[0]
+        place = tmp_path / "runs" / key
+        place.rename(tmp_path / "away")
+        place.touch()  # no folder: it can no more be listed than one that is another user's
+        live = self.watch(tmp_path, watched)
+        assert not live.snapshot.unread and len(live.snapshot.folds) == 9
+        assert [key in problem.where for problem in live.snapshot.damaged] == [True]
+        place.unlink()
+        (tmp_path / "away").rename(place)
+        live._all_seen = -np.inf  # as after a minute
+        live.look()
+        assert not live.snapshot.damaged and len(live.snapshot.folds) == 10
+
+    def test_tables_that_could_not_be_made_are_tried_again(self, tmp_path, watched, monkeypatch):
+        make_results(tmp_path)
+        asked = []
+
+        def once_full(task, begun, **given):
+            asked.append(task)
+            if len(asked) < 3:
+                raise OSError("no space left")
+            yield from _child._TASKS[task](**given)
+
+        monkeypatch.setattr(_live, "in_child", once_full)
+        live = Live(ResultsFolder(tmp_path), "made")
+        watched.append(live)
+        live.look()
+        live._maker.join()
+        assert "no space left" in str(live.snapshot.problems)
+        live.look()
+        live._maker.join()
+        assert len(asked) == 1  # not every second
+        status = tmp_path / "runs" / Store(tmp_path).record_keys()[0] / "status.json"
+        status.write_bytes(status.read_bytes())  # a file was put back
+        live._all_seen = -np.inf  # as after a minute
+        live.look()
+        live._maker.join()
+        assert len(asked) == 2 and not live.snapshot.current
+        live._tables.again = 0.0  # as after a while
+        live.look()
+        live._maker.join()
+        assert len(asked) == 3 and live.snapshot.current and not live.snapshot.problems
 
     def test_a_plan_that_cannot_be_shown_ends_no_watch(self, tmp_path, watched, monkeypatch):
         make_results(tmp_path)
@@ -794,6 +959,38 @@ class TestFilms:
             answer = open_page(explorer, f"/films?key={self.key(explorer)}")
             assert ("/film/film-" in answer) == is_shown
             assert ("are not those that this job read" in answer) == (not is_shown)
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_films_that_the_cache_lacks_hold_up_no_page(self, shown, monkeypatch, fails):
+        from prognobench.reporting.explorer import _films
+
+        explorer = shown[0]
+        films, ready, real = explorer.films, threading.Event(), _films.open_pixels
+
+        def built(*given):
+            assert ready.wait(60)
+            if fails:
+                raise InputError([Problem("films", "one has changed", "")])
+            return real(*given)
+
+        monkeypatch.setattr(_films, "open_pixels", built)
+        monkeypatch.setattr(_films, "_QUICK", 0.01)
+        monkeypatch.setattr(films, "_pixels", {})
+        monkeypatch.setattr(films, "_wanted", set())
+        monkeypatch.setattr(films, "lacking", {})
+        page = f"/films?key={self.key(explorer)}"
+        for _ in range(2):
+            answer = open_page(explorer, page)
+            assert "The films are being read; their pictures follow" in answer and "/film/" not in answer
+        before = films.version
+        ready.set()
+        while films.loading:
+            time.sleep(0.05)
+        # The page learns of it with its next question.
+        assert films.version == before + 1
+        answer = open_page(explorer, page)
+        assert ("/film/film-" in answer) == (not fails)
+        assert ("are not in the image cache and cannot be put there" in answer) == fails
 
     @pytest.mark.parametrize("token", ["image0.png", "cohort.yaml", "film-0000-224", "%00"])
     def test_what_was_not_shown_cannot_be_asked_for(self, shown, token):

@@ -202,7 +202,8 @@ def test_the_score_and_the_figure_are_chosen_by_keyboard_alone(opened, reported)
     settle(page)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "To the content"
-    field = page.locator("[id*='metric']").first
+    assert page.locator("header [aria-current=page]").inner_text() == "Compare"
+    field = page.get_by_role("group", name="Score", exact=True).locator("button").first
     field.focus()
     page.keyboard.press("Enter")
     page.wait_for_selector(".dash-dropdown-content")
@@ -211,6 +212,18 @@ def test_the_score_and_the_figure_are_chosen_by_keyboard_alone(opened, reported)
         page.keyboard.press(key)
     until(page, "!/^.*MCC × 100 against/m.test(document.querySelector('#content h3').innerText)")
     assert "metric=" in page.url and "metric=mcc" not in page.url
+    # Another figure has other choices, and keeps what was chosen before.
+    page.get_by_role("group", name="Figure", exact=True).locator("button").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".dash-dropdown-content")
+    for key in ("End", "Enter"):
+        page.wait_for_timeout(300)
+        page.keyboard.press(key)
+    until(
+        page,
+        "!!document.querySelector('aside [aria-label=Test]') && !document.querySelector('aside [aria-label=Color]')",
+    )
+    until(page, "/plot=pairs/.test(location.search) && !/metric=mcc/.test(location.search)")
     # Every mark of a figure has a link in the table below it.
     link = page.locator("#numbers tbody a").first
     link.focus()
@@ -317,6 +330,17 @@ def test_a_heading_sorts_and_what_comes_later_stays_readable(opened):
     assert heading.get_attribute("aria-sort") == "ascending"
     scores = [float(score) for score in shown_scores(page)]
     assert scores == sorted(scores)
+    # Other rows come into the table's place: they are all there, as the report has them, and in the order of a heading.
+    page.get_by_text("Strategy", exact=True).click()
+    page.get_by_label("lora_r8", exact=True).check()
+    until(page, "document.querySelector('#numbers .caption').innerText.startsWith('4 rows')")
+    assert page.locator("#numbers th[aria-sort]:not([aria-sort=none])").count() == 0
+    four = [float(score) for score in shown_scores(page)]
+    assert four == sorted(four, reverse=True) and set(four) <= set(scores)
+    page.get_by_label("lora_r8", exact=True).uncheck()
+    until(page, "document.querySelector('#numbers .caption').innerText.startsWith('18 rows')")
+    until(page, "document.querySelectorAll('#numbers th[aria-sort=ascending]').length === 1")
+    assert [float(score) for score in shown_scores(page)] == scores
 
 
 def test_it_listens_on_this_machine_alone(addresses):
