@@ -87,7 +87,8 @@ document.addEventListener("focusin", (event) => { kept.focus = within(event.targ
 document.addEventListener("click", (event) => {
   const heading = within(event.target) && event.target.closest("th");
   if (heading && event.target.closest("button")) {
-    kept.sorted.set(heading.closest("table").getAttribute("aria-label"), [heading.cellIndex, heading.getAttribute("aria-sort") === "descending"]);
+    // Afterwards, as the report's own script sorts when it hears of the same press.
+    setTimeout(() => kept.sorted.set(heading.closest("table").getAttribute("aria-label"), [heading.cellIndex, heading.getAttribute("aria-sort") === "descending"]));
   }
 });
 new MutationObserver((changes) => {
