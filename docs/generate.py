@@ -343,7 +343,8 @@ def bench_grid() -> str:
         line(
             f"the same, {precision}, extrapolated",
             lambda row, of=precision: (  # type: ignore[misc]
-                f"{row['online_seconds_extrapolated'][of]:,.0f} s, {row['times_as_fast_as_online'][of]:.0f} times as long"
+                f"{row['online_seconds_extrapolated'][of]:,.0f} s, "
+                f"{row['times_as_fast_as_online'][of]:.0f} times as long"
             ),
         )
     line("solving 1,040 heads here", lambda row: f"{row['heads']['prognobench']:.1f} s")
@@ -372,8 +373,8 @@ def bench_precision() -> str:
     for row in json.loads((DOCS / "measured" / "precision.json").read_text(encoding="utf-8")):
         low, high = row["difference"] - row["half_width"], row["difference"] + row["half_width"]
         lines.append(
-            f"| `{row['model']}` | `{row['strategy']}` | {row['seeds']} | {row['mcc_fp32']:.3f} | {row['mcc_bf16']:.3f} | "
-            f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) | {row['times_as_fast']:.1f} |"
+            f"| `{row['model']}` | `{row['strategy']}` | {row['seeds']} | {row['mcc_fp32']:.3f} | "
+            f"{row['mcc_bf16']:.3f} | {row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) | {row['times_as_fast']:.1f} |"
         )
     return "\n".join(lines)
 
