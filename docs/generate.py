@@ -371,10 +371,11 @@ def bench_precision() -> str:
     lines = ["| model | strategy | seeds | MCC, float32 | MCC, bfloat16 | difference (95 % interval) | times as fast |"]
     lines.append("|---|---|" + "---:|" * 5)
     for row in json.loads((DOCS / "measured" / "precision.json").read_text(encoding="utf-8")):
-        low, high = row["difference"] - row["half_width"], row["difference"] + row["half_width"]
+        found, half = row["difference"], row["half_width"]
+        between = f"{found - half:+.3f} to {found + half:+.3f}"
         lines.append(
             f"| `{row['model']}` | `{row['strategy']}` | {row['seeds']} | {row['mcc_fp32']:.3f} | "
-            f"{row['mcc_bf16']:.3f} | {row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) | {row['times_as_fast']:.1f} |"
+            f"{row['mcc_bf16']:.3f} | {found:+.3f} ({between}) | {row['times_as_fast']:.1f} |"
         )
     return "\n".join(lines)
 
