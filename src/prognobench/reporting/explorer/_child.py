@@ -76,7 +76,7 @@ def serve() -> None:
     # Whatever prints must not stand between the answers.
     os.dup2(2, 1)
     with suppress(AttributeError, OSError):
-        os.nice(5)  # the study itself goes first
+        os.nice(15)  # pages and the study itself go first
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
