@@ -97,6 +97,26 @@ def test_no_finding_names_a_film_or_a_patient(faulty: Path) -> None:
     assert not [name for name in names if name in told]
 
 
+def test_no_reason_names_a_link_in_a_circle(tmp_path: Path) -> None:
+    path = make_phantom(tmp_path / "cohort", 12, 0, size=96)
+    image = load_cohort(path).films["image"][3]
+    path.write_text(path.read_text() + "on_bad_image: exclude\n")
+    film = path.parent / "images" / image
+    film.unlink()
+    film.symlink_to(film.name)
+    cohort = load_cohort(path)
+    assert cohort.excluded["image"].tolist() == [image]
+    (found,) = [one for one in audit(cohort).findings if one.check == "unreadable film"]
+    assert str(tmp_path) not in found.what and image not in found.what
+    assert not any(str(tmp_path) in reason or image in reason for reason in cohort.excluded["reason"])
+
+
+def test_a_reason_that_holds_a_name_all_the_same_loses_it(faulty: Path) -> None:
+    cohort = load_cohort(faulty)
+    cohort.excluded.loc[0, "reason"] = f"no such file: {faulty.parent / cohort.excluded.loc[0, 'image']}"
+    assert "1 film left out: no such file: …/…" in [finding.what for finding in audit(cohort).findings]
+
+
 def test_nothing_is_invented_on_a_clean_phantom(tmp_path: Path) -> None:
     cohort = load_cohort(make_phantom(tmp_path / "cohort", 150, 11, size=96))
     assert len(cohort.films) > 280

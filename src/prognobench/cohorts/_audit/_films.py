@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from .._thumbnails import thumbnails
@@ -20,6 +22,9 @@ def _excluded(subject: Subject) -> list[Finding]:
     excluded = subject.cohort.excluded
     excluded = excluded[excluded["kind"] == "unreadable"]
     found = []
+    # No reason holds a name; were there one, it would end in files that are shown around.
+    reasons = [_unnamed(*told, subject) for told in zip(excluded["reason"], excluded["image"], strict=True)]
+    excluded = excluded.assign(reason=pd.Series(reasons, index=excluded.index, dtype=str))
     # One reason with other numbers, such as how many bytes are missing, is one finding.
     for _, part in excluded.groupby(excluded["reason"].str.replace(r"\d+", "", regex=True), sort=True):
         reason = (
@@ -38,6 +43,13 @@ def _excluded(subject: Subject) -> list[Finding]:
             )
         )
     return found
+
+
+def _unnamed(reason: str, image: str, subject: Subject) -> str:
+    folder = subject.cohort.path.parent
+    for name in (str(folder.resolve()), str(folder.absolute()), image, PurePosixPath(image).name):
+        reason = reason.replace(name, "…")
+    return reason
 
 
 def _tiny(subject: Subject) -> list[Finding]:
