@@ -27,6 +27,7 @@ FAULTS = (
     "tiny",
     "saturated",
     "truncated file",
+    "name in a tag of the file",
     "two outcomes of one patient",
     "center of one class",
     "names",
@@ -225,6 +226,53 @@ class TestTable:
         assert not late("03/05/2020", "05/03/2020")
         assert not late("05/03/2020", "03/05/2020")
 
+    @pytest.mark.parametrize(
+        ("column", "late"),
+        [
+            ("days_to_icu", -1),
+            ("days_until_icu", -1),
+            ("days_before_icu", -1),
+            ("days_from_film_to_icu", -1),
+            ("days_since_film", -1),
+            ("days_since_icu_admission", 1),
+            ("hours_post_intubation", 1),
+            ("days_after_icu", 1),
+            ("days_from_icu_to_film", 1),
+            ("days_before_film", 1),
+            ("icu_offset", None),
+            ("days_from_admission_to_icu", None),
+        ],
+    )
+    def test_days_are_read_in_the_direction_that_their_name_says(self, cohort, column: str, late: int | None) -> None:
+        cells = [str((-1) ** (number // 2) * number) if number % 2 else "" for number in range(24)]
+        found = found_in(cohort({column: cells}, f"outcome: [{column}]"))
+        (one,) = [finding for finding in found if finding.check == "film after the outcome"]
+        assert one.columns == (column,)
+        if late is None:
+            assert (one.severity, one.rows) == ("note", ())
+        else:
+            assert one.rows == tuple(row for row, cell in enumerate(cells, start=2) if cell and late * int(cell) > 0)
+
+    def test_what_came_on_the_day_of_the_film_is_not_before_it(self, cohort) -> None:
+        def late(film: str, came: str) -> bool:
+            columns = {"film_date": [film] * 24, "event": [came if number % 2 else "" for number in range(24)]}
+            found = found_in(cohort(columns, "outcome: [event]"))
+            return "film after the outcome" in {finding.check for finding in found}
+
+        assert not late("2020-03-10 08:00", "2020-03-10")
+        assert not late("2020-03-10 08:00", "2020-03-10 00:00:00")
+        assert late("2020-03-11 08:00", "2020-03-10")
+        assert late("2020-03-10 08:00", "2020-03-10 07:59")
+
+    def test_a_cell_that_is_no_date_hides_no_column_of_dates(self, cohort) -> None:
+        films = [f"2020-03-{number + 1:02d}" for number in range(24)]
+        came = ["2020-03-10" if number % 2 else "" for number in range(24)]
+        came[1] = "unknown"
+        found = found_in(cohort({"film_date": films, "event": came}, "outcome: [event]"))
+        (late,) = [finding for finding in found if finding.check == "film after the outcome"]
+        assert late.rows == tuple(row for row in range(2, 26) if (row - 2) % 2 and row - 1 > 10)
+        assert ("event",) in {finding.columns for finding in found if finding.check == "identifier"}
+
     def test_copies_that_are_left_out_are_no_unreadable_films(self, cohort) -> None:
         path = cohort({}, more="on_duplicate: keep_first\n")
         for number in (3, 5, 8):
@@ -263,7 +311,7 @@ class TestTable:
         assert found_in(cohort({}), folds=2) == ()
         (few,) = found_in(cohort({}), folds=4)
         assert few.check == "few positives"
-        assert "3 in the smallest: one patient moves its sensitivity or specificity by 33 points" in few.what
+        assert "3 in the smallest: one patient moves its patient-level rate by up to 33 points" in few.what
         (none,) = found_in(cohort({}), folds=13)
         assert "cannot be tested" in none.what
 
@@ -277,6 +325,14 @@ class TestTable:
             ("dateOfBirth", "{}", "a date of birth"),
             ("MRN", "{}", "a record number"),
             ("zip", "{}", "an address"),
+            ("image_name", "x{}", None),
+            ("procedure_name", "x{}", None),
+            ("birth_weight", "{}", None),
+            ("mobile", "yes", None),
+            ("mobile", "0176 12345{:02d}", "a telephone number"),
+            ("a", "DOE JANE{capitals}", "a name"),
+            ("a", "McDonald Jane{letters}", "a name"),
+            ("a", "small Effusion{letters}", None),
             ("a", "person{}@example.org", "an e-mail address"),
             ("a", "Doe{}^Jane", "a name"),
             ("a", "Jane Doe{letters}", "a name"),
@@ -292,7 +348,7 @@ class TestTable:
         ],
     )
     def test_identifiers_are_told_by_name_or_by_look(self, cohort, column: str, cell: str, what: str | None) -> None:
-        cells = [cell.format(n, letters=chr(97 + n)) for n in range(24)]
+        cells = [cell.format(n, letters=chr(97 + n), capitals=chr(65 + n)) for n in range(24)]
         found = [finding for finding in found_in(cohort({column: cells})) if finding.check == "identifier"]
         if what is None:
             assert found == []

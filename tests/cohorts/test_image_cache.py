@@ -157,7 +157,7 @@ def test_a_cache_that_is_exchanged_under_a_running_process_is_noticed(small) -> 
 @pytest.mark.parametrize("text", ["", "{", '{"films": {}}', '{"films": {}, "sha256": "0"}'])
 def test_damaged_facts_are_learned_again(small, text: str, decoded: list[int]) -> None:
     before = load_cohort(small.path).films
-    for path in (home() / "images" / "facts-2").glob("*.json"):
+    for path in (home() / "images" / "facts-3").glob("*.json"):
         path.write_text(text)
     after = load_cohort(small.path).films
     assert len(decoded) == 8

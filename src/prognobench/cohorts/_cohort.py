@@ -55,7 +55,8 @@ class Cohort:
     films
         One row a kept row of the table, in its order: `row` (line of the table), `image`, `patient`, `center` (empty
         text without such a column), `sha256` of the file, `width` and `height` in pixels, `brightness` (mean of the
-        film scaled to [0, 1]), `group` (films of one group stay together in a split).
+        film scaled to [0, 1]), `tags` (names of the file's tags that hold free text, parted by commas), `group`
+        (films of one group stay together in a split).
     table
         The table's texts of those rows, with the same index; an empty text is a blank cell.
     excluded
@@ -265,7 +266,7 @@ def _add_content(
     preprocessings: Sequence[Preprocessing],
     progress: Progress | None,
 ) -> pd.DataFrame:
-    """Return the films that are whole, with `sha256, width, height, brightness`; note the others."""
+    """Return the films that are whole, with `sha256, width, height, brightness, tags`; note the others."""
     if not root.is_dir():
         return _with_facts(films, {}, {})  # refused already
     named = films[films["image"].str.strip() != ""]
@@ -346,6 +347,7 @@ def _with_facts(
     films["width"] = pd.Series([fact.width for fact in known], index=films.index, dtype="int64")
     films["height"] = pd.Series([fact.height for fact in known], index=films.index, dtype="int64")
     films["brightness"] = pd.Series([fact.brightness for fact in known], index=films.index, dtype="float64")
+    films["tags"] = pd.Series([", ".join(fact.tags) for fact in known], index=films.index, dtype=str)
     return films
 
 

@@ -16,18 +16,19 @@ from prognobench.frame import file_lock, home, sha256_json, write_in_one_step
 
 from ._films import Fault
 
-_READER = 2  # raise it when films are read that were refused before
+_READER = 3  # raise it when films are read that were refused before, or more is learned of them
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FilmFacts:
-    """Size in pixels, upright, and the mean of the film scaled to [0, 1]."""
+    """Size in pixels, upright, the mean of the film scaled to [0, 1], and the names of its tags that hold free text."""
 
     width: int
     height: int
     brightness: float
+    tags: tuple[str, ...] = ()
 
 
 def read_facts(contents: Iterable[str]) -> dict[str, FilmFacts | Fault]:
@@ -41,7 +42,7 @@ def read_facts(contents: Iterable[str]) -> dict[str, FilmFacts | Fault]:
                 # Another release of the decoder may read what this one refused, or the other way.
                 pillow = entry.pop("pillow")
                 if "width" in entry:
-                    known[content] = FilmFacts(**entry)
+                    known[content] = FilmFacts(**{**entry, "tags": tuple(entry["tags"])})
                 elif pillow == PIL.__version__:
                     known[content] = Fault(**entry)
     return known

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from prognobench.frame import InputError, Problem, Problems, folder_in_one_step
 
+from ._film_tags import SYNTHETIC_NOTICE
 from ._phantom_faults import FEWEST_PATIENTS, SMALLEST_FILM, plant_faults
 from ._phantom_film import Look, draw_anatomy, draw_film, draw_pose
 
@@ -36,7 +37,6 @@ _CENTERS: dict[str, Look] = {
 _PULL = 9.0  # log-odds of the outcome per standard deviation of severity at signal 1
 _MOST_FILMS = 20
 _COLUMNS = ("image", "patient", "center", "view", "sex", "age", "day", "icu", "severity")
-_NOTICE = "synthetic film made by prognobench"
 
 
 @dataclass(frozen=True)
@@ -391,7 +391,7 @@ def _png(levels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         for kind, body in (
             (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)),
-            (b"tEXt", b"Comment\0" + _NOTICE.encode("latin-1")),
+            (b"tEXt", b"Comment\0" + SYNTHETIC_NOTICE.encode("latin-1")),
             (b"IDAT", packed),
             (b"IEND", b""),
         )

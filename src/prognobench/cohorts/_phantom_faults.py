@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from PIL import Image
 Row = dict[str, str]
 
 FEWEST_PATIENTS = 60
+_PNG_LAST = 12  # bytes of the chunk that ends a PNG
 SMALLEST_FILM = 160  # one that is copied at a smaller size must still be a film
 _FAMILY = ("ber", "dal", "fen", "gor", "hol", "kam", "lun", "mor", "nor", "ros", "sol", "tor", "val", "wen", "zim")
 _GIVEN = (
@@ -40,8 +43,9 @@ _GIVEN = (
 
 _NOTICE = """
 **Faults were planted into this cohort on purpose**, one of each kind that the audit looks for: films that were copied,
-changed or damaged, rows that contradict each other, and the columns `contact` (invented names), `scanner`, `ward`,
-`referral` and `days_to_icu`. `planted.json` lists them with the lines of the table. Use it to try `cohort check` on.
+changed, damaged or labelled with an invented name, rows that contradict each other, and the columns `contact` (invented
+names), `scanner`, `ward`, `referral` and `days_to_icu`. `planted.json` lists them with the lines of the table. Use it
+to try `cohort check` on.
 """
 
 
@@ -72,6 +76,7 @@ def plant_faults(folder: Path, seed: int) -> list[dict[str, Any]]:
     plot.spoil("tiny", "tiny film", lambda levels: levels[:: len(levels) // 40, :: len(levels) // 40])
     plot.spoil("saturated", "saturated film", lambda levels: (3 * levels.astype(int)).clip(0, 255).astype(np.uint8))
     plot.truncate()
+    plot.label()
     plot.contradict()
     plot.gather_in_one_center()
     plot.add_columns()
@@ -152,6 +157,16 @@ class _Plot:
         place = self._images / row["image"]
         place.write_bytes(place.read_bytes()[:-2000])
         self._note("truncated file", "unreadable film", [row])
+
+    def label(self) -> None:
+        """Write a name into a text chunk of a file, behind its pixels."""
+        row = self._next("no")[0]
+        place = self._images / row["image"]
+        body = b"tEXtAuthor\0INVENTED^NAME"
+        chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+        content = place.read_bytes()
+        place.write_bytes(content[:-_PNG_LAST] + chunk + content[-_PNG_LAST:])
+        self._note("name in a tag of the file", "identifier", [row])
 
     def contradict(self) -> None:
         """Give a patient a second film of the other outcome."""

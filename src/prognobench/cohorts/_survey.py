@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from prognobench.frame import InputError, Problem, file_lock, sha256_bytes, sha256_json
 
 from ._facts import FilmFacts, read_facts, save_facts
+from ._film_tags import text_tags
 from ._films import BadFilm, Fault, decode
 from ._packs import PackDraft, images_folder, open_pack
 from ._preprocessing import Preprocessing, render, scale_to_unit
@@ -135,5 +136,5 @@ def _decode(job: tuple[str, Path, Sequence[Preprocessing]]) -> _Decoded:
     except BadFilm as bad:
         return _Decoded(content, bad.fault, [])
     height, width = scaled.shape
-    facts = FilmFacts(width, height, float(scaled.mean(dtype=np.float64)))
+    facts = FilmFacts(width, height, float(scaled.mean(dtype=np.float64)), text_tags(data))
     return _Decoded(content, facts, [render(scaled, recipe) for recipe in preprocessings])

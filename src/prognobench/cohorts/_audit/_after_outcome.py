@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, time
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from .._cohort import Cohort
 from .._tasks import Task
 from ._check import Check, Finding, Subject, count
-from ._columns import power, undeclared, words_of
+from ._columns import power, undeclared, words_in_order, words_of
 from ._leaks import AT_LEAST, GIVES_AWAY
 from ._single_column import as_numbers
 
@@ -29,6 +31,10 @@ _OF_FILM = {
     "radiograph",
     "taken",
 }
+_TOWARDS, _BACK = {"to", "until", "till", "before"}, {"since", "after", "from", "post"}
+# What is no date at all, such as "unknown", does not make a column of dates another one, unless there is much of it.
+_DATE = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}(?:[T ]\d{1,2}:\d{2}(?::\d{2})?)?|\d{8}")
+_MOST_DATES = 0.8  # share of the filled cells
 _FORMATS = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y%m%d", "%d.%m.%Y", "%Y/%m/%d",
             "%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y")  # fmt: skip
 
@@ -40,7 +46,8 @@ def _find(subject: Subject) -> list[Finding]:
 def _of_a_task(subject: Subject, task: Task) -> Iterator[Finding]:
     films = task.rows["film"].to_numpy()
     positive = task.rows["label"].to_numpy() > 0
-    for columns, late in _late_films(subject.cohort, task):
+    events = [column for column in _later_known(subject.cohort) if _is_of(subject.cohort, task, column)]
+    for columns, late in _late_films(subject.cohort, events):
         chosen = films[late[films] & positive]
         if len(chosen):
             patients = int(task.rows.loc[late[films] & positive, "patient"].nunique())
@@ -56,15 +63,25 @@ def _of_a_task(subject: Subject, task: Task) -> Iterator[Finding]:
                 subject.rows_of(chosen.tolist()),
                 {"films": len(chosen), "patients": patients},
             )
+    for column, numbers in _spans(subject.cohort, events):
+        if _sign(column) is None and (numbers < 0).any():
+            yield Finding(
+                "film after the outcome",
+                "note",
+                f"'{column}' counts time and its name does not say from what to what: whether films were taken after "
+                "the outcome is not known",
+                "Call it `days_to_…` (from the film to the outcome) or `days_since_…` (from the outcome to the film)",
+                task.name,
+                (column,),
+            )
 
 
-def _late_films(cohort: Cohort, task: Task) -> Iterator[tuple[tuple[str, ...], NDArray[np.bool_]]]:
-    """Yield columns that tell when the outcome of a task came, and which films they say are later."""
-    events = [column for column in _later_known(cohort) if _is_of(cohort, task, column)]
-    for column in events:
-        numbers = as_numbers(cohort.table[column].tolist())
-        if numbers is not None and words_of(column) & _SPANS:
-            yield (column,), np.nan_to_num(numbers, nan=0.0) < 0
+def _late_films(cohort: Cohort, events: list[str]) -> Iterator[tuple[tuple[str, ...], NDArray[np.bool_]]]:
+    """Yield columns that tell when an outcome came, and which films they say are later."""
+    for column, numbers in _spans(cohort, events):
+        sign = _sign(column)
+        if sign is not None:
+            yield (column,), sign * numbers < 0
     films = [str(column) for column in cohort.table.columns if words_of(str(column)) & _OF_FILM]
     readings = _readings(cohort, [*films, *events])
     for column in events:
@@ -73,7 +90,42 @@ def _late_films(cohort: Cohort, task: Task) -> Iterator[tuple[tuple[str, ...], N
                 # Where days and months may be exchanged, late is what is late in either order; a comparison with a
                 # missing date is false.
                 pairs = zip(*_in_step(readings[name], readings[column]), strict=True)
-                yield (name, column), np.logical_and.reduce([dates > came for dates, came in pairs])
+                yield (name, column), np.logical_and.reduce([_later(dates, came) for dates, came in pairs])
+
+
+def _spans(cohort: Cohort, events: list[str]) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Yield the columns that count time, with 0 for a blank cell."""
+    for column in events:
+        numbers = as_numbers(cohort.table[column].tolist()) if words_of(column) & _SPANS else None
+        if numbers is not None:
+            yield column, np.nan_to_num(numbers, nan=0.0)
+
+
+def _sign(column: str) -> int | None:
+    """Return 1 where a column counts from the film to the outcome, -1 where it counts back; None where neither is told.
+
+    Examples
+    --------
+    >>> _sign("days_to_icu"), _sign("days_since_icu"), _sign("days_from_icu_to_film"), _sign("days_since_film")
+    (1, -1, -1, 1)
+    >>> _sign("icu_days"), _sign("days_from_admission_to_icu")
+    (None, None)
+    """
+    words, told = words_in_order(column), set()
+    for place, word in enumerate(words):
+        if word in _TOWARDS | _BACK:
+            named = takewhile(lambda one: one not in _TOWARDS | _BACK, words[place + 1 :])
+            back = (word in _BACK) != bool(set(named) & _OF_FILM)
+            told.add(-1 if back else 1)
+    return told.pop() if len(told) == 1 else None
+
+
+def _later(dates: NDArray[np.datetime64], came: NDArray[np.datetime64]) -> NDArray[np.bool_]:
+    """Compare whole days where either column has no time: what came on the day of the film may have come after it."""
+    if "datetime64[D]" in (dates.dtype, came.dtype):
+        dates, came = dates.astype("datetime64[D]"), came.astype("datetime64[D]")
+    later: NDArray[np.bool_] = dates > came
+    return later
 
 
 _Readings = dict[str, NDArray[np.datetime64]]
@@ -119,7 +171,7 @@ def _is_of(cohort: Cohort, task: Task, column: str) -> bool:
 
 
 def as_dates(cells: list[str]) -> NDArray[np.datetime64] | None:
-    """Return a column as dates, a blank cell as NaT; None where no one format reads every cell, or all are blank.
+    """Return a column as dates, what is none as NaT; None where no one format reads all dates, or there are few.
 
     Where several do, day and month may be exchanged.
     """
@@ -127,19 +179,24 @@ def as_dates(cells: list[str]) -> NDArray[np.datetime64] | None:
 
 
 def dates_by_format(cells: list[str]) -> dict[str, NDArray[np.datetime64]]:
-    """Return a column as dates by each format that reads every cell; a blank cell as NaT."""
+    """Return a column as dates by each format that reads all that look like dates; other cells as NaT.
+
+    Its unit is the day where no cell has a time, else the second.
+    """
     read: dict[str, NDArray[np.datetime64]] = {}
     told = [cell.strip() for cell in cells]
-    if not any(told):
+    dated = {cell for cell in told if _DATE.fullmatch(cell)}
+    if not dated or sum(cell in dated for cell in told) < _MOST_DATES * sum(map(bool, told)):
         return read
     for form in _FORMATS:
         try:
-            dates = [datetime.strptime(cell, form) if cell else None for cell in told]
+            date_of = {cell: datetime.strptime(cell, form) for cell in dated}
         except ValueError:
             continue
-        read[form] = np.array(
-            [np.datetime64("NaT") if date is None else np.datetime64(date) for date in dates], "datetime64[s]"
-        )
+        # A time that is midnight in every cell is none: programs add it to dates.
+        unit = "s" if any(date.time() != time() for date in date_of.values()) else "D"
+        dates = [np.datetime64(date_of[cell]) if cell in dated else np.datetime64("NaT") for cell in told]
+        read[form] = np.array(dates, f"datetime64[{unit}]")
     return read
 
 

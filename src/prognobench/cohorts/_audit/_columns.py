@@ -47,13 +47,18 @@ def power(task: Task, cells: list[str]) -> Power:
     return predictive_power(chosen, positive, task.rows["group"].tolist())
 
 
-def words_of(column: str) -> set[str]:
+def words_in_order(column: str) -> list[str]:
     """Return the words of a column's name.
 
     Examples
     --------
-    >>> sorted(words_of("daysTo_ICU-admission"))
-    ['admission', 'days', 'icu', 'to']
+    >>> words_in_order("daysTo_ICU-admission")
+    ['days', 'to', 'icu', 'admission']
     """
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column)
-    return {word for word in re.split(r"[^a-z0-9]+", parted.lower()) if word}
+    return [word for word in re.split(r"[^a-z0-9]+", parted.lower()) if word]
+
+
+def words_of(column: str) -> set[str]:
+    """Return the words of a column's name without their order."""
+    return set(words_in_order(column))

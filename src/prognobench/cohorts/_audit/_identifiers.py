@@ -28,11 +28,16 @@ _NAMED = {
     "a date of birth": ({"birth"}, {"dob"}, {"birthdate"}, {"birthday"}, {"geburtsdatum"}),
     "a record number": ({"mrn"}, {"medical", "record"}, {"hospital", "number"}, {"accession"}, {"case", "number"}),
     "a social security or insurance number": ({"ssn"}, {"social", "security"}, {"insurance"}, {"nhs"}),
-    "a telephone number": ({"phone"}, {"telephone"}, {"mobile"}, {"fax"}),
+    "a telephone number": ({"phone"}, {"telephone"}, {"fax"}),
     "an address": ({"address"}, {"street"}, {"zip"}, {"postcode"}, {"postal"}, {"email"}, {"mail"}),
 }
 _NO_PERSON = {
     "file",
+    "image",
+    "procedure",
+    "protocol",
+    "view",
+    "ward",
     "hospital",
     "center",
     "centre",
@@ -46,10 +51,13 @@ _NO_PERSON = {
     "scanner",
     "concept",  # of OMOP's data model, which names codes
 }
+# Words with which a name is harmless; a mobile unit is no telephone, whose numbers are told by their look.
+_HARMLESS = {"a name": _NO_PERSON, "a date of birth": {"weight", "order", "length"}}
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
 _PHONE = re.compile(r"(?=(?:\D*\d){7,15}\D*$)(?:\+\d|\(?0\d|\(\d|\d{3}[-. ]\d{3})[\d ()./-]*")
 _DICOM_NAME = re.compile(r"[^\W\d_][\w .'-]*\^[^\W\d_][\w .'^-]*")
 _TWO_WORDS = re.compile(r"[^\W\d_][^\W\d_'-]+(?:, ?| )(?:[^\W\d_]\.? )?[^\W\d_][^\W\d_'-]+")
+_SIGNS = re.compile(r"[, ]+")
 _RECORD = re.compile(r"[A-Z]{0,3}[-]?\d{6,10}")
 
 
@@ -86,7 +94,7 @@ def _find(subject: Subject) -> list[Finding]:
 def _by_name(column: str) -> tuple[str, str] | None:
     words = words_of(column)
     for what, names in _NAMED.items():
-        if any(name <= words for name in names) and not (what == "a name" and words & _NO_PERSON):
+        if any(name <= words for name in names) and not words & _HARMLESS.get(what, set()):
             return what, "its name says so"
     return None
 
@@ -101,15 +109,18 @@ def _match(pattern: re.Pattern[str]) -> Callable[[Cohort, str, Sequence[str]], b
 
 def _many_names(cohort: Cohort, column: str, cells: Sequence[str]) -> bool:
     # Findings and hospitals are two words as well, and few; names are nearly as many as patients.
-    words = [cell for cell in cells if _TWO_WORDS.fullmatch(cell) and cell.istitle()]
+    words = [cell for cell in cells if _TWO_WORDS.fullmatch(cell) and all(map(_begins_large, _SIGNS.split(cell)))]
     return len(words) > MOST * len(cells) and len(set(words)) > MOST * cohort.films["patient"].nunique()
+
+
+def _begins_large(word: str) -> bool:
+    return word[:1].isupper()
 
 
 def _births(cohort: Cohort, column: str, cells: Sequence[str]) -> bool:
     if column in {task.label for task in cohort.spec.tasks.values()}:
         return False
-    dates = as_dates(list(cells))
-    return dates is not None and not all(re.fullmatch(r"\d{1,4}", cell) for cell in cells)
+    return as_dates(list(cells)) is not None
 
 
 def _one_a_patient(cohort: Cohort, column: str, cells: Sequence[str]) -> bool:
@@ -128,7 +139,7 @@ _LOOKS = (
     _Look("an e-mail address", "most of its cells are of that form", _match(_EMAIL)),
     _Look("a name", "most of its cells are of the form FAMILY^GIVEN, as DICOM writes names", _match(_DICOM_NAME)),
     _Look("a name", "most of its cells are capitalized words, nearly one for each patient", _many_names),
-    _Look("a date of a person", "all of its cells are full dates, which are identifiers by themselves", _births),
+    _Look("a date of a person", "nearly all of its cells are full dates, which are identifiers by themselves", _births),
     _Look("a telephone number", "most of its cells are of that form", _match(_PHONE)),
     _Look("a record number", "each patient has one long number of its own", _one_a_patient),
 )

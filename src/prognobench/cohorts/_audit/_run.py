@@ -21,7 +21,7 @@ from ._check import Check, Finding, Subject
 from ._testable import FEW_POSITIVES
 
 _LOG = logging.getLogger(__name__)
-_VERSION = 2  # raise it with any change of what is found
+_VERSION = 3  # raise it with any change of what is found
 _ORDER = ("error", "warning", "note")
 
 

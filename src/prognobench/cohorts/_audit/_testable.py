@@ -7,7 +7,8 @@ from collections import Counter
 from .._tasks import Task
 from ._check import Check, Finding, Subject, count
 
-# With fewer patients of a class in a fold, one patient moves its sensitivity or specificity by more than 20 points.
+# With fewer patients of a class in a fold, one patient moves the sensitivity or specificity over patients by more than
+# 20 points; that over films by the share of the patient's films, which may be far more.
 FEWEST_GROUPS = 5
 FEW_POSITIVES = "few positives"
 FEWEST_FOLDS = 3  # of a k-fold validation: one tests, another validates
@@ -57,7 +58,7 @@ def _of_a_task(subject: Subject, task: Task) -> list[Finding]:
     what = f"{count(held, f'{task.classes[label]} group')} of patients shared out to {folds} folds"
     if a_fold:
         points = 100 // a_fold
-        what += f" are {a_fold} in the smallest: one patient moves its sensitivity or specificity by {points} points"
+        what += f" are {a_fold} in the smallest: one patient moves its patient-level rate by up to {points} points"
     else:
         what += " leave a fold that cannot be tested"
     fewer = f"Use {held // FEWEST_GROUPS} folds" if held // FEWEST_GROUPS >= FEWEST_FOLDS else "Use a holdout"
@@ -80,7 +81,7 @@ def _of_its_centers(subject: Subject, task: Task) -> list[Finding]:
             FEW_POSITIVES,
             "note",
             f"fewer than {FEWEST_GROUPS} groups of patients of a class in {count(len(few), 'center')}: {told}. Left "
-            "out alone (`loco`), one patient moves its sensitivity or specificity by more than 20 points",
+            "out alone (`loco`), one patient can move its patient-level rate by more than 20 points",
             "Read the intervals of these centers, not their means",
             task.name,
             (subject.cohort.spec.columns.center or "",),
