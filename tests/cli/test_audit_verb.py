@@ -29,6 +29,7 @@ def test_findings_are_printed_with_remedies_and_end_in_status_0(faulty):
     assert "→ Find out whose film it is" in output
     assert "warning outcome leak icu: 'ward'" in output
     assert "column alone" in output
+    assert "films a patient" in output and "patients of each class" in output
 
 
 def test_a_clean_cohort_is_told_to_be_one(tmp_path):

@@ -20,7 +20,7 @@ from prognobench.reporting import report
 from prognobench.reporting._report import _clear
 from prognobench.reporting.page import audit_page
 from prognobench.reporting.page._answer import answers
-from prognobench.reporting.page._audits import leak_doubts
+from prognobench.reporting.page._audits import confound_doubts, leak_doubts
 from prognobench.studies import Store
 from prognobench.studies._kept_files import keep
 from prognobench.studies._store import read_plan, write_plan
@@ -52,6 +52,12 @@ FOUND = AuditReport(
     pairs=(
         SuspectedPair("identical", 1.0, False, ("patient-aa", "patient-bb"), (picture(), picture())),
         SuspectedPair("near", 0.95, True, ("patient-cc", "patient-cc"), (picture(), picture())),
+    ),
+    counts=(
+        {
+            "task": "icu", "by": "view", "value": "AP", "films": 1200, "patients": 9,
+            "negative_films": 1100, "negative_patients": 5, "positive_films": 100, "positive_patients": 4,
+        },
     ),
 )  # fmt: skip
 
@@ -107,12 +113,15 @@ def test_the_page_of_the_audit_shows_the_films_and_leads_back(pages):
     for told in (
         "patient-aa and patient-bb: the same bytes, in two groups",
         "patient-cc: likeness 0.950, one group",
-        "1 more pair are",
+        "1 more pair is in",
     ):
         assert told in audit.text
     links = [attributes["href"] for tag, attributes in audit.tags if tag == "a"]
     assert "index.html" in links and "#cohort-1" in links
     assert cells(audit, "Findings") == cells(pages[0], "Findings")
+    assert cells(audit, "What there is")[1:] == [
+        ["icu", "view", "AP", "1,200", "9", "1,100 negative, 100 positive", "5 negative, 4 positive"]
+    ]
 
 
 def test_both_pages_need_nothing_else_and_hostile_names_are_text(pages):
@@ -169,8 +178,21 @@ class TestDoubts:
     def test_a_column_that_predicts_as_well_as_the_best_model_is_told_once(self):
         (told,) = self.doubts(column("view", 0.93), column("unit", 0.92, rank=2), column("sex", 0.55, rank=3))
         assert told.startswith("The column 'view' alone predicts this outcome at least as well as the best model: ")
-        model = float(re.search(r"93\.0 \[87\.0, 98\.0\] beside ([\d.]+); so does 1 other column;", told)[1])
-        assert 55 < model < 92
+        level = "patients" if tables_of(BEATEN).results["level"].iloc[0] == "patient" else "films"
+        where = r"learned from four fifths of all patients of .+ and taken over films"
+        how = rf"{where}, beside ([\d.]+), the mean over folds, taken over {level}; so does 1 other column;"
+        assert 55 < float(re.search(rf"93\.0 \[87\.0, 98\.0\], {how}", told)[1]) < 92
+
+    @pytest.mark.parametrize(
+        ("changed", "told"),
+        [({}, True), ({"regime": "few-shot"}, False), ({"validation": "loco"}, False), ({"role": "acquisition"}, True)],
+    )
+    def test_only_what_can_be_compared_is(self, changed, told):
+        tables = tables_of(BEATEN)
+        best = tables.results.iloc[0].to_dict() | {key: changed[key] for key in changed if key != "role"}
+        one = {**column("site", 0.93, role=changed.get("role", "center")), "task": best["task"]}
+        audits = {best["test_cohort"]: replace(FOUND, confounds=(one,))}
+        assert bool([*confound_doubts(audits, best, 0.6)]) == told
 
     @pytest.mark.parametrize(
         "one",
@@ -190,5 +212,7 @@ class TestDoubts:
         assert told[0].startswith("The audit of typed found 1 leak of the outcome (icu);")
         assert told[1].startswith("In typed 1 pair of films that look the same are in two groups")
         assert all(pages[0].text.count(one) == 1 for one in told)
+        idle = tuple(replace(one, idle=True) for one in FOUND.findings)
+        assert [*leak_doubts({"typed": replace(FOUND, findings=idle, n_apart=0)})] == []
         notes = tuple(replace(one, severity="note") for one in FOUND.findings)
         assert [*leak_doubts({"typed": replace(FOUND, findings=notes, n_apart=0)})] == []

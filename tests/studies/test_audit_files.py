@@ -6,15 +6,17 @@ import base64
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from prognobench.cohorts import audit, load_cohort
+from prognobench.cohorts import AuditReport, audit, load_cohort
 from prognobench.frame import InputError
 from prognobench.studies import Store, read_audits
 from prognobench.studies._audit_files import keep_audits
+from prognobench.studies._kept_files import forget
 from prognobench.studies._store import write_plan
 
 
@@ -67,6 +69,37 @@ def test_no_line_of_the_table_and_no_name_is_kept(store, cohort):
 def test_a_plan_from_before_reads_as_nothing_known(tmp_path):
     write_plan(Store(tmp_path), "s", {"study": "s", "jobs": [], "left_out": []})
     assert read_audits(tmp_path) == {}
+
+
+def test_counts_are_kept_and_what_a_later_version_wrote_is_refused(store, cohort):
+    (kept,) = read_audits(store.root).values()
+    assert list(kept.counts) == audit(cohort).tables["counts"]
+    content = kept.to_json()
+    assert AuditReport.from_json(json.loads(json.dumps(content))) == kept
+    with pytest.raises(InputError, match="Run the study again"):
+        AuditReport.from_json({**content, "schema": 99, "more": 1})
+
+
+def test_an_audit_of_the_first_schema_reads_without_counts(store):
+    (kept,) = read_audits(store.root).values()
+    content = kept.to_json() | {"schema": 1}
+    content.pop("counts")
+    content["findings"] = [{key: one[key] for key in one if key != "idle"} for one in content["findings"]]
+    assert AuditReport.from_json(content) == replace(kept, counts=())
+
+
+def test_what_no_plan_names_is_forgotten(store):
+    (named,) = (store.root / "audits").iterdir()
+    for name in ("other", "damaged"):
+        (store.root / "audits" / f"{name}.json").write_text("{}")
+    write_plan(store, "t", {"study": "t", "jobs": [], "left_out": [], "audits": {"c": "other"}})
+    damaged = store.plans / "u.json"
+    damaged.write_text("{}")
+    forget(store, "audits")
+    assert len([*(store.root / "audits").iterdir()]) == 3  # a plan that cannot be read may name any
+    damaged.unlink()
+    forget(store, "audits")
+    assert {path.name for path in (store.root / "audits").iterdir()} == {named.name, "other.json"}
 
 
 def test_altered_and_missing_files_are_named(store):

@@ -43,9 +43,19 @@ def fewest(cohort, cut: Cut, part: str) -> dict[str, int]:
     return {name: min(found) for name, found in counts.items()}
 
 
+def _each(cohort, cut: Cut, part: str) -> list[int]:
+    """Count by hand: the groups of each class in every split's part."""
+    rows = cohort.task("icu").rows
+    found = []
+    for split in cut.whole:
+        films = rows[rows["image"].isin(split.table.loc[split.table["part"] == part, "image"])]
+        found += [films.loc[films["label"] == label, "group"].nunique() for label in (0, 1)]
+    return found
+
+
 VALIDATIONS = {
     "kfold": ({"kfold": {"folds": 5}}, "Use 3 folds, or repeat the folds"),
-    "repeated": ({"kfold": {"folds": 4, "repeats": 2}}, "Use 3 folds, or repeat the folds"),
+    "repeated": ({"kfold": {"folds": 4, "repeats": 2}}, "Use 3 folds, and read"),
     "loco": ({"loco": {}}, "Read the intervals of these centers"),
     "holdout": ({"holdout": {}}, "Use kfold"),
     "predefined": ({"predefined": {"column": "part"}}, "Read the intervals, not the means"),
@@ -67,6 +77,10 @@ def test_the_smallest_parts_are_named_with_their_counts(cohort, name):
     first, label = re.search(r"tests few groups of patients \((\d+) (\w+)", found.what).groups()
     assert int(first) == tested[label] == min(tested.values()) < 5
     assert f"by up to {100 // int(first)} points" in found.what
+    assert "one patient moves a patient-level sensitivity" in found.what
+    every = [groups for part in ("test", "val") for groups in _each(cohort, cut, part)]
+    told = sorted(groups for key, groups in found.numbers.items() if not key.startswith("least_"))
+    assert told == sorted(groups for groups in every if groups < 5)
     assert ("center '" in found.what) == (name == "loco")
     assert (" in fold" in found.what) == (len(cut.whole) > 1)
 
@@ -90,6 +104,20 @@ def test_of_an_external_test_the_tested_cohort_counts(cohort, tmp_path):
 def test_a_split_that_several_grids_use_is_told_once(cohort):
     one = grid(cohort, {"kfold": {"folds": 5}})
     assert few_in_parts([one, one], {cohort.name: cohort}) == few_in_parts([one], {cohort.name: cohort})
+
+
+def test_two_predefined_splits_are_told_apart(cohort):
+    table = cohort.table
+    table["other"] = table["part"]
+    try:
+        grids = [grid(cohort, {"predefined": {"column": column}}) for column in ("part", "other")]
+        found = few_in_parts(grids, {cohort.name: cohort})[cohort.name]
+    finally:
+        table.pop("other")
+    assert [one.what.split(" tests")[0] for one in found] == [
+        "predefined by the column 'part'",
+        "predefined by the column 'other'",
+    ]
 
 
 def test_what_was_counted_replaces_what_was_estimated(cohort):

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from prognobench.cli import app
 from prognobench.cohorts import Finding, audit
 from prognobench.frame import InputError
-from prognobench.studies import _plan, plan_study, read_study
+from prognobench.studies import Store, _plan, plan_study, read_audits, read_study
+from prognobench.studies._run import _keep_plan
 
 pytestmark = pytest.mark.torch
 
@@ -41,6 +42,28 @@ def test_what_an_audit_forbids_stops_a_study_before_it_begins(study_file: Path, 
     monkeypatch.setattr(_plan, "audit", forbidding)
     with pytest.raises(InputError, match=r"this is forbidden\. Do otherwise"):
         plan_study(read_study(study_file))
+
+
+def test_only_what_is_planned_is_told(study_file: Path, monkeypatch) -> None:
+    def of_more(cohort, *, folds):
+        more = [Finding("test", "warning", what, "Do", task) for what, task in (("one", "icu"), ("other", "death"))]
+        rows = [{"task": task, "column": "view"} for task in ("icu", "death")]
+        return replace(audit(cohort, folds=folds), findings=tuple(more), tables={"confounds": rows, "duplicates": [{}]})
+
+    monkeypatch.setattr(_plan, "audit", of_more)
+    found = plan_study(read_study(study_file)).audits["phantom"]
+    assert [one.what for one in found.findings if one.check == "test"] == ["one"]
+    assert found.tables == {"confounds": [{"task": "icu", "column": "view"}], "duplicates": [{}]}
+
+
+def test_pictures_that_no_plan_names_any_more_go_with_the_next_run(study_file: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    left = store.root / "audits" / "left.json"
+    left.parent.mkdir(parents=True)
+    left.write_text("{}")
+    _keep_plan(store, plan_study(read_study(study_file)))
+    assert not left.exists()
+    assert list(read_audits(store.root)) == ["phantom"]
 
 
 def test_warnings_are_told_and_stop_nothing(study_file: Path) -> None:

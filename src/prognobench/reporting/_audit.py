@@ -41,6 +41,21 @@ def print_audit(audit: Audit, console: Console) -> None:
                 table.add_row(plain(task), str(row["rank"] or ""), plain(row["column"]), row["role"], *_auc(row))
             table.add_section()
         console.print(table)
+    counts = audit.tables.get("counts", [])
+    if counts:
+        _print_counts(counts, console)
+
+
+def _print_counts(counts: list[dict[str, Any]], console: Console) -> None:
+    table = listing("task", "by", "value", "films", "patients", "patients of each class")
+    for task in dict.fromkeys(row["task"] for row in counts):
+        for row in (row for row in counts if row["task"] == task):
+            held = {key.removesuffix("_patients"): row[key] for key in row if key.endswith("_patients")}
+            classes = ", ".join(f"{patients:,} {name}" for name, patients in held.items())
+            sizes = (f"{row['films']:,}", f"{row['patients']:,}", plain(classes))
+            table.add_row(plain(task), row["by"], plain(row["value"]), *sizes)
+        table.add_section()
+    console.print(table)
 
 
 def print_audits(audits: Mapping[str, Audit], console: Console) -> None:

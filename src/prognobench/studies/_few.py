@@ -40,11 +40,11 @@ def few_in_parts(
     counted: dict[tuple[str, str, str], _Counts] = {}
     uses: dict[tuple[str, str, str], _Use] = {}
     for block, cuts in grids:
-        kind, label = block.validation.kind, block.validation.label
+        kind = block.validation.kind
         for cut in cuts:
             cohort, task = cut.cohort.name, cut.task
             labels = dict(zip(task.rows["image"].tolist(), task.rows["label"].tolist(), strict=True))
-            use = uses.setdefault((cohort, task.name, label), _Use(task, kind))
+            use = uses.setdefault((cohort, task.name, kind.told), _Use(task, kind))
             for split in cut.whole:
                 place = (cohort, task.name, split.sha256)
                 if place not in counted:
@@ -54,12 +54,12 @@ def few_in_parts(
             for name in cut.tested:
                 if name != cohort:
                     other = cohorts[name].task(task.name)
-                    use = uses.setdefault((name, task.name, label), _Use(other, kind))
+                    use = uses.setdefault((name, task.name, kind.told), _Use(other, kind))
                     use.take(("test",), _of_all(other), "")
     found: dict[str, list[Finding]] = {}
-    for (cohort, _, label), use in uses.items():
+    for (cohort, _, _), use in uses.items():
         if use.few:
-            found.setdefault(cohort, []).append(use.finding(label))
+            found.setdefault(cohort, []).append(use.finding())
     return found
 
 
@@ -89,20 +89,25 @@ class _Use:
                 if groups < FEWEST_GROUPS:
                     self.few.setdefault(part, set()).add((groups, label, where))
 
-    def finding(self, validation: str) -> Finding:
+    def finding(self) -> Finding:
         what = [f"{verb} {self._told(part)}" for part, verb in _VERBS.items() if part in self.few]
         least = {part: min(groups for groups, _, _ in few) for part, few in self.few.items()}
         if "test" in least:
             points = f"by up to {100 // least['test']} points" if least["test"] else "out of being defined"
-            what[0] += f": one patient moves a sensitivity or specificity {points}"
+            what[0] += f": one patient moves a patient-level sensitivity or specificity {points}"
         if "val" in least:
             what[-1] += ": what is chosen on them, a threshold or a penalty, hangs on one patient"
         held = min(self._held(label) for label in range(len(self.task.classes)))
         remedy = self.kind.remedy_for_few(held, FEWEST_GROUPS)
         numbers = {f"least_{part}": groups for part, groups in least.items()}
-        return Finding(
-            FEW_POSITIVES, "warning", f"{validation} {'; it '.join(what)}", remedy, self.task.name, numbers=numbers
-        )
+        # The sentence names the worst alone; here is every part.
+        numbers |= {
+            f"{part}{where}: {self.task.classes[label]}": groups
+            for part, few in self.few.items()
+            for groups, label, where in sorted(few)
+        }
+        told = f"{self.kind.told} {'; it '.join(what)}"
+        return Finding(FEW_POSITIVES, "warning", told, remedy, self.task.name, numbers=numbers)
 
     def _told(self, part: str) -> str:
         few = sorted(self.few[part])

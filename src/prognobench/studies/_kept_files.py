@@ -9,7 +9,7 @@ from typing import Any, Literal
 from prognobench.frame import InputError, Problem, Problems, canonical_json, sha256_bytes, write_in_one_step
 
 from ._results import chosen_plan
-from ._store import Store
+from ._store import Store, read_plans
 
 Kind = Literal["cohorts", "audits"]  # the folder, and the key of the plan
 
@@ -22,6 +22,20 @@ def keep(store: Store, kind: Kind, content: dict[str, Any]) -> str:
     if not path.exists() or sha256_bytes(path.read_bytes()) != sha256:
         write_in_one_step(path, written)
     return sha256
+
+
+def forget(store: Store, kind: Kind) -> None:
+    """Delete the files of a kind that no plan of the folder names any more.
+
+    Nothing is deleted where a plan cannot be read, since it may name any.
+    """
+    try:
+        named = {sha256 for plan in read_plans(store).values() for sha256 in plan.get(kind, {}).values()}
+    except InputError:
+        return
+    for path in (store.root / kind).glob("*.json"):
+        if path.stem not in named:
+            path.unlink(missing_ok=True)
 
 
 def read_kept(results: Path, study: str | None, kind: Kind) -> list[tuple[str, dict[str, Any]]]:

@@ -78,7 +78,8 @@ class Plan:
     outlines
         What stands in for cohorts and weights that are not here, in sentences; a plan with any cannot be run.
     audits
-        What the audit found in each cohort, by its name, with what was counted in the splits.
+        What the audit found in each cohort, by its name, of the tasks that are planned, with what was counted in the
+        splits.
     """
 
     study: Study
@@ -141,7 +142,8 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
     cohorts = {cohort.name: cohort for cohort in by_place.values()}
     grids = _grids(study, by_place, backbones, problems)
     problems.raise_if_any()
-    audits = _audits(study, by_place)
+    planned = _tasks_of(grids)
+    audits = {name: found.of_tasks(planned.get(name, ())) for name, found in _audits(study, by_place).items()}
     few = few_in_parts(((grid.block, grid.cuts) for grid in grids), cohorts)
     audits = {name: found.with_planned(few.get(name, ())) for name, found in audits.items()}
     architectures = _architectures(backbones.values())
@@ -166,6 +168,16 @@ def plan_study(study: Study, progress: Callable[[int, int], None] | None = None,
         (*published_notes(cohorts), *_absent_notes(backbones)),
         audits,
     )
+
+
+def _tasks_of(grids: Iterable[_Grid]) -> dict[str, set[str]]:
+    """Return the tasks of each cohort that are trained or tested; a cohort may hold more."""
+    found: dict[str, set[str]] = {}
+    for grid in grids:
+        for cut in grid.cuts:
+            for name in {cut.cohort.name, *cut.tested}:
+                found.setdefault(name, set()).add(cut.task.name)
+    return found
 
 
 def _audits(study: Study, by_place: Mapping[str, Cohort]) -> dict[str, Audit]:

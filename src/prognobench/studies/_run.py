@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
 
-from prognobench.frame import InputError, Problem, Problems
+from prognobench.frame import InputError, Problem, Problems, file_lock
 
 from ._again import told_source
 from ._audit_files import keep_audits
@@ -20,6 +20,7 @@ from ._changes import basis, told_changes
 from ._cohort_files import keep_cohorts
 from ._groups import Dealer, chunks_of
 from ._job import Job
+from ._kept_files import forget
 from ._kit import kit_of
 from ._plan import Plan
 from ._store import Store, read_plan, write_plan
@@ -159,6 +160,13 @@ def _prepare(store: Store, plan: Plan) -> list[Job]:
     except InputError as error:
         problems.extend(error)
     problems.raise_if_any()
+    # Between keeping and naming, another study in this folder would take the files for forgotten ones.
+    with file_lock(store.tmp / "plans.lock"):
+        _keep_plan(store, plan)
+    return pending
+
+
+def _keep_plan(store: Store, plan: Plan) -> None:
     kept = {
         "basis": basis(plan),
         "cohorts": keep_cohorts(store, plan.cohorts.values()),
@@ -166,7 +174,8 @@ def _prepare(store: Store, plan: Plan) -> list[Job]:
         "source": told_source(plan.study),
     }
     write_plan(store, plan.study.name, plan.to_json() | kept)
-    return pending
+    # They hold pictures of films: who has left the cohort is not to stay here.
+    forget(store, "audits")
 
 
 def _refuse_other_plan(store: Store, plan: Plan, problems: Problems) -> None:

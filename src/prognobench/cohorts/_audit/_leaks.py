@@ -10,6 +10,7 @@ from ._columns import power, undeclared
 
 GIVES_AWAY, AT_LEAST = 0.9, 0.6  # the AUC, and the lower end of its interval
 FEWEST_FILLED = 10  # groups of patients whose cell is filled in, all of one class
+NO_ROLE = "no role"  # of a column that nothing uses
 _CHANCE = 1e-3  # that so many are of one class by chance
 
 _REMEDY = "If it is known only later, add it to `outcome` under `roles`; it must never be a predictor"
@@ -18,7 +19,7 @@ _REMEDY = "If it is known only later, add it to `outcome` under `roles`; it must
 def _find(subject: Subject) -> list[Finding]:
     cohort = subject.cohort
     # What is of role acquisition or demographic is known when the film is taken: see the confounds.
-    roles = dict.fromkeys(undeclared(cohort), "no role")
+    roles = dict.fromkeys(undeclared(cohort), NO_ROLE)
     roles |= dict.fromkeys(cohort.columns_of("clinical"), "the role clinical")
     return [
         finding
@@ -40,6 +41,7 @@ def _of_a_column(task: Task, column: str, role: str, cells: list[str]) -> Iterat
                 "low": round(one.low, 4),
                 "high": round(one.high, 4),
                 "by": how,
+                "role": role,
             }
             yield Finding("outcome leak", "warning", what, _REMEDY, task.name, (column,), numbers=numbers)
             return
@@ -47,7 +49,7 @@ def _of_a_column(task: Task, column: str, role: str, cells: list[str]) -> Iterat
     if told is not None:
         label, groups = told
         what = f"{named} being filled in for {count(groups, 'group')} of patients, all of them {task.classes[label]}"
-        filled_by: dict[str, Number] = {"groups": groups, "by": "being filled in"}
+        filled_by: dict[str, Number] = {"groups": groups, "by": "being filled in", "role": role}
         yield Finding("outcome leak", "warning", what, _REMEDY, task.name, (column,), numbers=filled_by)
 
 

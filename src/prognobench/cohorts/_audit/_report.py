@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from prognobench.frame import pseudonyms
+from prognobench.frame import InputError, Problem, pseudonyms
 
 from .._cohort import Cohort
 from .._thumbnails import film_thumbnails
@@ -18,7 +18,8 @@ from . import _after_outcome, _leaks
 from ._check import Finding, Severity
 from ._run import Audit
 
-_SCHEMA = 1
+_SCHEMA = 2
+_READABLE = (1, 2)  # 1 had neither counts nor `idle`
 _MOST_PAIRS = 60  # with pictures
 _LEAKS = frozenset(check.name for check in (*_leaks.CHECKS, *_after_outcome.CHECKS))
 
@@ -33,6 +34,8 @@ class ToldFinding:
         As in `Finding`.
     films
         How many lines of the table it names; 0 where it is about none.
+    idle
+        Whether it is about a column without a role, which nothing uses.
     """
 
     check: str
@@ -41,11 +44,12 @@ class ToldFinding:
     what: str
     remedy: str
     films: int
+    idle: bool = False
 
     @property
     def is_leak(self) -> bool:
-        """Whether it says that something knows the outcome."""
-        return self.check in _LEAKS and self.severity != "note"
+        """Whether it says that something which is used, a column or the films, knows the outcome."""
+        return self.check in _LEAKS and self.severity != "note" and not self.idle
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class AuditReport:
         How many pairs of films look the same, and of how many the films are in two groups.
     pairs
         The first of them: of two patients before those of one, the most alike first.
+    counts
+        Films and patients: `task, by, value, films, patients`, and of each class `<class>_films, <class>_patients`.
     """
 
     cohort: str
@@ -97,6 +103,7 @@ class AuditReport:
     n_pairs: int
     n_apart: int
     pairs: tuple[SuspectedPair, ...]
+    counts: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON can say it."""
@@ -104,7 +111,16 @@ class AuditReport:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> AuditReport:
-        """Read what `to_json` returned."""
+        """Read what `to_json` returned, of this version or an earlier one.
+
+        Raises
+        ------
+        InputError
+            Another version of prognobench wrote it.
+        """
+        if content.get("schema") not in _READABLE:
+            what = f"another version of prognobench wrote it (schema {content.get('schema')})"
+            raise InputError([Problem(f"the audit of '{content.get('cohort')}'", what, "Run the study again")])
         pairs = (
             SuspectedPair(**{**pair, "patients": tuple(pair["patients"]), "pictures": tuple(pair["pictures"])})
             for pair in content["pairs"]
@@ -116,6 +132,7 @@ class AuditReport:
             content["n_pairs"],
             content["n_apart"],
             tuple(pairs),
+            tuple(content.get("counts", ())),
         )
 
 
@@ -142,12 +159,13 @@ def audit_report(audit: Audit, cohort: Cohort) -> AuditReport:
         len(pairs),
         sum(not pair["one_group"] for pair in pairs),
         tuple(_shown(pairs, cohort)),
+        tuple(audit.tables.get("counts", ())),
     )
 
 
 def _told(finding: Finding) -> ToldFinding:
     told = (finding.check, finding.severity, finding.task, finding.what, finding.remedy)
-    return ToldFinding(*told, len(finding.rows))
+    return ToldFinding(*told, len(finding.rows), finding.numbers.get("role") == _leaks.NO_ROLE)
 
 
 def _shown(pairs: list[dict[str, Any]], cohort: Cohort) -> Iterator[SuspectedPair]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -50,6 +50,14 @@ class Audit:
     def stops(self) -> bool:
         """Whether a finding forbids to go on."""
         return any(finding.severity == "error" for finding in self.findings)
+
+    def of_tasks(self, names: Collection[str]) -> Audit:
+        """Return what is about these tasks, or about the cohort as a whole."""
+        findings = tuple(finding for finding in self.findings if finding.task in ("", *names))
+        tables = {
+            name: [row for row in rows if row.get("task", "") in ("", *names)] for name, rows in self.tables.items()
+        }
+        return replace(self, findings=findings, tables=tables)
 
     def with_planned(self, planned: Sequence[Finding]) -> Audit:
         """Return it with what was counted in planned splits instead of what was estimated without them.

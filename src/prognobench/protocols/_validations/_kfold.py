@@ -63,8 +63,11 @@ class KFold(ValidationKind):
     def remedy_for_few(self, groups: int, fewest: int) -> str:
         """Name a number of folds that leaves enough in each, or the least that can be."""
         folds = max(_FEWEST_FOLDS, groups // fewest)
-        fewer = f"Use {folds} folds, or repeat" if folds < self.folds else "Repeat"
-        return f"{fewer} the folds (`repeats`), and read the intervals, not the means"
+        ways = [f"use {folds} folds"] if folds < self.folds else []
+        ways += ["repeat the folds (`repeats`)"] if self.repeats == 1 else []
+        read = "read the intervals, not the means"
+        told = f"{', or '.join(ways)}, and {read}" if ways else read
+        return told[0].upper() + told[1:]
 
     def splits(self, rows: pd.DataFrame, seed: int, source: Source | None = None) -> list[Split]:
         """Cut the films of a task; see `kfold_splits`."""

@@ -86,6 +86,11 @@ class ValidationKind(Document):
         """The validation's word in tables; estimates of different make have different words."""
 
     @property
+    def told(self) -> str:
+        """What a sentence calls it, where its word alone does not say whose parts they are."""
+        return self.label
+
+    @property
     def elsewhere(self) -> tuple[str, ...]:
         """The `cohort.yaml` of each other cohort that is tested; empty where a cohort tests itself."""
         return ()

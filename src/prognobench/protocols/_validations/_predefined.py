@@ -42,6 +42,12 @@ class Predefined(ValidationKind):
         """The word `predefined`."""
         return "predefined"
 
+    @property
+    def told(self) -> str:
+        """The word with the column or the files, of which a study may name several."""
+        source = f"by the column '{self.column}'" if self.files is None else f"by {', '.join(self.files)}"
+        return f"{self.label} {source}"
+
     def splits(self, rows: pd.DataFrame, seed: int, source: Source | None = None) -> list[Split]:
         """Read the splits; one of the column, or one a file.
 

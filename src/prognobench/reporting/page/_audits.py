@@ -52,7 +52,7 @@ def audits_of_a_study(audits: Mapping[str, AuditReport], href: str) -> list[Part
 def audit_section(place: int, audit: AuditReport) -> Section:
     """Show all that the audit found in one cohort, with suspected pairs of films."""
     one = {audit.cohort: audit}
-    parts = [*_findings(one), *_confounds(one), *_pairs(audit)]
+    parts = [*_findings(one), *_confounds(one), *_counts(audit), *_pairs(audit)]
     return Section(f"cohort-{place}", f"Audit of {words(audit.cohort)}", tuple(parts))
 
 
@@ -76,6 +76,9 @@ def leak_doubts(audits: Mapping[str, AuditReport]) -> Iterator[str]:
 def confound_doubts(audits: Mapping[str, AuditReport], best: Mapping[Any, Any], model: float) -> Iterator[str]:
     """Say in a sentence which column alone predicts the outcome as well as the best model does.
 
+    Only a model of all training films is compared: the column had those of four fifths of the patients. Where centers
+    are left out, the center is the same in all that is tested and can predict nothing there.
+
     Parameters
     ----------
     audits
@@ -86,23 +89,26 @@ def confound_doubts(audits: Mapping[str, AuditReport], best: Mapping[Any, Any], 
         Its mean ROC-AUC; NaN where none is known, and then no column reaches it.
     """
     audit = audits.get(best["test_cohort"])
-    if audit is None:
+    if audit is None or best["regime"] != "full":
         return
+    unable = {"clinical", *(["center"] if str(best["validation"]).startswith("loco") else [])}
     # A clinical column is no confound, and what is read off the pixels has no rank.
     strong = [
         row
         for row in audit.confounds
-        if row["task"] == best["task"] and row["rank"] is not None and row["role"] != "clinical"
+        if row["task"] == best["task"] and row["rank"] is not None and row["role"] not in unable
         if row["auc"] is not None and row["low"] > 0.5 and row["auc"] >= model
     ]
     if strong:
         first = min(strong, key=lambda row: row["rank"])
         auc, low, high = (f"{100 * first[key]:.1f}" for key in ("auc", "low", "high"))
+        level = "patients" if best["level"] == "patient" else "films"
         others = f"; so {'does' if len(strong) == 2 else 'do'} {plural(len(strong) - 1, 'other column')}"
         yield (
             f"The column '{words(first['column'])}' alone predicts this outcome at least as well as the best model: "
-            f"ROC-AUC × 100 of {auc} [{low}, {high}] beside {100 * model:.1f}{others if len(strong) > 1 else ''}; see "
-            "What the audit found, under Cohorts."
+            f"ROC-AUC × 100 of {auc} [{low}, {high}], learned from four fifths of all patients of "
+            f"{words(best['test_cohort'])} and taken over films, beside {100 * model:.1f}, the mean over folds, taken "
+            f"over {level}{others if len(strong) > 1 else ''}; see What the audit found, under Cohorts."
         )
 
 
@@ -176,11 +182,33 @@ def _of_cohorts(audits: Collection[str]) -> list[Column]:
     return [Column("cohort", text("cohort"))] if len(audits) > 1 else []
 
 
+def _counts(audit: AuditReport) -> list[Part]:
+    if not audit.counts:
+        return []
+    columns = [
+        Column("task", text("task")),
+        Column("by", text("by")),
+        Column("value", text("value")),
+        Column("films", number("films", 0, 1)),
+        Column("patients", number("patients", 0, 1)),
+        Column("films of each class", lambda row: Cell(_of_classes(row, "films"))),
+        Column("patients of each class", lambda row: Cell(_of_classes(row, "patients"))),
+    ]
+    notes = ["A patient with films of both classes counts in both."]
+    return [table("What there is; no interval", columns, list(audit.counts), notes=notes)]
+
+
+def _of_classes(row: Mapping[Any, Any], what: str) -> str:
+    ending = f"_{what}"
+    return ", ".join(f"{held:,} {key.removesuffix(ending)}" for key, held in row.items() if key.endswith(ending))
+
+
 def _pairs(audit: AuditReport) -> list[Part]:
     if not audit.pairs:
         return []
     left = audit.n_pairs - len(audit.pairs)
-    more = [Prose((f"{plural(left, 'more pair')} are in what `cohort check --out` writes.",))] if left else []
+    verb = "is" if left == 1 else "are"
+    more = [Prose((f"{plural(left, 'more pair')} {verb} in what `cohort check --out` writes.",))] if left else []
     return [Heading("Suspected pairs"), Gallery(tuple(map(_exhibit, audit.pairs))), *more]
 
 
