@@ -9,15 +9,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
-from prognobench.cohorts import audit, build_cohort, layout_names, load_cohort, make_layout
+from prognobench.cohorts import Planted, audit, build_cohort, layout_names, load_cohort, make_layout
 from prognobench.frame import InputError
 
 PATIENTS = {"dicom": 32, "covid19ar": 26}
 # Of the list of bad input, what the raw files of a layout can have; the reasons are those of the builders.
 EVERY = {
     "truncated", "a row of a patient without film", "a film of a patient without row",
-    "the same film of two patients, encoded again",
+    "the same film of two patients, encoded again", "the same film of two patients, of the same pixels",
+    "the same film of two patients, resized", "the same film of two patients, cropped",
 }  # fmt: skip
 DATED = EVERY | {"missing pixel data", "dates out of order"}
 EXPECTED = {
@@ -58,13 +60,39 @@ def test_each_fault_is_named_and_the_rest_is_intact(tmp_path, name):
     assert {task.task: (task.films, task.patients, task.positive) for task in report.tasks} == planted.tasks
     cohort = load_cohort(report.path)
     assert len(cohort.films) == report.films
-    # The copy of a film under another patient is kept, and the audit alone finds it.
-    (copy,) = (one for one in planted.faults if one.check)
-    (found,) = (one for one in audit(cohort).findings if one.check == copy.check)
-    assert len(found.rows) == 2
+    # The copies of films under other patients are kept, and the audit alone finds these and no other.
     with (report.path.parent / "labels.csv").open(encoding="utf-8", newline="") as stream:
         patients = [row["patient"] for row in csv.DictReader(stream)]
-    assert len({patients[row - 2] for row in found.rows}) == 2
+    found = [
+        (f"{pair['kind']} duplicate", frozenset(patients[row - 2] for row in pair["rows"]))
+        for pair in audit(cohort).tables["duplicates"]
+    ]
+    copies = [one for one in planted.faults if one.check]
+    assert Counter(found) == Counter(
+        (one.check, frozenset(patient_of(tmp_path / "raw" / source) for source in one.sources)) for one in copies
+    )
+
+
+def patient_of(path: Path) -> str:
+    return path.name.split("_")[0] if path.suffix == ".jpeg" else str(dcmread(path).PatientID)
+
+
+@pytest.mark.parametrize("name", ["aiforcovid", "cocross"])
+def test_the_other_films_are_those_of_a_build_without_faults(tmp_path, name):
+    def built(faults: bool) -> tuple[Planted, dict[str, str]]:
+        raw, out = tmp_path / f"raw-{faults}", tmp_path / f"out-{faults}"
+        planted = make_layout(name, raw, 18, 5, size=96, faults=faults)
+        films = load_cohort(build_cohort(name, raw, out, workers=1).path).films
+        return planted, dict(zip(films["image"], films["sha256"], strict=True))
+
+    (planted, spoiled), (_, clean) = built(True), built(False)
+    copies = [one for one in planted.faults if one.check]
+    lost = ("truncated", "missing pixel data", "dates out of order", "no image", "a row of a patient without film")
+    assert len(spoiled.keys() - clean.keys()) == len(copies)
+    assert len(clean.keys() - spoiled.keys()) == sum(one.fault in lost for one in planted.faults)
+    assert {image: spoiled[image] for image in clean.keys() & spoiled.keys()} == {
+        image: clean[image] for image in clean.keys() & spoiled.keys()
+    }
 
 
 def test_the_list_beside_the_data_says_what_was_planted(tmp_path):

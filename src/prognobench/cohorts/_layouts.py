@@ -15,7 +15,7 @@ from prognobench.frame import InputError, Problem, folder_in_one_step, nearest
 from . import _phantom_layouts
 from ._dicom import require_pydicom
 from ._phantom import PhantomFilm, draw_table, refuse_bad_place
-from ._phantom_layouts._faults import PlantedFault, Plot
+from ._phantom_layouts._faults import COPIES, PlantedFault, Plot
 from ._phantom_layouts._layout import NO_DICOM, Drawing, Layout, Planted
 
 __all__ = ["Planted", "PlantedFault", "layout_names", "make_layout"]
@@ -88,8 +88,11 @@ def make_layout(
 
 
 def _copied(films: Sequence[PhantomFilm]) -> dict[PhantomFilm, PhantomFilm]:
-    """Return a film of a new patient with that which it shows; the first ones and the last ones have other parts."""
+    """Return films of new patients with those that they show; the first ones and the last ones have other parts."""
     first = [film for film in films if film.film == 0]
-    shown, number = first[len(first) // 2], first[-1].number + 1
-    name = f"p{number:04d}"
-    return {replace(shown, number=number, film=0, day=0, patient=name, image=f"{name}_0.png"): shown}
+    copies = {}
+    for place in range(len(COPIES)):
+        shown, number = first[(len(first) // 2 + place) % len(first)], first[-1].number + 1 + place
+        name = f"p{number:04d}"
+        copies[replace(shown, number=number, film=0, day=0, patient=name, image=f"{name}_0.png")] = shown
+    return copies

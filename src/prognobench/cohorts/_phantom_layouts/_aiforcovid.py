@@ -57,7 +57,7 @@ def _spoil(plot: Plot) -> None:
     plot.take_film_away()
     plot.add_stranger("imgs/P_7777.dcm", _NO_ROW)
     plot.add_link("imgs_r2/P_1_7777.dcm")
-    plot.encode_copies_again()
+    plot.change_copies()
 
 
 def _row(number: int, name: str, hospital: str, film: PhantomFilm, release: int) -> list[Any]:

@@ -48,7 +48,7 @@ def _spoil(plot: Plot) -> None:
     plot.take_film_away()
     plot.add_stranger("CXR/998_1.jpeg", _NO_ROW)
     plot.add_link("CXR/001_99.jpeg")
-    plot.encode_copies_again()
+    plot.change_copies()
 
 
 LAYOUT = Layout("cocross", _write, _tasks, _spoil, _NO_FILM)

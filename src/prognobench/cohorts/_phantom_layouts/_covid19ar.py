@@ -75,7 +75,7 @@ def _spoil(plot: Plot) -> None:
     plot.take_film_away()
     plot.add_stranger(f"{_TREE}/stranger/1-1.dcm", "a film whose patient has no row in the workbook")
     plot.add_link(f"{_TREE}/elsewhere.dcm")
-    plot.encode_copies_again()
+    plot.change_copies()
 
 
 def _id(film: PhantomFilm) -> str:

@@ -70,7 +70,7 @@ def _spoil(plot: Plot) -> None:
     plot.repeat("the same file again under another name", "other/again.dcm", "the same file again")
     plot.take_film_away()
     plot.add_link("other/elsewhere.dcm")
-    plot.encode_copies_again()
+    plot.change_copies()
     # What every export of this layout holds.
     for fault, name, reason in (
         ("multi-frame", "cine.dcm", "multi-frame image (2 frames)"),

@@ -96,20 +96,68 @@ def link_out(path: Path) -> None:
     path.symlink_to(os.devnull)
 
 
-def encode_again(path: Path) -> None:
+def encode_again(path: Path, _shown: Path) -> None:
     """Encode a film as JPEG of 8 bits, which loses what the eye does not miss."""
+    _redraw(path, lambda picture: picture, quality=70, compressed=True)
+
+
+def resize(path: Path, _shown: Path) -> None:
+    """Make a film smaller by an eighth; a small phantom has no more detail to lose."""
+    _redraw(path, lambda picture: picture.resize((picture.width * 7 // 8, picture.height * 7 // 8)))
+
+
+def crop(path: Path, _shown: Path) -> None:
+    """Cut a few columns and rows off a film."""
+    _redraw(path, lambda picture: picture.crop((3, 1, picture.width - 2, picture.height - 3)))
+
+
+def take_pixels(path: Path, shown: Path) -> None:
+    """Put the pixels of another patient's film in the place of a film; in DICOM who it is of stays."""
     if path.suffix != ".dcm":
-        Image.open(path).convert("L").save(path, quality=70)
+        shutil.copy(shown, path)
         return
-    dataset = require_pydicom().dcmread(path)
+    pydicom = require_pydicom()
+    own, dataset = pydicom.dcmread(path), pydicom.dcmread(shown)
+    for keyword in _IDENTITY:
+        if keyword in own:
+            setattr(dataset, keyword, own[keyword].value)
+    dataset.file_meta.MediaStorageSOPInstanceUID = own.SOPInstanceUID
+    dataset.save_as(path)
+
+
+_IDENTITY = (
+    "PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "StudyDate",
+    "AcquisitionDate",
+)  # fmt: skip
+# How the copy of a film for another patient is made from it, and the check that finds it.
+COPIES: tuple[tuple[str, str, Callable[[Path, Path], None]], ...] = (
+    ("encoded again", "near duplicate", encode_again),
+    ("of the same pixels", "identical duplicate", take_pixels),
+    ("resized", "near duplicate", resize),
+    ("cropped", "near duplicate", crop),
+)
+
+
+def _redraw(
+    path: Path, change: Callable[[Image.Image], Image.Image], *, quality: int = 95, compressed: bool = False
+) -> None:
+    if path.suffix != ".dcm":
+        change(Image.open(path).convert("L")).save(path, quality=quality)
+        return
+    pydicom = require_pydicom()
+    dataset = pydicom.dcmread(path)
     levels = dataset.pixel_array.astype(np.float64)
     shown = np.rint((levels - levels.min()) * (255 / max(np.ptp(levels), 1))).astype(np.uint8)
+    picture = change(Image.fromarray(shown))
     for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth"):
         if keyword in dataset:
             delattr(dataset, keyword)
+    dataset.Rows, dataset.Columns = picture.height, picture.width
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
-    dataset.PixelData = shown.tobytes()
-    compress(dataset, "JPEGBaseline8Bit").save_as(path)
+    content = picture.tobytes()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.add_new("PixelData", "OB", content + b"\0" * (len(content) % 2))
+    (compress(dataset, "JPEGBaseline8Bit") if compressed else dataset).save_as(path, enforce_file_format=True)
 
 
 def retag(path: Path, **tags: Any) -> None:
@@ -249,13 +297,12 @@ class Plot:
         """Take note of what the layout holds anyway."""
         self.planted.append(PlantedFault(fault, (source,), ((source, reason),), always=True))
 
-    def encode_copies_again(self) -> None:
-        """Encode the films that copies of patients show in another way; both are kept, and are one film."""
-        for copy, film in self.drawing.copies.items():
-            encode_again(self.folder / self.drawing.sources[copy])
+    def change_copies(self) -> None:
+        """Make each copy of a film in a way of its own; both are kept, and are one film."""
+        for (copy, film), (how, check, change) in zip(self.drawing.copies.items(), COPIES, strict=True):
             sources = (self.drawing.sources[film], self.drawing.sources[copy])
-            told = "the same film of two patients, encoded again"
-            self.planted.append(PlantedFault(told, sources, check="near duplicate"))
+            change(self.folder / sources[1], self.folder / sources[0])
+            self.planted.append(PlantedFault(f"the same film of two patients, {how}", sources, check=check))
 
     def victim(self, fits: Callable[[PhantomFilm], bool] = _any, alone: bool = False) -> PhantomFilm:
         """Return a film of a patient whom nothing was done to yet; `alone`: of one who has no other."""
