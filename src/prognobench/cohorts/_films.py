@@ -110,7 +110,7 @@ def locate(root: Path, cell: str) -> Path | Fault:
         if path.exists():
             return Fault("this is not a file", "Give the name of an image file")
     except RuntimeError:  # Python before 3.13 says so of links in a circle, with their names, which none may learn
-        return Fault("its links go in a circle", "Put the file in the place of the link")
+        return Fault("its links go in a circle", "Check the name and the links on its way")
     except OSError as error:
         return Fault(f"the path cannot be followed ({_words(error)})", "Check the name and the links on its way")
     return Fault("the file is not there", "Check the name's spelling and the folder that it starts from")
