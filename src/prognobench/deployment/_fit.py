@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from prognobench.cohorts import Task
     from prognobench.strategies import Strategy
-    from prognobench.training import Checkpoint, Chosen, Films
+    from prognobench.training import Checkpoint, Chosen, Films, Stacked
     from prognobench.training import Outcome as Trained
 
     from ._model import Model
@@ -259,18 +259,22 @@ def _outcome(
     plan: Plan, job: Job, chosen: Chosen, module: Any, strategy: Strategy, rows: pd.DataFrame, pixels: Any,
     positions: npt.NDArray[np.int64], checkpoint: Checkpoint, progress: Progress,
 ) -> tuple[Trained, npt.NDArray[np.float32] | None]:  # fmt: skip
-    from prognobench.training import Films, Rows, frozen_features, refit, refit_probe
+    from prognobench.training import Films, Rows, frozen_features, refit, refit_probe, with_variants
 
     backbone, protocol = plan.backbone(job), plan.protocols[job.protocol]
     classes = len(plan.cohorts[job.cohort].task(job.task).classes)
 
-    def films(array: npt.NDArray[Any]) -> Films:
+    def films(array: npt.NDArray[Any] | Stacked) -> Films:
         patients = pd.factorize(rows["patient"])[0].astype(np.int64)
         return Films(Rows(array, positions), rows["label"].to_numpy(dtype=np.int64), patients)
 
     if job.kind == "probe":
-        features = frozen_features(module, backbone.card, backbone.weights, pixels, protocol.head)
-        outcome = refit_probe(films(features.array), classes, protocol, backbone.card, job.seed, chosen)
+        variants = protocol.probe.variants
+        features = frozen_features(
+            module, backbone.card, backbone.weights, pixels, protocol.head, protocol.augmentation, variants
+        )
+        seen = with_variants(films(features.array), variants)
+        outcome = refit_probe(seen, classes, protocol, backbone.card, job.seed, chosen)
         return outcome, np.asarray(features.array[positions])
     precision = job.details["precision"]
 

@@ -25,6 +25,9 @@ class Probe(Document):
     penalties: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """The candidates for scikit-learn's `C`, the inverse strength of the L2 penalty, of the logistic regression; the
     validation loss chooses."""
+    variants: Annotated[int, Field(ge=0, le=100)] = 0
+    """How many copies of each training film, changed once by `augmentation`, the heads see beside the film; each counts
+    as a film. Their features are computed once, as those of the films are. Films that are scored are never changed."""
 
 
 class Head(Document):
@@ -144,7 +147,8 @@ class Protocol(Document):
     balance_twice: bool
     """A yes to class weights together with the balanced sampler, which is refused without."""
     augmentation: Augmentation | None
-    """`none`, `chest` (shift and zoom of 10 %, rotation of 10°), or settings. Frozen features are never augmented."""
+    """`none`, `chest` (shift and zoom of 10 %, rotation of 10°), or settings. On frozen features `probe.variants`
+    says how often."""
     precision: Literal["auto", "bf16", "fp32"]
     """`auto`: bfloat16 where the device computes it fast, else float32; or `bf16`, `fp32`. Frozen features are
     always computed in float32.
@@ -180,6 +184,13 @@ class Protocol(Document):
             raise ValueError(f"{what}. Set `class_weights: none`, or `balance_twice: true` if both are meant")
         return self
 
+    @model_validator(mode="after")
+    def _changes_variants(self) -> Protocol:
+        if self.probe.variants and self.augmentation is None:
+            what = f"`probe.variants` is {self.probe.variants}, but `augmentation: none` changes no film"
+            raise ValueError(f"{what}. Set `augmentation: chest`, or `variants: 0`")
+        return self
+
     def adapter_rate(self, strategy: str) -> float:
         """Return the peak learning rate of one strategy's adapters."""
         rates = self.adapter_learning_rate
@@ -187,7 +198,7 @@ class Protocol(Document):
 
     def for_controls(self) -> Protocol:
         """Return the recipe of the controls: logistic regressions on one readout, whatever becomes of `lp`."""
-        probe = self.probe.model_copy(update={"solver": "logistic"})
+        probe = self.probe.model_copy(update={"solver": "logistic", "variants": 0})
         return self.model_copy(update={"probe": probe, "head": Head()})
 
     def passes(self, heads: int) -> tuple[int, int]:
@@ -238,11 +249,13 @@ class Protocol(Document):
         values = {key: value for key, value in values.items() if key not in unread[kind] and _is_told(key, value)}
         if kind != "probe":
             return values
+        changed = self.model_dump(mode="json", include={"augmentation"}) if self.probe.variants else {}
+        copies = {"variants": self.probe.variants, **changed} if self.probe.variants else {}
         if self.probe.solver == "heads":
             alone = {"heads": self.heads} if self.heads == "separate" else {}
-            return {"probe": {"solver": "heads"}, **values, **alone}
+            return {"probe": {"solver": "heads"}, **values, **alone, **copies}
         solved = {"probe": self.probe.model_dump(mode="json", include={"penalties"})}
-        return solved | {key: values[key] for key in ("class_weights", "film_weights") if key in values}
+        return solved | {key: values[key] for key in ("class_weights", "film_weights") if key in values} | copies
 
 
 # What was done before there was a setting for it.

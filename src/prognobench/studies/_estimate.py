@@ -60,7 +60,7 @@ def estimate(plan: Plan) -> Estimate:
     every epoch, and its validation films forward as often as the protocol looks at them.
     """
     clock = _Clock(plan, os.cpu_count() or 1)
-    frozen: set[tuple[str, str, str]] = set()
+    frozen: set[tuple[str, str, str, int]] = set()
     forwards = passes = steps = 0
     forward_work = training_work = measured = 0.0
     seconds = _START_SECONDS
@@ -71,9 +71,13 @@ def estimate(plan: Plan) -> Estimate:
         card = plan.card(job)
         trained = 0
         if job.reads_features:
-            places = {(cohort, job.model, job.weights) for cohort in (job.cohort, *job.test_cohorts)} - frozen
-            frozen |= places
-            seen = sum(plan.cohorts[cohort].films["sha256"].nunique() for cohort, _, _ in places)
+            seen = 0
+            for cohort in dict.fromkeys((job.cohort, *job.test_cohorts)):
+                variants = clock.variants(job) if cohort == job.cohort else 0
+                copies = {(cohort, job.model, job.weights, copy) for copy in range(1 + variants)} - frozen
+                if copies:
+                    frozen |= copies
+                    seen += len(copies) * plan.cohorts[cohort].films["sha256"].nunique()
         else:
             epochs, validations = clock.passes(job)
             batch = plan.protocols[job.protocol].batch_size
@@ -110,6 +114,10 @@ class _Clock:
             readouts = len(read) if isinstance(read, list) else 1
             self.counts[place] = protocol.passes(readouts * len(protocol.head_learning_rates))
         return self.counts[place]
+
+    def variants(self, job: Job) -> int:
+        """Return how many copies of each training film are read beside it."""
+        return 0 if job.kind == "control" else self.plan.protocols[job.protocol].probe.variants
 
     def speed(self, job: Job) -> tuple[float, bool]:
         """Return the speed, and whether it was measured at such work."""

@@ -68,5 +68,8 @@ def features_places(job: Job) -> list[str]:
 
 
 def features_place(job: Job, cohort: str) -> str:
-    """Tell which features a job reads of a cohort: of which model, by which preprocessing and readout."""
-    return "\n".join((cohort, *(job.fragment(name) for name in ("model", "preprocessing", "head"))))
+    """Tell which features a job reads of a cohort: of which model, by which preprocessing and readout, how changed."""
+    parts = [job.fragment(name) for name in ("model", "preprocessing", "head")]
+    # Most recipes have no variants; where they have, what else the recipe says does not split what is shared by much.
+    recipe = job.fragment("protocol")
+    return "\n".join((cohort, *parts, *([recipe] if '"variants":' in recipe else [])))

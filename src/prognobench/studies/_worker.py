@@ -34,7 +34,7 @@ from ._store import Record, Store
 if TYPE_CHECKING:
     from torch import nn
 
-    from prognobench.training import Checkpoint, Films, FrozenFeatures, Outcome, Rows
+    from prognobench.training import Checkpoint, Films, FrozenFeatures, Outcome, Rows, Stacked
 
 _PACKAGES = ("prognobench", "torch", "timm", "peft", "scikit-learn", "numpy", "pandas", "pillow")
 _NAMES = ("image", "patient", "center")
@@ -229,9 +229,12 @@ class Bench:
         """Return the films of a job in one cohort; all are tested where another is trained on."""
         films = self._films(cohort, job.task)
         codes = self.kit.parts[cohort, job.task, job.value("split")] if cohort == job.cohort else films.all_tested
-        return Parts(films, codes, *self._read(job, cohort, films))
+        variants = self._protocol(job).probe.variants if job.reads_features and cohort == job.cohort else 0
+        return Parts(films, codes, *self._read(job, cohort, films), variants)
 
-    def _read(self, job: Job, cohort: str, films: TaskFilms) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    def _read(
+        self, job: Job, cohort: str, films: TaskFilms
+    ) -> tuple[npt.NDArray[Any] | Stacked, npt.NDArray[np.int64]]:
         """Return the array that a job reads of a cohort, and where in it each film stands."""
         if job.weights is not None:
             array = self._features(job, cohort).array if job.reads_features else self._pixels(job, cohort).array
@@ -290,8 +293,12 @@ class Bench:
         if place not in self.features:
             backbone = self.plan.backbone(job)
             load = partial(self._backbone, backbone)
-            pixels, head = self._pixels(job, cohort), self._protocol(job).head
-            self.features[place] = frozen_features(load, backbone.card, backbone.weights, pixels, head)
+            pixels, protocol = self._pixels(job, cohort), self._protocol(job)
+            # Nothing of a cohort that is only tested is changed.
+            variants = protocol.probe.variants if cohort == job.cohort else 0
+            self.features[place] = frozen_features(
+                load, backbone.card, backbone.weights, pixels, protocol.head, protocol.augmentation, variants
+            )
         return self.features[place]
 
     def _shared_work(self, job: Job) -> dict[str, Any]:
@@ -396,12 +403,15 @@ class Parts:
         The part of each; see `Kit`.
     array, positions
         What is read of the films, and where in it each of them stands.
+    variants
+        How many changed copies of each film are trained on beside it.
     """
 
     task: TaskFilms
     codes: npt.NDArray[np.int8]
-    array: npt.NDArray[Any]
+    array: npt.NDArray[Any] | Stacked
     positions: npt.NDArray[np.int64]
+    variants: int = 0
 
     def places(self, part: str) -> npt.NDArray[np.int64]:
         """Return the places of a part's films among those of the task."""
@@ -415,10 +425,11 @@ class Parts:
 
     def films(self, part: str) -> Films:
         """Return the films of a part with their labels."""
-        from prognobench.training import Films
+        from prognobench.training import Films, with_variants
 
         chosen = self.places(part)
-        return Films(self.rows(part), self.task.labels[chosen], self.task.patients[chosen])
+        films = Films(self.rows(part), self.task.labels[chosen], self.task.patients[chosen])
+        return with_variants(films, self.variants) if part == "train" else films
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from ._chosen import Chosen, choose_over_folds
 from ._controls import fit_majority, fit_metadata
 from ._device import describe_device, device_name, gflops_a_second, processor_name, usable_precision, use_threads
 from ._features import FrozenFeatures, frozen_features
-from ._films import Films, Outcome, Rows, film_weights
+from ._films import Films, Outcome, Rows, Stacked, film_weights, with_variants
 from ._finetune import Checkpoint, fine_tune, refit
 from ._probe import chosen_readout, fit_probe, refit_probe
 
@@ -17,6 +17,7 @@ __all__ = [
     "Normalizer",
     "Outcome",
     "Rows",
+    "Stacked",
     "choose_over_folds",
     "chosen_readout",
     "describe_device",
@@ -33,4 +34,5 @@ __all__ = [
     "refit_probe",
     "usable_precision",
     "use_threads",
+    "with_variants",
 ]

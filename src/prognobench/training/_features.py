@@ -16,10 +16,12 @@ import torch
 
 from prognobench.frame import file_lock, home, sha256_file, sha256_json, write_in_one_step
 from prognobench.models import read_out, readable, readout_width, widest
-from prognobench.protocols import Head, Readout, head_key
+from prognobench.protocols import Augmentation, Head, Readout, head_key
 
+from ._augment import Augmenter
 from ._batches import Normalizer
 from ._device import device_name
+from ._films import Stacked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +41,8 @@ class FrozenFeatures:
     Attributes
     ----------
     array
-        (films, width) float32, memory-mapped, in the order of the pixel cache.
+        (films, width) float32, memory-mapped, in the order of the pixel cache; with variants (films × (1 + variants),
+        width), the films as they are before all copies.
     key
         Content key of the features.
     films
@@ -50,7 +53,7 @@ class FrozenFeatures:
         How many of them this call computed; 0 when they lay ready.
     """
 
-    array: npt.NDArray[np.float32]
+    array: npt.NDArray[np.float32] | Stacked
     key: str
     films: int
     seconds: float
@@ -58,7 +61,13 @@ class FrozenFeatures:
 
 
 def frozen_features(
-    backbone: nn.Module | Callable[[], nn.Module], card: ModelCard, weights: Weights, pixels: Pixels, head: Head
+    backbone: nn.Module | Callable[[], nn.Module],
+    card: ModelCard,
+    weights: Weights,
+    pixels: Pixels,
+    head: Head,
+    augmentation: Augmentation | None = None,
+    variants: int = 0,
 ) -> FrozenFeatures:
     """Return the features of every film of `pixels`, computed once and kept.
 
@@ -76,7 +85,34 @@ def frozen_features(
         The pixel cache at the card's input size.
     head
         What the heads read of the backbone: of several readouts the widest is computed, which holds the others.
+    augmentation, variants
+        How many copies of each film are read as well, and how they are changed. The copies of one number are the same
+        for every job, and kept as the films' own features are.
     """
+    found = [
+        _features_of(backbone, card, weights, pixels, head, augmentation, variant) for variant in range(1 + variants)
+    ]
+    if not variants:
+        return found[0]
+    return FrozenFeatures(
+        Stacked([one.array for one in found if isinstance(one.array, np.ndarray)]),
+        sha256_json([one.key for one in found]),
+        sum(one.films for one in found),
+        sum(one.seconds for one in found),
+        sum(one.computed_here for one in found),
+    )
+
+
+def _features_of(
+    backbone: nn.Module | Callable[[], nn.Module],
+    card: ModelCard,
+    weights: Weights,
+    pixels: Pixels,
+    head: Head,
+    augmentation: Augmentation | None,
+    variant: int,
+) -> FrozenFeatures:
+    """Return the features of all films as they are, or of their copies of one number."""
     readout = widest(readable(card, head.readouts))
     recipe: dict[str, Any] = {
         "schema": _SCHEMA,
@@ -90,6 +126,11 @@ def frozen_features(
         # timm draws random weights and computes; its version can change both.
         "versions": [torch.__version__, version("timm")],
     }
+    change: Augmenter | None = None
+    if variant:
+        assert augmentation is not None
+        recipe["variant"] = [variant, augmentation.model_dump(mode="json")]
+        change = Augmenter(augmentation, len(pixels.array), variant)
     key = sha256_json(recipe)
     folder = home() / "features" / key
     with file_lock(folder.with_suffix(".lock")):
@@ -98,7 +139,7 @@ def frozen_features(
             array, facts = ready
             return FrozenFeatures(array, key, facts["films"], facts["seconds"], 0)
         module = backbone if isinstance(backbone, torch.nn.Module) else backbone()
-        computed = _compute(module, card, pixels, readout, folder, recipe)
+        computed = _compute(module, card, pixels, readout, folder, recipe, change)
         opened = _open(folder)
         assert opened is not None
         return FrozenFeatures(opened[0], key, opened[1]["films"], opened[1]["seconds"], computed)
@@ -116,7 +157,13 @@ def _open(folder: Path) -> tuple[npt.NDArray[np.float32], dict[str, Any]] | None
 
 
 def _compute(
-    backbone: nn.Module, card: ModelCard, pixels: Pixels, readout: Readout, folder: Path, recipe: dict[str, Any]
+    backbone: nn.Module,
+    card: ModelCard,
+    pixels: Pixels,
+    readout: Readout,
+    folder: Path,
+    recipe: dict[str, Any],
+    change: Augmenter | None,
 ) -> int:
     """Fill the feature file batch by batch; after a kill, go on behind the last finished batch."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +180,8 @@ def _compute(
         while done < films:
             began = time.perf_counter()
             batch = np.asarray(pixels.array[done : done + _BATCH])
-            features = read_out(backbone, normalize(batch), *readout)
+            changed = None if change is None else change.of(slice(done, done + len(batch)))
+            features = read_out(backbone, normalize(batch, changed), *readout)
             array[done : done + len(batch)] = features.float().cpu().numpy()
             done += len(batch)
             seconds += time.perf_counter() - began

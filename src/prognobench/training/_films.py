@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ class Rows:
         The rows, int64.
     """
 
-    array: Array
+    array: Array | Stacked
     positions: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -60,6 +60,63 @@ class Films:
     def __post_init__(self) -> None:
         if len(self.rows) != len(self.labels):
             raise ValueError(f"{len(self.rows)} films have {len(self.labels)} labels")
+
+
+class Stacked:
+    """Arrays of one shape under one another, as indexing by rows sees them; none is copied.
+
+    Parameters
+    ----------
+    arrays
+        Each (rows, width), memory-mapped or not.
+
+    Examples
+    --------
+    >>> Stacked([np.zeros((3, 1)), np.ones((3, 1))])[np.array([2, 3])].tolist()
+    [[0.0], [1.0]]
+    """
+
+    def __init__(self, arrays: Sequence[Array]) -> None:
+        self._arrays = tuple(arrays)
+        self.dtype = self._arrays[0].dtype
+        self._rows = sum(len(array) for array in self._arrays)
+        self.shape = (self._rows, *self._arrays[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __getitem__(self, rows: npt.NDArray[np.int64]) -> Array:
+        which, row = np.divmod(rows, len(self._arrays[0]))
+        found = np.empty((*np.shape(rows), *self.shape[1:]), dtype=self.dtype)
+        for number in np.unique(which):
+            there = which == number
+            found[there] = self._arrays[number][row[there]]
+        return found
+
+
+def with_variants(films: Films, variants: int) -> Films:
+    """Return films and, behind them, their changed copies, whose rows stand in as many further parts of the array.
+
+    Parameters
+    ----------
+    films
+        Films whose rows are in the first of 1 + variants parts of one length.
+    variants
+        How many copies there are of each.
+
+    Examples
+    --------
+    >>> rows = Rows(Stacked([np.zeros((2, 1)), np.ones((2, 1))]), np.array([1]))
+    >>> with_variants(Films(rows, np.array([0])), 1).rows[:].tolist()
+    [[0.0], [1.0]]
+    """
+    if not variants:
+        return films
+    copies = variants + 1
+    steps = np.arange(copies) * (len(films.rows.array) // copies)
+    rows = Rows(films.rows.array, (films.rows.positions + steps[:, None]).ravel())
+    patients = None if films.patients is None else np.tile(films.patients, copies)
+    return Films(rows, np.tile(films.labels, copies), patients)
 
 
 @dataclass(frozen=True)
