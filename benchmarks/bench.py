@@ -78,13 +78,12 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=Path("docs/measured"))
     arguments.add_argument("--plots", type=Path, default=Path("docs/images"))
     arguments.add_argument("--rounds", type=int, default=3, help="steps of each rival that count")
-    arguments.add_argument("--only", nargs="+", choices=("steps", "grid", "engine", "costs"))
+    names = ("steps", "grid", "engine", "costs")
+    arguments.add_argument("--only", nargs="+", choices=names, help="print these and write nothing")
     chosen = arguments.parse_args()
     began = time.perf_counter()
-    path = chosen.out / "bench.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if chosen.only and path.exists() else {}
-    found["machine"] = machine()
     torch.set_num_threads(os.cpu_count() or 1)
+    found: dict[str, Any] = {"machine": machine()}
     parts = {
         "steps": lambda: training_steps(chosen.rounds),
         "grid": lambda: [studies.grid("dinov2_s", 500, whole=True), studies.grid("dinov2_s", 5000, whole=False)],
@@ -96,11 +95,14 @@ def main() -> None:
             print(f"{name} …", flush=True)
             found[name] = part()
     found["minutes"] = (time.perf_counter() - began) / 60
+    if chosen.only:
+        print(json.dumps(found, indent=1))
+        return
+    path = chosen.out / "bench.json"
     chosen.out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if "costs" in found:
-        chosen.plots.mkdir(parents=True, exist_ok=True)
-        draw(found["costs"], chosen.plots / "cost.png")
+    chosen.plots.mkdir(parents=True, exist_ok=True)
+    draw(found["costs"], chosen.plots / "cost.png")
     print(f"{path} written after {found['minutes']:.1f} minutes; `docs/generate.py` puts it into docs/speed.md")
 
 

@@ -1,16 +1,14 @@
-"""Whether bfloat16 costs anything: `python benchmarks/precision.py --out docs/measured/precision.jsonl`.
+"""Whether bfloat16 costs anything: `python benchmarks/precision.py`.
 
 Trains strategies on a synthetic cohort of middling difficulty in bfloat16 and in float32, with the same split, seed
 and order of films, and compares the MCC on the same test films: the paired difference over seeds with its t interval.
-Also compares the log-odds of linear probes on features of either precision. Takes more than an hour; what is in the
-file already is not done again, so it can be interrupted.
+Takes more than an hour; what is in the file already is not done again, so it can be interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ FILMS = 1000
 # Training and validation films and epochs: a transformer takes ten times as long for a film.
 SIZES = {"efficientnet_lite0": (240, 120, 5), "dinov2_s": (160, 60, 3)}
 TESTED = 400
+FEWEST = 5  # seeds, for an interval to be told
 CASES = (("efficientnet_lite0", "lora"), ("efficientnet_lite0", "fft"), ("dinov2_s", "lora"), ("dinov2_s", "fft"))
 
 
@@ -44,7 +43,14 @@ def cohort_at(folder: Path, signal: float) -> tuple[Any, np.ndarray]:
     return Rows(pixels.array, positions), rows["label"].to_numpy(dtype=np.int64)
 
 
-def trained(model: str, strategy: str, precision: str, seed: int, films: Rows, labels: np.ndarray) -> dict[str, Any]:
+def settings(model: str, signal: float, threads: int) -> dict[str, Any]:
+    """Return what else a result depends on."""
+    return {"signal": signal, "threads": threads, "sizes": [*SIZES[model], TESTED]}
+
+
+def trained(
+    model: str, strategy: str, precision: str, seed: int, films: Rows, labels: np.ndarray, signal: float, threads: int
+) -> dict[str, Any]:
     """Train once and return the MCC on the test films, with the scores' log-odds."""
     order = np.random.default_rng(seed).permutation(len(labels))
     train, val, epochs = SIZES[model]
@@ -67,7 +73,7 @@ def trained(model: str, strategy: str, precision: str, seed: int, films: Rows, l
         "seed": seed,
         "mcc": float(mcc),
         "train_seconds": seconds,
-        "threads": int(os.environ.get("OMP_NUM_THREADS", "0")),
+        **settings(model, signal, threads),
         "scores": [round(float(score), 5) for score in scores],
     }
 
@@ -80,7 +86,7 @@ def paired(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             (row["precision"], row["seed"]): row for row in rows if (row["model"], row["strategy"]) == (model, strategy)
         }
         seeds = sorted({seed for _, seed in of if ("bf16", seed) in of and ("fp32", seed) in of})
-        if len(seeds) < 2:
+        if len(seeds) < FEWEST:
             continue
         low, high = (np.array([of[precision, seed]["mcc"] for seed in seeds]) for precision in ("bf16", "fp32"))
         half = t.ppf(0.975, len(seeds) - 1) * (low - high).std(ddof=1) / np.sqrt(len(seeds))
@@ -105,8 +111,10 @@ def paired(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     """Train what is not there yet and print the differences."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--out", type=Path, required=True)
-    arguments.add_argument("--folder", type=Path, required=True, help="where the synthetic cohort lies or is made")
+    arguments.add_argument("--out", type=Path, default=Path("docs/measured/precision.jsonl"))
+    arguments.add_argument(
+        "--folder", type=Path, default=Path("build/precision"), help="where the cohort lies or is made"
+    )
     arguments.add_argument("--signal", type=float, default=0.5)
     arguments.add_argument("--seeds", type=int, default=6)
     arguments.add_argument("--threads", type=int, default=1)
@@ -116,6 +124,7 @@ def main() -> None:
     films, labels = cohort_at(chosen.folder, chosen.signal)
     lines = chosen.out.read_text(encoding="utf-8").splitlines() if chosen.out.exists() else []
     rows = [json.loads(line) for line in lines]
+    rows = [row for row in rows if settings(row["model"], chosen.signal, chosen.threads).items() <= row.items()]
     done = {(row["model"], row["strategy"], row["precision"], row["seed"]) for row in rows}
     for case in chosen.cases:
         model, strategy = case.split("/")
@@ -123,7 +132,7 @@ def main() -> None:
             for precision in ("bf16", "fp32"):
                 if (model, strategy, precision, seed) in done:
                     continue
-                row = trained(model, strategy, precision, seed, films, labels)
+                row = trained(model, strategy, precision, seed, films, labels, chosen.signal, chosen.threads)
                 rows.append(row)
                 with chosen.out.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(row) + "\n")

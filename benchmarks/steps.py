@@ -24,6 +24,13 @@ from prognobench.training._heads import candidates
 
 BATCH = 32
 CASES = (("dinov2_s", "lora"), ("dinov2_s", "fft"), ("resnet18", "lora"), ("resnet18", "fft"))
+KINDS = {
+    "matrix products and convolutions": ("aten::mm", "aten::addmm", "aten::bmm", "convolution"),
+    "softmax": ("softmax",),
+    "GELU": ("gelu",),
+    "normalization": ("norm",),
+    "optimizer": ("adam",),
+}
 RIVALS = ("plain loop, float32", "plain loop, autocast", "HF Trainer, bf16")
 
 
@@ -68,8 +75,11 @@ def measured(model: str, strategy: str, pixels: np.ndarray, rounds: int) -> dict
                 taken = step()
                 if done:  # the first one sets up
                     seconds[name].append(taken)
+    everything = np.arange(len(pixels))
     with FlopCounterMode(display=False) as counter:
-        trainer._step(np.arange(len(pixels)))
+        trainer._step(everything)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        trainer._step(everything)
     median = {name: statistics.median(each) for name, each in seconds.items()}
     own = median["prognobench"]
     return {
@@ -79,6 +89,17 @@ def measured(model: str, strategy: str, pixels: np.ndarray, rounds: int) -> dict
         "films_a_second": {name: len(pixels) / each for name, each in median.items()},
         "times_as_fast_as": {name: median[name] / own for name in RIVALS},
         "seconds": seconds,
+        "profile": shares(profile),
         "gflops_a_step": counter.get_total_flops() / 1e9,
         "gflops_a_second": counter.get_total_flops() / 1e9 / own,
     }
+
+
+def shares(profile: Any) -> dict[str, float]:
+    """Return which share of a step's processor time each kind of operation took."""
+    seconds: dict[str, float] = {}
+    for row in profile.key_averages():
+        kind = next((kind for kind, names in KINDS.items() if any(name in row.key for name in names)), "the rest")
+        seconds[kind] = seconds.get(kind, 0.0) + row.self_cpu_time_total
+    total = sum(seconds.values())
+    return {kind: seconds.get(kind, 0.0) / total for kind in (*KINDS, "the rest")}

@@ -316,13 +316,14 @@ def bench_steps() -> str:
     """Return how fast training steps are, beside the rivals."""
     peak = measured()["machine"]["gemm_gflops_a_second"]["bf16"]
     lines = ["| model | strategy | plain loop, float32 | plain loop, autocast | HF Trainer, bf16 | prognobench |"]
-    lines[0] += " × float32 | × autocast | × Trainer | share of the bf16 peak |"
-    lines.append("|---|---|" + "---:|" * 8)
+    lines[0] += " × float32 | × autocast | × Trainer | share of the bf16 peak | of it in products |"
+    lines.append("|---|---|" + "---:|" * 9)
     for row in measured()["steps"]:
         speed, times = row["films_a_second"], row["times_as_fast_as"]
         cells = [f"{each:.1f}" for each in speed.values()] + [f"{each:.2f}" for each in times.values()]
         share = f"{100 * row['gflops_a_second'] / peak:.0f} %"
-        lines.append(f"| `{row['model']}` | `{row['strategy']}` | {' | '.join(cells)} | {share} |")
+        products = f"{100 * row['profile']['matrix products and convolutions']:.0f} %"
+        lines.append(f"| `{row['model']}` | `{row['strategy']}` | {' | '.join(cells)} | {share} | {products} |")
     return "\n".join(lines)
 
 
@@ -347,9 +348,13 @@ def bench_grid() -> str:
                 f"{row['times_as_fast_as_online'][of]:.0f} times as long"
             ),
         )
-    line("solving 1,040 heads here", lambda row: f"{row['heads']['prognobench']:.1f} s")
+    line("solving all heads here", lambda row: f"{row['heads']['heads']:,}: {row['heads']['prognobench']:.1f} s")
     line("by scikit-learn, extrapolated from one fold", lambda row: f"{row['heads']['scikit_learn']:.1f} s")
     line("most memory of a worker", lambda row: f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB")
+    few, many = rows[0], rows[-1]
+    more = (many["peak_memory_bytes"] - few["peak_memory_bytes"]) / (many["films"] - few["films"])
+    all_of_it = (many["peak_memory_bytes"] + more * (100_000 - many["films"])) / 2**20
+    lines.append(f"| for 100,000 films, extrapolated | {all_of_it:,.0f} MiB |" + " |" * (len(rows) - 1))
     return "\n".join(lines)
 
 

@@ -42,3 +42,12 @@ def test_it_is_what_the_model_gives_and_so_are_the_gradients(strategy):
 def test_another_kind_of_model_is_left_to_itself(model):
     module, images = adapted(model, "lp")
     assert class_token_alone(module, images) is None
+
+
+@pytest.mark.parametrize("place", ["blocks.1", "blocks.1.attn", ""])
+def test_a_hook_on_what_would_be_passed_by_is_heard(place):
+    module, images = adapted("timm:test_vit", "lp")
+    last = len(module.blocks) - 1
+    part, heard = module.get_submodule(place.replace("blocks.1", f"blocks.{last}")), []
+    part.register_forward_hook(lambda *_: heard.append(1))
+    assert class_token_alone(module, images) is None

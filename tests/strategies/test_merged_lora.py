@@ -1,6 +1,7 @@
 """LoRA as one product in bfloat16: peft's outputs and gradients, and only where nothing else is asked."""
 
 import copy
+import weakref
 
 import pytest
 import torch
@@ -81,4 +82,19 @@ def test_merge_copy_and_removal_are_as_before():
             parameter.zero_()
     # A copy that still called the original's layers would give zeros.
     assert torch.equal(copied(images), expected)
-    assert not [part for part in chosen.remove(module).modules() if "forward" in vars(part)]
+    assert not [part for part in chosen.remove(module).modules() if "Lora" in type(part).__name__]
+
+
+def test_a_layer_goes_when_nobody_holds_it():
+    import gc
+
+    chosen, module = adapted()
+    chosen.train_in_bfloat16(module)
+    layer = weakref.ref(module.get_base_model().blocks[0].mlp.fc1)
+    gc.disable()
+    try:
+        chosen.remove(module)
+        del module
+        assert layer() is None
+    finally:
+        gc.enable()

@@ -1,5 +1,7 @@
 """bfloat16, steps in parts and merged scoring: each beside the plain way."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from prognobench.models import find_weights, load_backbone, model_card
 from prognobench.protocols import resolve_protocol
 from prognobench.strategies import parse_strategies
-from prognobench.training import Films, Rows, fine_tune, use_threads
+from prognobench.training import Films, Rows, _bodies, fine_tune, use_threads
 from prognobench.training import _memory as memory
 from prognobench.training._bfloat16 import Bfloat16, Reader
 from prognobench.training._bodies import Adapted
@@ -33,7 +35,7 @@ def adapted(model, strategy):
     with torch.no_grad():
         # Adapters begin at zero; what they add must be seen.
         for name, parameter in module.named_parameters():
-            if parameter.requires_grad and ("lora_B" in name or "lambda_b" in name):
+            if parameter.requires_grad:
                 parameter += 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name)))
     return chosen, card, module
 
@@ -118,14 +120,94 @@ def test_as_many_films_as_fit_and_no_more(parts, monkeypatch, precision):
 
 @pytest.mark.parametrize("model", [VIT, CNN])
 @pytest.mark.parametrize("strategy", ["lora", "vera", "ia3", "bitfit"])
-def test_scoring_with_the_merged_adapter_is_scoring_with_the_adapter(parts, model, strategy):
+def test_scoring_many_films_with_the_merged_adapter_is_scoring_with_the_adapter(parts, monkeypatch, model, strategy):
     chosen, card, module = adapted(model, strategy)
     body, rows = Adapted(module, chosen, card, resolve_protocol("quick"), "fp32", "cpu"), parts["test"].rows[:]
-    with body.scorer() as read:
-        merged = read(rows)
-    body.mode(training=False)
-    with torch.inference_mode():
-        torch.testing.assert_close(merged, body.read(rows), atol=1e-4, rtol=1e-4)
-    assert [name for name, _ in module.named_parameters() if "lora_" in name or "vera_" in name or "ia3_" in name] or (
-        strategy == "bitfit"
+    merge, merged = type(chosen).merge, []
+    monkeypatch.setattr(type(chosen), "merge", lambda *given: (merged.append(1), merge(*given))[1])
+    found = []
+    for films in (255, 256):
+        with body.scorer(films) as read:
+            found.append(read(rows))
+    assert merged == [1]
+    # Biases are folded without a product, and so without rounding.
+    assert torch.equal(*found) == (strategy == "bitfit")
+    torch.testing.assert_close(*found, atol=1e-4, rtol=1e-4)
+
+
+def test_lora_that_merges_as_it_goes_is_not_merged_once_more(parts, monkeypatch):
+    chosen, card, module = adapted(VIT, "lora")
+    body = Adapted(module, chosen, card, resolve_protocol("quick"), "bf16", "cpu")
+    monkeypatch.setattr(type(chosen), "merge", lambda *_: pytest.fail("a copy was made"))
+    with body.scorer(1000) as read:
+        assert read(parts["test"].rows[:]).dtype == torch.bfloat16
+
+
+def test_what_lora_trains_reaches_its_layer_in_float32(parts, monkeypatch):
+    from prognobench.strategies._layers import _merged_lora
+
+    seen, apply = [], _merged_lora._Merged.apply
+    monkeypatch.setattr(
+        _merged_lora._Merged, "apply", lambda *given: (seen.append([t.dtype for t in given[:5]]), apply(*given))[1]
     )
+    chosen, card, module = adapted(VIT, "lora")
+    body = Adapted(module, chosen, card, resolve_protocol("quick"), "bf16", "cpu")
+    body.mode(training=True)
+    plain = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    target = torch.randn(11, card.width, generator=torch.Generator().manual_seed(1))
+    slopes = []
+    for of in (body, Adapted(adapted(VIT, "lora")[2], chosen, card, resolve_protocol("quick"), "fp32", "cpu")):
+        of.mode(training=True)
+        of.module.zero_grad(set_to_none=True)
+        (of.read(parts["train"].rows[:]).float() * target).sum().backward()
+        slopes.append(torch.cat([p.grad.flatten() for p in of.module.parameters() if p.requires_grad]))
+    low, full = torch.bfloat16, torch.float32
+    assert {tuple(dtypes) for dtypes in seen} == {(low, full, low, full, full)}
+    assert len(seen) == len(plain) // 2
+    assert torch.cosine_similarity(*slopes, dim=0) > 0.99
+
+
+def test_how_many_films_fit_does_not_depend_on_who_asked_before(parts):
+    """Dropout keeps more of a film, and is the protocol's: no label tells it."""
+    film, found = parts["train"].rows[:1], {}
+    for order in ((0.0, 0.1), (0.1, 0.0)):
+        _bodies._FIT.clear()
+        for dropout in order:
+            (lora,) = parse_strategies(["lora"])
+            protocol = resolve_protocol({"base": "quick", "dropout": dropout})
+            lora, card = lora.under(protocol), model_card(VIT)
+            backbone = load_backbone(card, find_weights(card, "random"))
+            module = lora.apply(backbone, lora.plan(backbone, card), 1)
+            body = Adapted(module, lora, card, protocol, "fp32", "cpu")
+            body.mode(training=True)
+            found.setdefault(dropout, set()).add(body.films_at_once(film))
+    assert all(len(answers) == 1 for answers in found.values())
+    assert found[0.1].pop() < found[0.0].pop()
+
+
+def test_nothing_of_what_was_counted_stays():
+    import gc
+
+    alive = []
+
+    def read(rows):
+        x = torch.ones(len(rows), 8, requires_grad=True)
+        y = torch.softmax(x, dim=-1)
+        alive.append(weakref.ref(y))
+        return y
+
+    memory.films_that_fit(read, np.zeros((1, 2, 2)), "cpu")
+    gc.collect()
+    assert [one() for one in alive] == [None, None]
+
+
+def test_running_statistics_stay_in_float32_and_move_in_bfloat16(parts):
+    chosen, card, module = adapted(CNN, "fft")
+    body = Adapted(module, chosen, card, resolve_protocol("quick"), "bf16", "cpu")
+    before = {name: buffer.clone() for name, buffer in module.named_buffers() if "running" in name}
+    body.mode(training=True)
+    body.read(parts["train"].rows[:])
+    for name, buffer in module.named_buffers():
+        if "running" in name:
+            assert buffer.dtype == torch.float32
+            assert not torch.equal(buffer, before[name])

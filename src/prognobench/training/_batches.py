@@ -41,6 +41,9 @@ class Normalizer:
 
         `change` is given the gray films, (films, 1, size, size), black being 0, before they are normalized.
         """
-        gray = torch.from_numpy(pixels.astype(np.float32)).to(self._device).unsqueeze(1)
+        gray = torch.from_numpy(pixels.astype(np.float32)).unsqueeze(1)
+        if self._device != "cpu":
+            # So the processor goes on to the next thing while the films are on their way.
+            gray = gray.pin_memory().to(self._device, non_blocking=True)
         gray = gray if change is None else change(gray)
         return torch.addcmul(self._shift, gray, self._scale).contiguous(memory_format=self._format)

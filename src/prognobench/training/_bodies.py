@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from prognobench.frame import canonical_json
 from prognobench.models import readable, widest
 from prognobench.protocols import Protocol
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from prognobench.strategies import Strategy
 
 Change = Callable[[Tensor], Tensor]
-_FIT: dict[tuple[str, str, Precision, tuple[int, bool]], int] = {}
+_FIT: dict[str, int] = {}
+# To merge copies the backbone, which takes as long as merged layers save on so many films.
+_WORTH_MERGING = 256
 
 
 class Body(ABC):
@@ -46,8 +49,8 @@ class Body(ABC):
         """Return the widest features of rows, (films, width)."""
 
     @abstractmethod
-    def scorer(self) -> AbstractContextManager[Callable[[Array], Tensor]]:
-        """Give what reads rows for scoring, without gradients."""
+    def scorer(self, films: int) -> AbstractContextManager[Callable[[Array], Tensor]]:
+        """Give what reads rows for scoring, without gradients, so many of them."""
 
     @abstractmethod
     def films_at_once(self, rows: Array) -> int | None:
@@ -87,7 +90,7 @@ class Ready(Body):
         return torch.from_numpy(rows).to(self._device)
 
     @contextmanager
-    def scorer(self) -> Iterator[Callable[[Array], Tensor]]:
+    def scorer(self, films: int) -> Iterator[Callable[[Array], Tensor]]:
         """Give `read`."""
         with torch.inference_mode():
             yield self.read
@@ -134,18 +137,21 @@ class Adapted(Body):
         self._normalize = Normalizer(card, device)
         self._device, self._precision = device, precision
         self._autocasts = precision == "bf16" and device != "cpu"
-        on_processor = precision == "bf16" and not self._autocasts
-        self._reads = self._reader(module, strategy.train_in_bfloat16(module) if on_processor else frozenset())
+        self._in_bfloat16 = precision == "bf16" and not self._autocasts
+        self._kept = strategy.train_in_bfloat16(module) if self._in_bfloat16 else frozenset[str]()
+        self._reads = self._reader(module, self._kept)
 
     def read(self, rows: Array, change: Change | None = None) -> Tensor:
         """Send pixels through the backbone."""
         return self._read(self._reads, rows, change)
 
     @contextmanager
-    def scorer(self) -> Iterator[Callable[[Array], Tensor]]:
-        """Give what reads rows for scoring: the backbone with the adapter merged into it, where that exists."""
+    def scorer(self, films: int) -> Iterator[Callable[[Array], Tensor]]:
+        """Give what reads rows for scoring: of many, the backbone with the adapter merged into it where that exists."""
         self.mode(training=False)
-        merged = self.strategy.merge(self.module) if self.strategy.card.kind == "adapter" else None
+        # Layers that are merged at each call need no copy.
+        is_worth_it = self.strategy.card.kind == "adapter" and not self._kept and films >= _WORTH_MERGING
+        merged = self.strategy.merge(self.module) if is_worth_it else None
         reads = self._reads if merged is None else self._reader(merged.eval())
         with torch.inference_mode():
             yield lambda rows: self._read(reads, rows, None)
@@ -154,7 +160,8 @@ class Adapted(Body):
         """Return how many films' activations fit; None where batch normalization wants to see all of a step."""
         if self._normalizes_batches():
             return None
-        asked = (self.card.id, self.strategy.label, self._precision, self._readout)
+        told = [self.strategy.resolved(), self.card.model_dump(mode="json"), self._precision, self._readout]
+        asked = canonical_json(told)
         # The thousands of few-shot jobs of a study need not ask again.
         if asked not in _FIT:
             _FIT[asked] = films_that_fit(self.read, rows, self._device)
@@ -167,7 +174,7 @@ class Adapted(Body):
         layers want one type.
         """
         reader = Reader(module, self._readout)
-        return Bfloat16(reader, kept) if self._precision == "bf16" and not self._autocasts else reader
+        return Bfloat16(reader, kept) if self._in_bfloat16 else reader
 
     def _read(self, reads: Callable[[Tensor], Tensor], rows: Array, change: Change | None) -> Tensor:
         # Outside of autocast, which would compute where each pixel goes in bfloat16 and blur the film by half a pixel.

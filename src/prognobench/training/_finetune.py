@@ -135,7 +135,7 @@ def fine_tune(
     protocol
         The recipe.
     precision
-        `bf16` computes the backbone under autocast; parameters, heads, losses and the optimizer stay float32.
+        `bf16` computes the backbone in bfloat16; what trains, heads, losses and the optimizer stay float32.
     seed
         Of the heads, the order of the films and dropout.
     checkpoint
@@ -459,7 +459,7 @@ class _Trainer:
     def _features(self, rows: Rows) -> Tensor:
         """Return the widest features of any rows, (films, width) float32, in evaluation mode."""
         found: list[Tensor] = []
-        with self.body.scorer() as read:
+        with self.body.scorer(len(rows)) as read:
             for start in range(0, len(rows), _SCORING_BATCH):
                 found.append(read(rows[start : start + _SCORING_BATCH]).float())
         self.progress.forward += len(rows)

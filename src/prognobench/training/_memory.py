@@ -42,8 +42,9 @@ def _kept_bytes(read: Callable[[Array], Tensor], rows: Array) -> int:
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        alive.append(tensor)
-        return tensor
+        # Detached: an output that kept itself would never go.
+        alive.append(tensor.detach())
+        return tensor.detach()
 
     with saved_tensors_hooks(note, lambda tensor: tensor):
         read(rows)

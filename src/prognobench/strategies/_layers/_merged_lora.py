@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache
 from typing import Any
 
 import torch
@@ -32,7 +32,8 @@ def merge_while_training(module: nn.Module) -> frozenset[str]:
     """
     kept: set[str] = set()
     for name, layer in _lora_layers(module):
-        layer.forward = partial(_forward, layer, layer.forward)
+        # Another class and not another `forward` on the object, which would hold the layer in a circle.
+        layer.__class__ = _merged_linear()
         kept |= {f"{name}.base_layer.weight", f"{name}.lora_A.default.weight", f"{name}.lora_B.default.weight"}
     return frozenset(kept)
 
@@ -41,7 +42,7 @@ def _lora_layers(module: nn.Module) -> Iterator[tuple[str, Any]]:
     from peft.tuners.lora import Linear
 
     for name, layer in module.named_modules():
-        if type(layer) is Linear and type(layer.base_layer) is nn.Linear and _is_plain(layer):
+        if type(layer) in (Linear, _merged_linear()) and type(layer.base_layer) is nn.Linear and _is_plain(layer):
             yield name, layer
 
 
@@ -50,13 +51,23 @@ def _is_plain(layer: Any) -> bool:
     return isinstance(dropout, nn.Identity) and not layer.lora_variant and not layer.merged
 
 
-def _forward(layer: Any, plain: Any, x: Tensor) -> Tensor:
-    if x.dtype != torch.bfloat16 or layer.disable_adapters:
-        found: Tensor = plain(x)
-        return found
-    base, down, up = layer.base_layer, layer.lora_A["default"].weight, layer.lora_B["default"].weight
-    merged: Tensor = _Merged.apply(x, base.weight, base.bias, down, up, layer.scaling["default"])
-    return merged
+@cache
+def _merged_linear() -> type[nn.Module]:
+    from peft.tuners.lora import Linear
+
+    class MergedLinear(Linear):  # type: ignore[misc]
+        """peft's LoRA layer that computes bfloat16 inputs by one product."""
+
+        def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            """Return the layer's outputs."""
+            if x.dtype != torch.bfloat16 or self.disable_adapters or self.merged:
+                plain: Tensor = super().forward(x, *args, **kwargs)
+                return plain
+            base, down, up = self.base_layer, self.lora_A["default"].weight, self.lora_B["default"].weight
+            merged: Tensor = _Merged.apply(x, base.weight, base.bias, down, up, self.scaling["default"])
+            return merged
+
+    return MergedLinear
 
 
 class _Merged(Function):
