@@ -78,6 +78,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=Path("docs/measured"))
     arguments.add_argument("--plots", type=Path, default=Path("docs/images"))
     arguments.add_argument("--rounds", type=int, default=3, help="steps of each rival that count")
+    arguments.add_argument("--films", type=int, nargs="+", default=[500, 5000], help="of the grids")
     names = ("steps", "grid", "engine", "costs")
     arguments.add_argument("--only", nargs="+", choices=names, help="print these and write nothing")
     chosen = arguments.parse_args()
@@ -86,7 +87,7 @@ def main() -> None:
     found: dict[str, Any] = {"machine": machine()}
     parts = {
         "steps": lambda: training_steps(chosen.rounds),
-        "grid": lambda: [studies.grid("dinov2_s", 500, whole=True), studies.grid("dinov2_s", 5000, whole=False)],
+        "grid": lambda: [studies.grid("dinov2_s", films, whole=films <= 500) for films in chosen.films],
         "engine": lambda: engine.measured(1000),
         "costs": studies.costs,
     }

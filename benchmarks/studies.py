@@ -74,9 +74,11 @@ def run(folder: Path, cohort: Path, models: Sequence[str], folds: int, shots: Se
     named = ", ".join(f'{{"{model}": {{weights: random}}}}' for model in models)
     study = results / "study.yaml"
     study.write_text(STUDY.format(cohort=cohort, models=named, folds=folds, shots=few), encoding="utf-8")
-    command = [sys.executable, "-m", "prognobench", "run", str(study), "--results", str(results / "results")]
+    command = [sys.executable, "-m", "prognobench.cli", "run", str(study), "--results", str(results / "results")]
     began = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}")
     seconds = time.perf_counter() - began
     costs = [json.loads(path.read_text(encoding="utf-8")) for path in (results / "results").rglob("cost.json")]
     return {

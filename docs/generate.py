@@ -351,6 +351,8 @@ def bench_grid() -> str:
     line("solving all heads here", lambda row: f"{row['heads']['heads']:,}: {row['heads']['prognobench']:.1f} s")
     line("by scikit-learn, extrapolated from one fold", lambda row: f"{row['heads']['scikit_learn']:.1f} s")
     line("most memory of a worker", lambda row: f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB")
+    if len(rows) < 2:
+        return "\n".join(lines)
     few, many = rows[0], rows[-1]
     more = (many["peak_memory_bytes"] - few["peak_memory_bytes"]) / (many["films"] - few["films"])
     all_of_it = (many["peak_memory_bytes"] + more * (100_000 - many["films"])) / 2**20
