@@ -142,9 +142,17 @@ def test_a_budget_of_memory_is_unknown_where_no_record_tells_it():
 def test_the_evidence_says_score_interval_rank_and_controls():
     evidence = only(decide(*study(CELLS)), "lora_r8")["evidence"]
     assert evidence == (
-        "MCC × 100 is 100.0 [50.0, 60.0] with dinov2_s; rank 2, 95 % interval 1 to 3, controls counted; not told apart "
-        "from the best learned result (paired interval, not corrected for the number of results); above its controls."
+        "MCC × 100 is 100.0 [50.0, 60.0] with dinov2_s; rank 2, 95 % interval 1 to 3, controls counted; the best "
+        "learned result; above its controls."
     )
+
+
+def test_only_another_than_the_best_is_held_against_the_best():
+    table = decide(*study(CELLS))
+    beside = "told apart from the best learned result (paired interval, not corrected for the number of results)"
+    assert beside in only(table, "lp")["evidence"]
+    assert "; below the best learned result (paired" in only(table, "fft")["evidence"]
+    assert table["evidence"].str.contains("; the best learned result").sum() == 1
 
 
 class TestDoubts:

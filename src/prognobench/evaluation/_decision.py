@@ -122,6 +122,9 @@ def _cells(
     cells["mcc"] = np.where(patient, learned["mcc_patient_mean"], learned["mcc_mean"])
     ranked = ranking[[*_CELL, "rank", "rank_low", "rank_high", "top_group", "undefined"]]
     cells = _join(cells, ranked.rename(columns={"top_group": "in_top_group"}))
+    candidates = cells["mcc"].where(cells["in_top_group"].notna())
+    blocks = candidates.groupby([cells[key] for key in _BLOCK], dropna=False)
+    cells["_is_best"] = candidates.eq(blocks.transform("max"))
     cells = _join(cells, controls[[*_CELL, "above_controls", "control"]])
     chosen = intervals[(intervals["metric"] == "mcc") & intervals["default"].fillna(False).astype(bool)]
     return _join(cells, chosen[[*_CELL, "ci_low", "ci_high"]].drop_duplicates(_CELL))
@@ -243,7 +246,8 @@ class _Facts:
             words.append(f"{ranks}, controls counted")
         if not pd.isna(row["in_top_group"]):
             told = "not told apart from" if row["in_top_group"] else "below"
-            words.append(f"{told} the best learned result (paired interval, not corrected for the number of results)")
+            paired = "(paired interval, not corrected for the number of results)"
+            words.append("the best learned result" if row["_is_best"] else f"{told} the best learned result {paired}")
         if not pd.isna(row["above_controls"]) and row["above_controls"]:
             words.append("above its controls")
         if not pd.isna(row["_passed"]):
