@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import prognobench.deployment._model as loading
 from prognobench.cli import app
 from prognobench.cohorts import Preprocessing, load_cohort, open_pixels
-from prognobench.deployment import Model, OtherVersions, WrongOrder, _fit, fit, read_folder
+from prognobench.deployment import EarlierLimit, Model, OtherVersions, WrongOrder, _fit, fit, read_folder
 from prognobench.deployment._card import card_text
 from prognobench.deployment._choice import choose
 from prognobench.deployment._description import Check
@@ -136,7 +136,7 @@ def test_what_is_no_picture_is_named(fitted, tmp_path):
         (lambda f: (f / "model.json").unlink(), "holds no model.json, so it is no model"),
         (lambda f: [path.unlink() for path in f.iterdir()], "the folder is empty"),
         (lambda f: _change(f, lambda c: c["calibration"]["film"].update(threshold=0.1)), "it was altered"),
-        (lambda f: _change(f, lambda c: c.update(schema_version=2), seal=True), "it is of schema 2"),
+        (lambda f: _change(f, lambda c: c.update(schema_version=3), seal=True), "it is of schema 3"),
         (lambda f: _change(f, lambda c: c["files"].update({"../x": "0"}), seal=True), "names files that no model has"),
         *(
             (lambda f, name=name: _change(f, lambda c: c["files"].update({name: "0"}), seal=True), "that no model has")
@@ -234,6 +234,28 @@ def test_a_calibration_that_turns_the_order_round_is_told(folder, results, phant
     monkeypatch.setattr("prognobench.deployment.fit", lambda *_, **__: Model.load(folder))
     fitted = CliRunner().invoke(app, ["fit", str(results), "--out", str(folder.parent / "new")])
     assert fitted.exit_code == 0 and "the wrong way round" in " ".join(fitted.output.split())
+
+
+def test_a_folder_of_the_first_schema_loads_and_says_that_its_limit_is_not_to_be_relied_on(folder, fitted):
+    def first(content):
+        content["schema_version"] = 1
+        del content["limit"]["caught"]
+
+    assert not any("fit it again" in note for note in Model.load(folder).notes)
+    _change(folder, first, seal=True)
+    with pytest.warns(EarlierLimit, match="may flag next to nothing; fit it again"):
+        model = Model.load(folder)
+    assert any("may flag next to nothing" in note for note in model.notes)
+    assert "was not tried" in card_text(model.description)
+
+
+def test_the_card_tells_which_altered_copies_the_flag_catches(fitted):
+    one = fitted["lp"][0].description
+    assert set(one.limit.caught) == {"turned upside down", "inverted", "noise"} and one.limit.caught["noise"] == 1
+    caught = {"turned upside down": 0.99, "inverted": 0.5, "noise": 1.0}
+    text = card_text(one.model_copy(update={"limit": one.limit.model_copy(update={"caught": caught})}))
+    assert "it flags: turned upside down 99 %, inverted 50 %, noise 100 %." in text
+    assert "**Do not rely on it for films of the kind: inverted.**" in text
 
 
 def test_more_than_two_classes_are_refused(fitted, phantom, results):

@@ -335,17 +335,77 @@ def test_where_all_training_films_are_alike_no_film_is_called_like_them():
 
 
 def test_the_distance_is_mahalanobis_and_its_limit_that_of_held_out_films():
-    from sklearn.covariance import LedoitWolf
+    from sklearn.covariance import LedoitWolf, ShrunkCovariance
 
     random = np.random.default_rng(0)
     mix = random.normal(size=(6, 6))
     features = (random.normal(size=(200, 6)) @ mix + 5).astype(np.float32)
     groups = np.arange(200) // 2
     likeness = fit_likeness(features, groups)
-    standard = (features - features.mean(axis=0)) / features.std(axis=0)
-    precision = LedoitWolf(assume_centered=True).fit(standard).precision_
+
+    def standardized(films):
+        spread = films.std(axis=0)
+        return (films - films.mean(axis=0)) / np.maximum(spread, np.median(spread) / 2)
+
+    shrinkages = [
+        LedoitWolf(assume_centered=True).fit(standardized(features[groups % 5 != fold])).shrinkage_ for fold in range(5)
+    ]
+    standard = standardized(features)
+    precision = ShrunkCovariance(assume_centered=True, shrinkage=np.mean(shrinkages)).fit(standard).precision_
     expected = np.sqrt(np.einsum("ij,jk,ik->i", standard, precision, standard))
     np.testing.assert_allclose(likeness.distances(features) * likeness.limit, expected, rtol=1e-4)
     fresh = (random.normal(size=(20_000, 6)) @ mix + 5).astype(np.float32)
-    assert 0.002 < (likeness.distances(fresh) > 1).mean() < 0.03
+    assert 0.005 < (likeness.distances(fresh) > 1).mean() < 0.05
     assert (likeness.distances(fresh + 40 * features.std(axis=0)) > 1).all()
+
+
+def _like_those_of_a_cnn(random, films, width=1280, dead=0.1):
+    """Draw correlated features as of a CNN behind a ReLU: spreads differ a hundredfold, some hardly ever fire."""
+    fixed = np.random.default_rng(7)
+    mix = fixed.normal(size=(30, width)) * np.linspace(1, 0.1, 30)[:, None]
+    spread = 10 ** fixed.uniform(-2, 0, width)
+    found = spread * np.maximum(random.normal(size=(films, 30)) @ mix + random.normal(size=(films, width)) + 2, 0)
+    rarely = fixed.permutation(width)[: int(dead * width)]
+    found[:, rarely] = np.where(random.random((films, len(rarely))) < 0.002, spread[rarely], 0)
+    return found.astype(np.float32), spread
+
+
+def test_with_ten_times_as_many_features_as_films_the_flag_tells_what_is_no_such_film():
+    random = np.random.default_rng(0)
+    features, spread = _like_those_of_a_cnn(random, 120)
+    fresh, _ = _like_those_of_a_cnn(random, 1000)
+    # Another mean along random directions, as of a film that is inverted, and features that all fire, as of noise.
+    shift = np.random.default_rng(8).normal(size=features.shape[1]) * 1.5 * spread
+    inverted = np.maximum(fresh[:120] + shift, 0).astype(np.float32)
+    noise = (spread * np.abs(random.normal(size=(120, len(spread)))) * 4).astype(np.float32)
+    every = np.arange(120)
+    likeness = fit_likeness(features, every // 2, {"inverted": (every, inverted), "noise": (every, noise)})
+    assert (likeness.distances(fresh) > 1).mean() < 0.05
+    assert (likeness.distances(inverted) > 1).mean() > 0.95 and (likeness.distances(noise) > 1).all()
+    assert likeness.caught["inverted"] > 0.95 and likeness.caught["noise"] == 1
+    assert fit_likeness(features, every // 2, {"same": (every, features)}).caught["same"] < 0.05
+
+
+@pytest.mark.parametrize("films", [24, 120])
+def test_one_odd_training_film_does_not_set_the_limit(films):
+    random = np.random.default_rng(1)
+    features, _ = _like_those_of_a_cnn(random, films, width=64, dead=0)
+    far, _ = _like_those_of_a_cnn(random, 50, width=64, dead=0)
+    odd = features.copy()
+    odd[3] += 30 * features.std(axis=0)
+    one, other = (fit_likeness(each, np.arange(films) // 2) for each in (features, odd))
+    assert other.distances(odd[3:4])[0] > 1
+    assert (one.distances(far * 4) > 1).all() and (other.distances(odd[3:4] + far) > 1).all()
+
+
+def test_a_feature_that_hardly_varies_does_not_rule_the_distance():
+    random = np.random.default_rng(2)
+    features = random.normal(size=(100, 20)).astype(np.float32)
+    features[:, 0] = 0
+    features[5, 0] = 1e-3
+    likeness = fit_likeness(features, np.arange(100))
+    plain = fit_likeness(features[:, 1:], np.arange(100))
+    nudged = features[:1].copy()
+    nudged[0, 0] = 1e-2
+    assert likeness.distances(nudged)[0] == pytest.approx(likeness.distances(features[:1])[0], rel=0.01)
+    assert likeness.limit == pytest.approx(plain.limit, rel=0.1)

@@ -7,11 +7,12 @@ from ._explain import Explanation, explain
 from ._export import export, formats
 from ._fit import fit
 from ._listing import print_predicted
-from ._model import Model, ModelWarning, OtherVersions, WrongOrder
+from ._model import EarlierLimit, Model, ModelWarning, OtherVersions, WrongOrder
 from ._predict import Predicted, predict
 
 __all__ = [
     "Description",
+    "EarlierLimit",
     "Explanation",
     "Model",
     "ModelWarning",

@@ -15,6 +15,7 @@ _NAMES = {
     "ppv": "PPV", "npv": "NPV", "log_loss": "log loss", "calibration_slope": "calibration slope",
     "calibration_intercept": "calibration intercept",
 }  # fmt: skip
+_CAUGHT = 0.9  # of altered copies, below which the flag is not to be relied on
 # Shown as they are and not × 100: they are no shares.
 _UNSCALED = ("log_loss", "calibration_slope", "calibration_intercept")
 _NOT_A_DEVICE = (
@@ -192,7 +193,8 @@ def _scores(one: Description) -> Sequence[str]:
     return (
         "## Scores",
         f"Of the study's models on films that they did not see: means over {about['folds']} test folds, of {unit}, "
-        "uncalibrated, at a threshold of 0.5. × 100, but for log loss and calibration slope and intercept.",
+        "uncalibrated, at a threshold of 0.5. `predict` gives calibrated probabilities and decides at another threshold; "
+        "how good that is stands under Calibration. × 100, but for log loss and calibration slope and intercept.",
         _table(("metric", "mean", "std", "95 % interval", "folds"), rows),
         f"Kind of interval: {_safe(about['interval'])}." if about["interval"] else "No metric has an interval.",
         f"{about['missing_jobs']} jobs of the result are not done." if about["missing_jobs"] else "",
@@ -359,7 +361,7 @@ def _limits(one: Description) -> Sequence[str]:
                 "patients and the share of the positive differ; test it there first, and calibrate it anew.",
                 f"- A film is called unlike where its features lie farther from those of the training films than "
                 f"{100 * one.limit.share:.0f} % of {'held-out ones' if one.limit.held_out else 'themselves'} "
-                f"({one.limit.films} films). What is not called so may "
+                f"({one.limit.films} films). {_caught(one)}What is not called so may "
                 "still be unlike in ways that the features do not tell.",
                 f"- {_made(one)}",
                 "- It computes in float32, whatever precision it was trained in.",
@@ -368,6 +370,17 @@ def _limits(one: Description) -> Sequence[str]:
         ),
         _NOT_A_DEVICE,
     )
+
+
+def _caught(one: Description) -> str:
+    """Say which altered copies of training films the limit told from films."""
+    caught = one.limit.caught
+    if not caught:
+        return "Whether that flags a film that is turned or inverted was not tried. "
+    told = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in caught.items())
+    missed = [kind for kind, share in caught.items() if share < _CAUGHT]
+    doubt = f"**Do not rely on it for films of the kind: {', '.join(missed)}.** " if missed else ""
+    return f"Of altered copies of training films it flags: {told}. {doubt}"
 
 
 def _known(one: Description) -> str:

@@ -28,7 +28,7 @@ DESCRIPTION, CARD = "model.json", "MODEL_CARD.md"
 ADAPTER, HEAD, LIKENESS = "adapter.safetensors", "head.safetensors", "likeness.safetensors"
 # All that a model's folder may hold beside its description.
 FILES = (CARD, ADAPTER, HEAD, LIKENESS)
-SCHEMA = 1
+SCHEMA = 2
 _PACKAGES = ("prognobench", "torch", "timm", "peft", "numpy", "pillow", "safetensors")
 _AGAIN = "Copy the whole folder again, or fit the model again"
 
@@ -97,12 +97,16 @@ class Calibration(_Part):
 
 
 class Limit(_Part):
-    """Of the distance: what share of training films lies within it, of how many, and whether they were held out."""
+    """Of the distance: what share of training films lies within it, of how many, and whether they were held out.
+
+    `caught` is what share of altered copies of held-out films it flagged, by kind; schema 1 tried none.
+    """
 
     distance: float
     share: float
     films: int
     held_out: bool = True
+    caught: dict[str, float] = {}
 
 
 class Check(_Part):
@@ -119,10 +123,11 @@ class Check(_Part):
 class Description(_Part):
     """All that is known of a fitted model; the tensors lie beside it.
 
+    In schema 1 a feature that hardly varied could rule the distance, and one odd film the limit; from 2 on neither can.
     `built` is what the training films were made with before `preprocessing`; None where that is not recorded.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     study: str
     cell: dict[str, Any]
     reason: str

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 _CHECK_SEED = 0
+_ALTERED = 24  # training films of which copies are made that must be called unlike
 
 
 def fit(
@@ -127,7 +128,7 @@ def fit(
     progress("training on all films")
     trained = _train(plan, jobs[0], histories, store, progress)
     progress("learning what its films look like")
-    likeness = fit_likeness(trained.features(), trained.groups)
+    likeness = fit_likeness(trained.features(), trained.groups, trained.altered())
     evidence = gather(
         tables,
         choice,
@@ -201,14 +202,21 @@ class _Fitted:
 
     def features(self) -> npt.NDArray[np.float32]:
         """Return the features of all films that the head reads; those of a frozen backbone lie ready."""
+        return self._computed(self.squares) if self.frozen is None else self.frozen
+
+    def altered(self) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+        """Return of some films which they are, and the features of copies that are no such films any more, by kind."""
+        films = np.unique(np.linspace(0, len(self.squares) - 1, _ALTERED).round().astype(np.int64))
+        some = self.squares[films]
+        noise = np.random.Generator(np.random.PCG64(_CHECK_SEED)).integers(0, 65536, some.shape, dtype=np.uint16)
+        copies = {"turned upside down": some[:, ::-1, ::-1], "inverted": 65535 - some, "noise": noise}
+        return {kind: (films, self._computed(np.ascontiguousarray(changed))) for kind, changed in copies.items()}
+
+    def _computed(self, squares: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
         from ._network import Scorer
 
-        if self.frozen is not None:
-            return self.frozen
-
         nothing = np.zeros(0, np.float32)
-        scorer = Scorer(self.network, Likeness(nothing, nothing, nothing, 1.0))
-        return scorer.features(self.squares)
+        return Scorer(self.network, Likeness(nothing, nothing, nothing, 1.0)).features(squares)
 
 
 def _train(plan: Plan, job: Job, histories: Sequence[pd.DataFrame], store: Store, progress: Progress) -> _Fitted:
@@ -352,6 +360,7 @@ def _model(
             share=SHARE,
             films=len(trained.rows),
             held_out=bool(np.ptp(trained.groups)),  # of one group alone nothing can be held out
+            caught=dict(likeness.caught),
         ),
         check=Check(seed=_CHECK_SEED, scores=(), distances=()),
         versions=versions_here(),

@@ -44,6 +44,10 @@ class WrongOrder(ModelWarning):
     """Out of fold, a model's scores order the films the wrong way round."""
 
 
+class EarlierLimit(ModelWarning):
+    """A model was fitted when one odd film or feature could set the limit beyond which films are called unlike."""
+
+
 class OtherVersions(ModelWarning):
     """A model was fitted under other versions of packages, and computes the same under those that are here."""
 
@@ -72,7 +76,7 @@ class Model:
 
         self.description = description
         self.classes_: npt.NDArray[np.str_] = np.array(description.outcome.classes)
-        self.notes = _wrong_order(description)
+        self.notes = (*_wrong_order(description), *_earlier_limit(description))
         self.scorer: Scorer = Scorer(network, likeness)
         self.preprocessing = Preprocessing(
             name=description.preprocessing["name"], size=description.preprocessing["size"]
@@ -88,7 +92,7 @@ class Model:
             What `fit` wrote. Every file is checked against its SHA-256, and the weights of the backbone against
             theirs. Where packages have other versions than at fitting, two synthetic pictures are scored and held
             against the scores of then; equal ones give a warning (`OtherVersions`). So does a calibration whose slope
-            is not positive (`WrongOrder`).
+            is not positive (`WrongOrder`), and a limit for unlike films that may flag next to nothing (`EarlierLimit`).
 
         Raises
         ------
@@ -99,8 +103,9 @@ class Model:
         folder = Path(folder)
         description, files = read_folder(folder)
         model = cls(description, _network(description, files, folder), _likeness(description, files, folder))
-        for note in model.notes:
-            warnings.warn(f"{folder}: {note}", WrongOrder, stacklevel=2)
+        for kind, notes in ((WrongOrder, _wrong_order(description)), (EarlierLimit, _earlier_limit(description))):
+            for note in notes:
+                warnings.warn(f"{folder}: {note}", kind, stacklevel=2)
         model._check_versions(folder)
         return model
 
@@ -209,6 +214,15 @@ def _wrong_order(description: Description) -> tuple[str, ...]:
         return ()
     told = " and ".join(f"{level}s (slope {slope:.3g})" for level, slope in wrong.items())
     return (f"out of fold its scores order {told} the wrong way round, and its probabilities turn them: do not use it",)
+
+
+def _earlier_limit(description: Description) -> tuple[str, ...]:
+    if description.schema_version > 1:
+        return ()
+    return (
+        "its limit for unlike films is of an earlier kind that may flag next to nothing; fit it again to have them "
+        "flagged (its probabilities stay the same)",
+    )
 
 
 def _unlike(distance: float, colored: bool) -> str:
