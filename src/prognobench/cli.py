@@ -569,6 +569,8 @@ def fit(
     from prognobench.reporting import plain, report_progress
 
     with _plain_errors() as console:
+        if not given.exists() and results is None:
+            raise InputError([Problem(str(given), "there is no such folder or file", "Give a results folder")])
         if results is None and not given.is_dir():
             what = "a study file does not say where its results are"
             raise InputError([Problem(str(given), what, "Give the results folder instead, or beside it as --results")])
@@ -604,12 +606,17 @@ def predict(
     """Predict films: a calibrated probability, a decision, and whether each looks like the training films."""
     from prognobench.deployment import predict as predict_films
     from prognobench.deployment import print_predicted
-    from prognobench.reporting import film_progress
+    from prognobench.reporting import film_progress, plain
 
     with _plain_errors() as console:
         model = _loaded(folder, console, threads)
-        with film_progress(console) as progress:
-            predicted = predict_films(model, given, out, progress)
+        try:
+            with film_progress(console) as progress:
+                predicted = predict_films(model, given, out, progress)
+        except KeyboardInterrupt:
+            told = f"Interrupted. What is done is kept in {plain(out)}.unfinished; the same command goes on from there."
+            console.print(told, highlight=False, soft_wrap=True)
+            raise
         print_predicted(predicted, console)
         if predicted.bad:
             raise typer.Exit(1 if len(predicted.bad) < len(predicted.table) else 2)

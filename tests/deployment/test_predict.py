@@ -1,6 +1,7 @@
 """Many films: every good one predicted, every bad one named, nothing done twice."""
 
 import copy
+import io
 import json
 import shutil
 
@@ -8,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from prognobench.cli import app
-from prognobench.deployment import predict
+from prognobench.deployment import Predicted, predict, print_predicted
 from prognobench.deployment._likeness import fit_likeness
 from prognobench.deployment._model import FAR, _unlike
 from prognobench.deployment._predict import _identity, _Journal
@@ -409,3 +411,27 @@ def test_a_feature_that_hardly_varies_does_not_rule_the_distance():
     nudged[0, 0] = 1e-2
     assert likeness.distances(nudged)[0] == pytest.approx(likeness.distances(features[:1])[0], rel=0.01)
     assert likeness.limit == pytest.approx(plain.limit, rel=0.1)
+
+
+def test_an_interrupted_prediction_says_that_the_same_command_goes_on(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prognobench.deployment.Model.load", lambda *_: None)
+    monkeypatch.setattr("prognobench.deployment.predict", interrupted)
+    done = CliRunner().invoke(app, ["predict", "model", "films", "--out", str(tmp_path / "p.csv")])
+    assert done.exit_code == 130
+    assert "p.csv.unfinished; the same command goes on from there." in " ".join(done.output.split())
+
+
+def test_one_film_is_one_film(tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    for count, told in ((1, "1 film predicted"), (2, "2 films predicted")):
+        table = pd.DataFrame({"decision": ["positive"] * count})
+        print_predicted(Predicted(table, tmp_path / "p.csv", None), console)
+        assert told in console.file.getvalue()
+
+
+def test_a_folder_that_is_not_there_is_named_as_such():
+    done = CliRunner().invoke(app, ["fit", "nowhere", "--out", "model"])
+    assert done.exit_code == 2 and "there is no such folder or file" in " ".join(done.output.split())

@@ -193,7 +193,7 @@ def _scores(one: Description) -> Sequence[str]:
     return (
         "## Scores",
         f"Of the study's models on films that they did not see: means over {about['folds']} test folds, of {unit}, "
-        "uncalibrated, at a threshold of 0.5. `predict` gives calibrated probabilities and decides at another threshold; "
+        "uncalibrated, at a threshold of 0.5. `predict` calibrates them and decides at another threshold; "
         "how good that is stands under Calibration. × 100, but for log loss and calibration slope and intercept.",
         _table(("metric", "mean", "std", "95 % interval", "folds"), rows),
         f"Kind of interval: {_safe(about['interval'])}." if about["interval"] else "No metric has an interval.",

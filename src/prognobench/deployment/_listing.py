@@ -17,7 +17,7 @@ def print_predicted(predicted: Predicted, console: Console) -> None:
     positive = predicted.table["decision"].value_counts().to_dict()
     told = ", ".join(f"{count} {plain(name)}" for name, count in positive.items())
     resumed = f" ({predicted.resumed} of them before)" if predicted.resumed else ""
-    console.print(f"{good} films predicted{resumed}: {told or 'none'}.", highlight=False)
+    console.print(f"{good} {'film' if good == 1 else 'films'} predicted{resumed}: {told or 'none'}.", highlight=False)
     if predicted.unlike:
         verb = "does" if predicted.unlike == 1 else "do"
         console.print(
