@@ -209,7 +209,11 @@ class _Fitted:
         films = np.unique(np.linspace(0, len(self.squares) - 1, _ALTERED).round().astype(np.int64))
         some = self.squares[films]
         noise = np.random.Generator(np.random.PCG64(_CHECK_SEED)).integers(0, 65536, some.shape, dtype=np.uint16)
-        copies = {"turned upside down": some[:, ::-1, ::-1], "inverted": 65535 - some, "noise": noise}
+        copies: dict[str, npt.NDArray[np.uint16]] = {
+            "turned upside down": some[:, ::-1, ::-1],
+            "inverted": ~some,
+            "noise": noise,
+        }
         return {kind: (films, self._computed(np.ascontiguousarray(changed))) for kind, changed in copies.items()}
 
     def _computed(self, squares: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:

@@ -89,8 +89,8 @@ def fit_likeness(
     limit = float(np.quantile(held_out, SHARE, method="lower"))
     # Where all training films are alike the limit is 0, and nothing is within it.
     caught = {kind: float((lengths > limit).mean()) for kind, lengths in of_copies.items()}
-    *whole, _ = _moments(features, float(np.mean(shrinkages)))
-    return Likeness(*whole, limit, caught)
+    center, scale, whiten, _ = _moments(features, float(np.mean(shrinkages)))
+    return Likeness(center, scale, whiten, limit, caught)
 
 
 def _moments(
