@@ -190,6 +190,16 @@ class TestWhoMayAsk:
         assert client.get(f"/export.csv{many}&page=compare", base_url=BASE).status_code == 404
 
 
+def _rows_of(part):
+    """Return the rows of tables within an answer."""
+    if isinstance(part, list):
+        return [row for one in part for row in _rows_of(one)]
+    if not isinstance(part, dict):
+        return []
+    own = [part] if part.get("type") == "Tr" else []
+    return own + [row for one in part.values() for row in _rows_of(one)]
+
+
 class TestPages:
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.title)
     def test_every_page_opens(self, explorer, page):
@@ -276,6 +286,30 @@ class TestPages:
         answer = open_page(explorer, f"/job?key={row['job']}")
         (href,) = re.findall(r'"children": "1 more", "href": "([^"]*)"', answer)
         assert all(f"{key}={row[key]}" in href for key in ("task", "model", "strategy"))
+
+    @pytest.mark.parametrize("page", ["job", "films"])
+    def test_lists_of_jobs_begin_with_learned_models(self, explorer, shown, page):
+        answer = open_page(shown[0] if page == "films" else explorer, f"/{page}")
+        strategies = csv_of(explorer, "page=job")["strategy"]
+        learned = [name not in ("majority", "metadata", "random") for name in strategies]
+        assert learned == sorted(learned, reverse=True) and set(learned) == {True, False}
+        assert answer.index('"children": "lora_r8"') < answer.index('"children": "majority"')
+
+    def test_a_control_without_a_model_says_so_and_trains_no_share_of_one(self, explorer):
+        answer = json.loads(open_page(explorer, "/compare"))
+        rows = [text_of(row) for row in _rows_of(answer)]
+        (control,) = [row for row in rows if '"metadata"' in row and '"icu"' in row]
+        assert '"no model"' in control and '"open"' not in control and "100.000" not in control
+
+    def test_a_table_that_may_be_too_wide_has_a_hint(self, explorer, reported):
+        for page in ("/compare", f"/job?key={reported['fold_metrics']['job'][0]}"):
+            answer = open_page(explorer, page)
+            assert answer.count('"children": "scroll sideways for more"') == answer.count('"className": "scroll"') > 0
+
+    def test_scores_stand_before_what_tells_their_place(self, explorer):
+        answer = open_page(explorer, "/compare")
+        headings = re.findall(r'"children": "([^"]*)", "className": "sort"', answer)
+        assert headings[:4] == ["model", "strategy", "MCC × 100", "95 % interval"]
 
     def test_audits_that_could_not_be_read_are_read_again(self, tmp_path, monkeypatch):
         from prognobench.reporting.explorer.pages import _overview
@@ -996,6 +1030,48 @@ class TestFilms:
     def test_what_was_not_shown_cannot_be_asked_for(self, shown, token):
         assert shown[0].dash.server.test_client().get(f"/film/{token}", base_url=BASE).status_code == 404
 
+    @pytest.mark.parametrize("named", [False, True])
+    def test_a_cohort_is_found_from_the_study_file_wherever_the_explorer_starts(
+        self, phantom, tmp_path, watched, monkeypatch, named
+    ):
+        from prognobench.studies._store import read_plan, write_plan
+
+        shutil.copytree(phantom.parent, tmp_path / "studies" / "cohort")
+        there = tmp_path / "studies" / "cohort" / phantom.name
+        folder = filmed_results(tmp_path / "results", there)
+        store = Store(folder)
+        told = "mine" if named else f"cohort/{phantom.name}"
+        source = {"file": str(tmp_path / "studies" / "study.yaml"), "places": {"mine": str(there)} if named else {}}
+        basis = {"settings": [{"cohorts": [told]}]}
+        write_plan(store, "filmed", {**read_plan(store, "filmed"), "basis": basis, "source": source})
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert ResultsFolder(folder).plan("filmed").cohort_files == (str(there),)
+        explorer = explorer_app(folder, show_images=True)
+        watched.append(explorer)
+        while explorer.context({}) is None or explorer.context({}).now.unread or explorer.films.loading:
+            time.sleep(0.05)
+        assert "/film/film-" in open_page(explorer, f"/films?key={self.key(explorer)}")
+
+    def test_a_cohort_that_cannot_be_read_is_said_by_its_place(self, phantom, tmp_path, watched):
+        folder = filmed_results(tmp_path / "results", phantom)
+        broken = tmp_path / "broken.yaml"
+        broken.write_text("name: 3")
+        explorer = explorer_app(folder, show_images=True, cohorts=[broken])
+        watched.append(explorer)
+        while explorer.context({}) is None or explorer.context({}).now.unread or explorer.films.loading:
+            time.sleep(0.05)
+        answer = open_page(explorer, f"/films?key={self.key(explorer)}")
+        assert "is there and cannot be read" in answer and str(broken) in answer
+
+    def test_the_threshold_at_which_films_count_is_told_beside_that_of_validation(self, shown):
+        explorer = shown[0]
+        key = self.key(explorer)
+        answer = open_page(explorer, f"/films?key={key}")
+        job = open_page(explorer, f"/job?key={key}&level=film")
+        (chosen,) = set(re.findall(r"at the threshold ([\d.e-]+), chosen on validation", job))
+        assert f"Validation chose {chosen};" in answer and "at the threshold 0.5, before any calibration" in answer
+
     def test_a_cohort_that_moved_is_said(self, phantom, tmp_path, watched):
         from prognobench.studies._store import read_plan, write_plan
 
@@ -1008,7 +1084,7 @@ class TestFilms:
         while explorer.context({}) is None or explorer.films.loading:
             time.sleep(0.05)
         answer = open_page(explorer, f"/films?key={self.key(explorer)}")
-        assert "A cohort is not found where the study's plan says" in answer and "nowhere" not in answer
+        assert "There is no cohort at " in answer and "/nowhere/cohort.yaml" in answer
         there = explorer_app(folder, show_images=True, cohorts=[phantom])
         watched.append(there)
         while there.context({}) is None or there.films.loading:

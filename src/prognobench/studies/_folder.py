@@ -31,7 +31,7 @@ class StudyPlan:
     overrides
         What was laid over the study file.
     cohort_files
-        Where the cohorts lay when it was planned.
+        Where the cohorts lay when it was planned; a path of the study file counts from that file's folder.
     sha256
         Of the plan's file.
     """
@@ -87,7 +87,9 @@ class ResultsFolder:
             tuple(ListedJob.from_json(job) for job in content["jobs"]),
             tuple(content.get("left_out", ())),
             tuple(content.get("overrides", ())),
-            tuple(dict.fromkeys(name for block in settings for name in _cohort_files(block))),
+            tuple(
+                dict.fromkeys(file for block in settings for file in _cohort_files(block, content.get("source") or {}))
+            ),
             sha256_file(self._store.plans / f"{study}.json"),
         )
 
@@ -124,7 +126,10 @@ def _print_of(files: Iterable[os.DirEntry[str] | Path]) -> str:
     return digest.hexdigest()
 
 
-def _cohort_files(block: dict[str, Any]) -> list[str]:
-    """Return the cohorts of a grid: those that are trained on, and those that are tested besides."""
+def _cohort_files(block: dict[str, Any], source: dict[str, Any]) -> list[str]:
+    """Return where the cohorts of a grid lie: those that are trained on, and those that are tested besides."""
     tested = block.get("validation.external", {}).get("test", [])
-    return [name for name in (*block.get("cohorts", ()), *tested) if isinstance(name, str)]
+    named = [name for name in (*block.get("cohorts", ()), *tested) if isinstance(name, str)]
+    # As a study reads them: a name has its place, and a path counts from the file that it stands in.
+    file, places = Path(source.get("file", "")), source.get("places", {})
+    return [places.get(name) or str(file.parent / name) for name in named]

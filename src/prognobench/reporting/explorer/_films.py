@@ -18,6 +18,8 @@ from prognobench.cohorts import Cohort, Pixels, Preprocessing, film_thumbnails, 
 from prognobench.frame import InputError, Pseudonyms, pseudonyms
 from prognobench.studies import rows_sha256
 
+from .._safe import printable
+
 _LOG = logging.getLogger(__name__)
 _MOST = 5000  # pictures that can be asked for
 _QUICK = 1.0  # seconds that a page waits for films, which are there at once where the image cache has them
@@ -173,16 +175,22 @@ class Films:
 
     def _load(self, file: str) -> None:
         try:
+            if not Path(file).exists():
+                self.lacking[file] = (
+                    f"there is no cohort at `{printable(file)}`, where the study's plan has it; say where it lies with "
+                    "`--cohort COHORT.yaml`"
+                )
+                return
             cohort = load_cohort(Path(file))
             films = zip(cohort.films["image"], range(len(cohort.films)), cohort.films["sha256"], strict=True)
             places = {str(image): (place, str(sha256)) for image, place, sha256 in films}
             with self._lock:
                 self._loaded = {**self._loaded, file: _Loaded(cohort, places)}
         except (InputError, OSError):
-            # Which file it is, is nothing for the page.
+            # What is wrong may name films; the command says it in the terminal.
             self.lacking[file] = (
-                "a cohort is not found where the study's plan says, or has changed; say where it lies with "
-                "`--cohort COHORT.yaml`"
+                f"the cohort at `{printable(file)}` is there and cannot be read; `prognobench cohort check` tells what "
+                "is wrong with it"
             )
         finally:
             with self._lock:

@@ -85,7 +85,13 @@ def table(one: PageTable, links: Sequence[Sequence[str]] = (), most: int = MOST_
         className="scroll", tabIndex="0", role="region", **{"aria-label": one.caption},
     )  # fmt: skip
     figure = html.Figure(
-        [html.P(one.caption, className="caption"), box] + ([html.Figcaption(_coded(" ".join(notes)))] if notes else []),
+        # The script shows the hint where the table is wider than its box.
+        [
+            html.P(one.caption, className="caption"),
+            html.P("scroll sideways for more", className="more", hidden=True),
+            box,
+        ]
+        + ([html.Figcaption(_coded(" ".join(notes)))] if notes else []),
         className="table",
     )
     return html.Details([html.Summary(one.folded), figure]) if one.folded else figure
@@ -101,7 +107,7 @@ def _heading(text: str, told: str, number: bool) -> Component:
 
 def _cell(cell: Cell, href: str) -> Component:
     sort = {} if cell.sort is None else {"data-sort": str(cell.sort)}
-    content = html.A(cell.text or "open", href=href, className="inner") if href else cell.text
+    content = html.A(cell.text or "no model", href=href, className="inner") if href else cell.text
     return html.Td(content, className=cell.look or None, **sort)
 
 

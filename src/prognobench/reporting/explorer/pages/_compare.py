@@ -105,18 +105,18 @@ def _table(context: Context, shown: _Shown) -> Component:
     rows = scores.rows.sort_values("score", ascending=scores.better == "lower", kind="stable", na_position="last")
     one_job = shown.file == "fold_metrics"
     columns = [
-        MODEL, STRATEGY, Column("cohort", text("cohort")), Column("task", text("task")),
-        Column("regime", text("regime_label")),
-        *([Column("fold", _fold)] if one_job else []),
-        Column(scores.name, _score(scores)),
+        MODEL, STRATEGY, Column(scores.name, _score(scores)),
         *([] if one_job else [
             Column("95 % interval", _interval(scores)),
             Column("over best control", with_interval("difference", "difference_ci_low", "difference_ci_high",
                                                       sign=True), "MCC × 100"),
             Column("", marks_cell),
+        ]),
+        Column("cohort", text("cohort")), Column("task", text("task")), Column("regime", text("regime_label")),
+        *([Column("fold", _fold)] if one_job else [
             Column("folds", lambda row: Cell(f"{row['folds']:.0f}/{row['n_folds']:.0f}", row["folds"], "number")),
         ]),
-        Column("% trained", number("trainable_percent", 3, 1)),
+        Column("% trained", _percent_trained),
         Column("seconds", number("train_seconds", 1, 1), "of training one job"),
         Column("memory GiB", number("peak_memory", 2, 2.0**-30)),
     ]  # fmt: skip
@@ -152,6 +152,12 @@ def _interval(scores: Scores) -> Callable[[Row], Cell]:
         return Cell(f"[{low.text}, {high.text}]", low.sort, "number")
 
     return cell
+
+
+def _percent_trained(row: Row) -> Cell:
+    # A control without images has no backbone of which it trains a share.
+    own = number_cell(row["trainable_percent"], 3, 1)
+    return Cell("–", None, "number") if row["model"] == "none" else own
 
 
 def _fold(row: Row) -> Cell:

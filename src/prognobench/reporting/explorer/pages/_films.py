@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from dash import html
 
+from prognobench.evaluation import confusion_counts
 from prognobench.frame import InputError
 from prognobench.studies import Record, Store
 
@@ -53,10 +54,22 @@ def _view(context: Context, state: State) -> View:
     chosen = _controls(context, state)[0].chosen(state) or tuple(_KINDS)
     films = _test_films(record, context.films)
     sources = _sources(record, films, context.films)
+    at = parts([Prose((_threshold(context, record),), look="quiet")])
     shown = [part for kind in chosen for part in _kind(kind, films, record, context.films, sources)]
     # Last: whoever asks for a picture may learn that it is still being made.
     notes = _notes(context.films, sources)
-    return View([*told_of, *notes, *shown], films.drop(columns=["image", "patient"]))
+    return View([*told_of, *notes, *at, *shown], films.drop(columns=["image", "patient"]))
+
+
+def _threshold(context: Context, record: Record) -> str:
+    """Say at which threshold films count as right, and which one validation chose."""
+    rows = context.now.jobs[context.now.jobs["job"] == record.job.key]
+    counts = confusion_counts(record.predictions.assign(job=record.job.key), rows, level="film")
+    chosen = counts.loc[counts["chosen_on"] == "validation", "threshold"].dropna()
+    told = "Right and wrong are counted film by film at the threshold 0.5, before any calibration. "
+    if chosen.empty:
+        return told + "Validation chose no threshold."
+    return told + f"Validation chose {chosen.iloc[0]:.4g}; the job's page has the confusion matrix of both."
 
 
 def _sources(record: Record, films: pd.DataFrame, pictures: Films) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 import pandas as pd
 from dash import html
 
-from prognobench.evaluation import METRICS, confusion_counts, curves, metric_column, reliability, subgroups
+from prognobench.evaluation import CONTROLS, METRICS, confusion_counts, curves, metric_column, reliability, subgroups
 from prognobench.frame import InputError
 from prognobench.studies import ListedJob, Record, Store, read_films
 
@@ -96,6 +96,8 @@ def job_list(context: Context, state: State, asked: Sequence[Part], page: str) -
     jobs = context.now.job_list
     wanted = [value for value in state.get("state", ()) if value in ("done", "failed", "missing")]
     jobs = chosen_rows(context, jobs[jobs["state"].isin(wanted)] if wanted else jobs, state)
+    # Controls last, as everywhere; else in the order of the plan.
+    jobs = jobs.iloc[jobs["strategy"].isin(CONTROLS).argsort(kind="stable")]
     names = ["cohort", "task", "test_cohort", "model", "strategy", "regime_label", "validation", "fold", "seed"]
     headings = {"regime_label": "regime", "test_cohort": "tested cohort"}
     columns = [Column(headings.get(name, name), text(name)) for name in names]
