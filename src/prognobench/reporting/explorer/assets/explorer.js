@@ -116,3 +116,11 @@ new MutationObserver((changes) => {
     if (again) again.focus({ preventScroll: true });
   }
 }).observe(document.documentElement, { childList: true, subtree: true });
+// The report's script met no table when it was read; those that come later are told to it.
+new MutationObserver(() => {
+  document.querySelectorAll("#content .scroll:not([data-met])").forEach((box) => {
+    box.dataset.met = "yes";
+    sizes.observe(box);
+    box.addEventListener("scroll", () => tell(box), { passive: true });
+  });
+}).observe(document.documentElement, { childList: true, subtree: true });
