@@ -161,7 +161,7 @@ def _prepare(store: Store, plan: Plan) -> list[Job]:
         problems.extend(error)
     problems.raise_if_any()
     # Between keeping and naming, another study in this folder would take the files for forgotten ones.
-    with file_lock(store.tmp / "plans.lock"):
+    with file_lock(store.plans / ".lock"):
         _keep_plan(store, plan)
     return pending
 
