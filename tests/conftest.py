@@ -131,3 +131,29 @@ def in_this_process(monkeypatch_module):
     monkeypatch_module.setattr(_run, "get_context", lambda method: _Threads)
     # Only the main thread of a process may say what Ctrl-C does; here that is pytest.
     monkeypatch_module.setattr(_worker, "signal", SimpleNamespace(signal=lambda *_: None, SIGINT=None, SIG_IGN=None))
+
+
+@pytest.fixture(scope="session")
+def adapt():
+    """Return what makes a strategy, the card and the adapted module of a model with random weights.
+
+    Adapters begin with no effect; here each trained number is moved a little, so that what it does is seen.
+    """
+    import torch
+
+    from prognobench.models import find_weights, load_backbone, model_card
+    from prognobench.strategies import parse_strategies
+
+    def adapted(model, strategy):
+        card = model_card(model)
+        backbone = load_backbone(card, find_weights(card, "random"))
+        (chosen,) = parse_strategies([strategy])
+        module = chosen.apply(backbone, chosen.plan(backbone, card), 1)
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                if parameter.requires_grad:
+                    drawn = torch.Generator().manual_seed(len(name))
+                    parameter += 0.02 * torch.randn(parameter.shape, generator=drawn)
+        return chosen, card, module
+
+    return adapted

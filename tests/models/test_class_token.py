@@ -3,28 +3,20 @@
 import pytest
 import torch
 
-from prognobench.models import class_token_alone, find_weights, load_backbone, model_card
-from prognobench.strategies import parse_strategies
+from prognobench.models import class_token_alone
 
 pytestmark = pytest.mark.torch
 
 
-def adapted(model, strategy):
-    card = model_card(model)
-    backbone = load_backbone(card, find_weights(card, "random"))
-    (chosen,) = parse_strategies([strategy])
-    module = chosen.apply(backbone, chosen.plan(backbone, card), 1)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if "lora_B" in name:
-                parameter += 0.1
-    images = torch.randn(3, 3, card.input_size, card.input_size, generator=torch.Generator().manual_seed(0))
-    return module.eval(), images
+def film_like(card):
+    return torch.randn(3, 3, card.input_size, card.input_size, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("strategy", ["lp", "lora", {"lora": {"variant": "paper"}}, "bitfit", "ia3", "vera", "fft"])
-def test_it_is_what_the_model_gives_and_so_are_the_gradients(strategy):
-    module, images = adapted("timm:test_vit", strategy)
+def test_it_is_what_the_model_gives_and_so_are_the_gradients(adapt, strategy):
+    _, card, module = adapt("timm:test_vit", strategy)
+    images = film_like(card)
+    module.eval()
     found = {}
     for name, read in (("whole", module), ("alone", lambda images: class_token_alone(module, images))):
         module.zero_grad(set_to_none=True)
@@ -39,14 +31,18 @@ def test_it_is_what_the_model_gives_and_so_are_the_gradients(strategy):
 
 
 @pytest.mark.parametrize("model", ["timm:test_efficientnet", "timm:test_vit2", "timm:test_vit3", "timm:test_resnet"])
-def test_another_kind_of_model_is_left_to_itself(model):
-    module, images = adapted(model, "lp")
+def test_another_kind_of_model_is_left_to_itself(adapt, model):
+    _, card, module = adapt(model, "lp")
+    images = film_like(card)
+    module.eval()
     assert class_token_alone(module, images) is None
 
 
 @pytest.mark.parametrize("place", ["blocks.1", "blocks.1.attn", ""])
-def test_a_hook_on_what_would_be_passed_by_is_heard(place):
-    module, images = adapted("timm:test_vit", "lp")
+def test_a_hook_on_what_would_be_passed_by_is_heard(adapt, place):
+    _, card, module = adapt("timm:test_vit", "lp")
+    images = film_like(card)
+    module.eval()
     last = len(module.blocks) - 1
     part, heard = module.get_submodule(place.replace("blocks.1", f"blocks.{last}")), []
     part.register_forward_hook(lambda *_: heard.append(1))

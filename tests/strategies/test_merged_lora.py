@@ -6,22 +6,8 @@ import weakref
 import pytest
 import torch
 
-from prognobench.models import find_weights, load_backbone, model_card
-from prognobench.strategies import parse_strategies
-
 pytestmark = pytest.mark.torch
-
-
-def adapted(strategy="lora"):
-    card = model_card("timm:test_vit")
-    backbone = load_backbone(card, find_weights(card, "random"))
-    (chosen,) = parse_strategies([strategy])
-    module = chosen.apply(backbone, chosen.plan(backbone, card), 1)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if "lora_B" in name:
-                parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    return chosen, module
+VIT = "timm:test_vit"
 
 
 def outcome(layer, x, slope):
@@ -34,8 +20,8 @@ def outcome(layer, x, slope):
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.25])
-def test_outputs_and_gradients_are_those_of_peft(scale):
-    chosen, module = adapted({"lora": {"alpha": 8 * scale}})
+def test_outputs_and_gradients_are_those_of_peft(adapt, scale):
+    chosen, _, module = adapt(VIT, {"lora": {"alpha": 8 * scale}})
     layer = module.get_base_model().blocks[0].mlp.fc1
     x = torch.randn(2, 50, layer.in_features, generator=torch.Generator().manual_seed(2))
     slope = torch.randn(2, 50, layer.out_features, generator=torch.Generator().manual_seed(3))
@@ -50,8 +36,8 @@ def test_outputs_and_gradients_are_those_of_peft(scale):
         assert (found - expected).norm() < 0.01 * expected.norm()
 
 
-def test_other_inputs_and_switched_off_adapters_go_the_plain_way():
-    chosen, module = adapted()
+def test_other_inputs_and_switched_off_adapters_go_the_plain_way(adapt):
+    chosen, _, module = adapt(VIT, "lora")
     images = torch.randn(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
     before = module.eval()(images)
     with module.disable_adapter():
@@ -65,13 +51,13 @@ def test_other_inputs_and_switched_off_adapters_go_the_plain_way():
 @pytest.mark.parametrize(
     "strategy", [{"lora": {"dropout": 0.1}}, {"lora": {"variant": "paper"}}, "vera", "ia3", "bitfit", "fft"]
 )
-def test_what_is_more_than_plain_lora_is_left_alone(strategy):
-    chosen, module = adapted(strategy)
+def test_what_is_more_than_plain_lora_is_left_alone(adapt, strategy):
+    chosen, _, module = adapt(VIT, strategy)
     assert chosen.train_in_bfloat16(module) == frozenset()
 
 
-def test_merge_copy_and_removal_are_as_before():
-    chosen, module = adapted()
+def test_merge_copy_and_removal_are_as_before(adapt):
+    chosen, _, module = adapt(VIT, "lora")
     images = torch.randn(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
     expected = module.eval()(images)
     chosen.train_in_bfloat16(module)
@@ -85,10 +71,10 @@ def test_merge_copy_and_removal_are_as_before():
     assert not [part for part in chosen.remove(module).modules() if "Lora" in type(part).__name__]
 
 
-def test_a_layer_goes_when_nobody_holds_it():
+def test_a_layer_goes_when_nobody_holds_it(adapt):
     import gc
 
-    chosen, module = adapted()
+    chosen, _, module = adapt(VIT, "lora")
     chosen.train_in_bfloat16(module)
     layer = weakref.ref(module.get_base_model().blocks[0].mlp.fc1)
     gc.disable()

@@ -7,7 +7,7 @@ import torch
 from prognobench.models import find_weights, load_backbone, model_card
 from prognobench.protocols import resolve_protocol
 from prognobench.strategies import parse_strategies
-from prognobench.training import Checkpoint, Films, Rows, fine_tune, fit_probe, use_threads
+from prognobench.training import Checkpoint, Films, Rows, fine_tune, fit_probe
 from prognobench.training._finetune import _Trainer
 
 pytestmark = pytest.mark.torch
@@ -18,14 +18,6 @@ MORE = [(model, name) for model in ("timm:test_vit", "timm:test_efficientnet") f
 # A recipe with little of the default one.
 RICH = {"heads": "separate", "augmentation": "chest", "film_weights": "patient", "optimizer": "sgd"}
 RICH |= {"schedule": "plateau", "evaluate_every": 2}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    use_threads(1)
-    yield
-    use_threads(before)
 
 
 @pytest.fixture(scope="module")

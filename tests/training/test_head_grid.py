@@ -11,7 +11,7 @@ from torch.nn import functional
 from prognobench.models import columns, find_weights, load_backbone, model_card, read_out, widest
 from prognobench.protocols import resolve_protocol
 from prognobench.strategies import parse_strategies
-from prognobench.training import Checkpoint, Films, Rows, fine_tune, fit_probe, use_threads
+from prognobench.training import Checkpoint, Films, Rows, fine_tune, fit_probe
 from prognobench.training._batches import Normalizer
 from prognobench.training._finetune import _Trainer
 
@@ -19,14 +19,6 @@ pytestmark = pytest.mark.torch
 VIT, CNN = "timm:test_vit", "timm:test_efficientnet"
 GRID = {"blocks": [1, 4], "patch_mean": [False, True]}
 READOUTS = [(1, False), (1, True), (4, False), (4, True)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    use_threads(1)
-    yield
-    use_threads(before)
 
 
 @pytest.fixture(scope="module")

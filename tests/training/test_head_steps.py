@@ -6,21 +6,13 @@ import torch
 
 from prognobench.models import model_card
 from prognobench.protocols import resolve_protocol
-from prognobench.training import Films, Rows, use_threads
+from prognobench.training import Films, Rows
 from prognobench.training._finetune import train_heads
 from prognobench.training._head_steps import is_short, train_heads_at_once
 
 pytestmark = pytest.mark.torch
 VIT = "timm:test_vit"
 GRID = {"blocks": [1, 4], "patch_mean": [False, True]}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    use_threads(1)
-    yield
-    use_threads(before)
 
 
 def parts(classes=2, films=70, seed=0):

@@ -9,7 +9,7 @@ import torch
 from prognobench.models import find_weights, load_backbone, model_card
 from prognobench.protocols import resolve_protocol
 from prognobench.strategies import parse_strategies
-from prognobench.training import Films, Rows, _bodies, fine_tune, use_threads
+from prognobench.training import Films, Rows, _bodies, fine_tune
 from prognobench.training import _memory as memory
 from prognobench.training._bfloat16 import Bfloat16, Reader
 from prognobench.training._bodies import Adapted
@@ -19,34 +19,13 @@ VIT, CNN = "timm:test_vit", "timm:test_efficientnet"
 EVERY = [(model, strategy) for model in (VIT, CNN) for strategy in ("lora", "vera", "ia3", "bitfit", "fft")]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    use_threads(1)
-    yield
-    use_threads(before)
-
-
-def adapted(model, strategy):
-    card = model_card(model)
-    backbone = load_backbone(card, find_weights(card, "random"))
-    (chosen,) = parse_strategies([strategy])
-    module = chosen.apply(backbone, chosen.plan(backbone, card), 1)
-    with torch.no_grad():
-        # Adapters begin at zero; what they add must be seen.
-        for name, parameter in module.named_parameters():
-            if parameter.requires_grad:
-                parameter += 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name)))
-    return chosen, card, module
-
-
 def film_like(films, card, seed=0):
     return torch.randn(films, 3, card.input_size, card.input_size, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize(("model", "strategy"), EVERY)
-def test_features_and_gradients_are_those_of_float32_to_what_bfloat16_can_tell(model, strategy):
-    _chosen, card, module = adapted(model, strategy)
+def test_features_and_gradients_are_those_of_float32_to_what_bfloat16_can_tell(adapt, model, strategy):
+    _chosen, card, module = adapt(model, strategy)
     module.eval()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     reader, pixels = Reader(module, (1, False)), film_like(4, card)
@@ -78,8 +57,8 @@ def parts():
     return {name: Films(Rows(pixels, rows[part]), labels[part], rows[part]) for name, part in cut.items()}
 
 
-def scores_of(parts, model, strategy, **settings):
-    chosen, card, module = adapted(model, strategy)
+def scores_of(adapt, parts, model, strategy, **settings):
+    chosen, card, module = adapt(model, strategy)
     protocol = resolve_protocol({"base": "quick", "epochs": 3, "batch_size": 11} | settings)
     outcome = fine_tune(module, chosen, card, parts["train"], parts["val"], 2, protocol, "fp32", 1)
     return outcome.score(parts["test"].rows)
@@ -87,19 +66,19 @@ def scores_of(parts, model, strategy, **settings):
 
 @pytest.mark.parametrize(("model", "strategy"), [(VIT, "lora"), (VIT, "fft"), (CNN, "lora")])
 @pytest.mark.parametrize("augmentation", ["none", "chest"])
-def test_a_step_in_parts_is_the_whole_step(parts, monkeypatch, model, strategy, augmentation):
+def test_a_step_in_parts_is_the_whole_step(adapt, parts, monkeypatch, model, strategy, augmentation):
     settings = {"augmentation": augmentation, "film_weights": "patient"}
-    whole = scores_of(parts, model, strategy, **settings)
+    whole = scores_of(adapt, parts, model, strategy, **settings)
     read, most = Adapted.read, []
     monkeypatch.setattr(Adapted, "films_at_once", lambda *_: 4)
     monkeypatch.setattr(Adapted, "read", lambda body, rows, *rest: (most.append(len(rows)), read(body, rows, *rest))[1])
-    np.testing.assert_allclose(scores_of(parts, model, strategy, **settings), whole, atol=2e-5)
+    np.testing.assert_allclose(scores_of(adapt, parts, model, strategy, **settings), whole, atol=2e-5)
     assert most == [4, 4, 3] * 3
 
 
-def test_batch_normalization_that_trains_sees_the_whole_step(parts, monkeypatch):
+def test_batch_normalization_that_trains_sees_the_whole_step(adapt, parts, monkeypatch):
     monkeypatch.setattr(memory, "_ON_CPU", 1)
-    _, card, module = adapted(CNN, "fft")
+    _, card, module = adapt(CNN, "fft")
     (fft,) = parse_strategies(["fft"])
     body = Adapted(module, fft, card, resolve_protocol("quick"), "fp32", "cpu")
     body.mode(training=True)
@@ -107,8 +86,8 @@ def test_batch_normalization_that_trains_sees_the_whole_step(parts, monkeypatch)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_as_many_films_as_fit_and_no_more(parts, monkeypatch, precision):
-    chosen, card, module = adapted(VIT, "lora")
+def test_as_many_films_as_fit_and_no_more(adapt, parts, monkeypatch, precision):
+    chosen, card, module = adapt(VIT, "lora")
     body = Adapted(module, chosen, card, resolve_protocol("quick"), precision, "cpu")
     body.mode(training=True)
     film = parts["train"].rows[:1]
@@ -120,8 +99,8 @@ def test_as_many_films_as_fit_and_no_more(parts, monkeypatch, precision):
 
 @pytest.mark.parametrize("model", [VIT, CNN])
 @pytest.mark.parametrize("strategy", ["lora", "vera", "ia3", "bitfit"])
-def test_scoring_many_films_with_the_merged_adapter_is_scoring_with_the_adapter(parts, monkeypatch, model, strategy):
-    chosen, card, module = adapted(model, strategy)
+def test_scoring_many_films_with_the_merged_adapter_is_scoring_with_it(adapt, parts, monkeypatch, model, strategy):
+    chosen, card, module = adapt(model, strategy)
     body, rows = Adapted(module, chosen, card, resolve_protocol("quick"), "fp32", "cpu"), parts["test"].rows[:]
     merge, merged = type(chosen).merge, []
     monkeypatch.setattr(type(chosen), "merge", lambda *given: (merged.append(1), merge(*given))[1])
@@ -135,28 +114,28 @@ def test_scoring_many_films_with_the_merged_adapter_is_scoring_with_the_adapter(
     torch.testing.assert_close(*found, atol=1e-4, rtol=1e-4)
 
 
-def test_lora_that_merges_as_it_goes_is_not_merged_once_more(parts, monkeypatch):
-    chosen, card, module = adapted(VIT, "lora")
+def test_lora_that_merges_as_it_goes_is_not_merged_once_more(adapt, parts, monkeypatch):
+    chosen, card, module = adapt(VIT, "lora")
     body = Adapted(module, chosen, card, resolve_protocol("quick"), "bf16", "cpu")
     monkeypatch.setattr(type(chosen), "merge", lambda *_: pytest.fail("a copy was made"))
     with body.scorer(1000) as read:
         assert read(parts["test"].rows[:]).dtype == torch.bfloat16
 
 
-def test_what_lora_trains_reaches_its_layer_in_float32(parts, monkeypatch):
+def test_what_lora_trains_reaches_its_layer_in_float32(adapt, parts, monkeypatch):
     from prognobench.strategies._layers import _merged_lora
 
     seen, apply = [], _merged_lora._Merged.apply
     monkeypatch.setattr(
         _merged_lora._Merged, "apply", lambda *given: (seen.append([t.dtype for t in given[:5]]), apply(*given))[1]
     )
-    chosen, card, module = adapted(VIT, "lora")
+    chosen, card, module = adapt(VIT, "lora")
     body = Adapted(module, chosen, card, resolve_protocol("quick"), "bf16", "cpu")
     body.mode(training=True)
     plain = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     target = torch.randn(11, card.width, generator=torch.Generator().manual_seed(1))
     slopes = []
-    for of in (body, Adapted(adapted(VIT, "lora")[2], chosen, card, resolve_protocol("quick"), "fp32", "cpu")):
+    for of in (body, Adapted(adapt(VIT, "lora")[2], chosen, card, resolve_protocol("quick"), "fp32", "cpu")):
         of.mode(training=True)
         of.module.zero_grad(set_to_none=True)
         (of.read(parts["train"].rows[:]).float() * target).sum().backward()
@@ -201,8 +180,8 @@ def test_nothing_of_what_was_counted_stays():
     assert [one() for one in alive] == [None, None]
 
 
-def test_running_statistics_stay_in_float32_and_move_in_bfloat16(parts):
-    chosen, card, module = adapted(CNN, "fft")
+def test_running_statistics_stay_in_float32_and_move_in_bfloat16(adapt, parts):
+    chosen, card, module = adapt(CNN, "fft")
     body = Adapted(module, chosen, card, resolve_protocol("quick"), "bf16", "cpu")
     before = {name: buffer.clone() for name, buffer in module.named_buffers() if "running" in name}
     body.mode(training=True)
