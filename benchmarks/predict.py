@@ -29,8 +29,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3, help="after one that warms up")
     told = parser.parse_args()
     from prognobench.deployment import Model
-    from prognobench.training import use_threads
+    from prognobench.training import keep_freed_memory, use_threads
 
+    keep_freed_memory()  # as `prognobench predict` does; it helps the bare backbone as much
     use_threads(told.threads)
     model = Model.load(told.model)
     with tempfile.TemporaryDirectory() as name:

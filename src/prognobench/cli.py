@@ -567,7 +567,9 @@ def fit(
     from prognobench.deployment import parse_names, standing
     from prognobench.frame import InputError, Problem
     from prognobench.reporting import plain, report_progress
+    from prognobench.training import keep_freed_memory
 
+    keep_freed_memory()
     with _plain_errors() as console:
         if not given.exists() and results is None:
             raise InputError([Problem(str(given), "there is no such folder or file", "Give a results folder")])
@@ -667,10 +669,10 @@ def explain(
 def _loaded(folder: Path, console: Console, threads: int | None = None) -> Model:
     """Load a model, and tell what is to be known of it."""
     from prognobench.deployment import Model
+    from prognobench.training import keep_freed_memory, use_threads
 
+    keep_freed_memory()
     if threads is not None:
-        from prognobench.training import use_threads
-
         use_threads(threads)
     with _notes(console):
         return Model.load(folder)

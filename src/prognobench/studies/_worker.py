@@ -65,6 +65,9 @@ def work(connection: Connection, kit: Kit, settings: WorkerSettings) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     store = Store(settings.root)
     bench = Bench(kit, store, settings)
+    from prognobench.training import keep_freed_memory  # torch, which the parent never loads
+
+    keep_freed_memory()
     while (job := connection.recv()) is not None:
         try:
             store.write(bench.run(job))
