@@ -51,7 +51,7 @@ test: lint
 	$(PYTEST) --doctest-modules src/prognobench
 
 test-slow: $(VENV)/.developer
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(IN_PARALLEL) --durations=25 -m slow tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(IN_PARALLEL) --durations=25 -m slow --no-loadscope-reorder tests
 
 format: $(VENV)/.developer
 	$(BIN)/ruff check --fix src tests docs benchmarks

@@ -15,6 +15,8 @@ from hypothesis import settings
 settings.register_profile("prognobench", deadline=None)
 settings.load_profile("prognobench")
 
+# Begun first, so that at the end no process waits for the other.
+LONGEST = ("test_real_films.py", "test_every_strategy_learns.py", "test_kills.py")
 REAL_COHORTS = Path(os.environ.get("PROGNOBENCH_REAL_COHORTS", Path(__file__).parents[1] / ".." / "shared" / "cohorts"))
 
 
@@ -24,6 +26,12 @@ def pytest_ignore_collect(collection_path, config):
         return None
     text = collection_path.read_text(encoding="utf-8")
     return True if re.search(r"^pytestmark = .*mark\.torch", text, re.MULTILINE) else None
+
+
+def pytest_collection_modifyitems(items):
+    """Put the files that take longest first, for runs of several processes that keep the order."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 @pytest.fixture(scope="session", autouse=True)
