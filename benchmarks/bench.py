@@ -1,10 +1,10 @@
 """Measure this project beside what a user would otherwise run: `make bench`.
 
 Training steps beside a plain timm and peft loop and HF Trainer; a grid of linear probes beside one bare pass through
-the backbone, DINOv2's online linear evaluation and scikit-learn; what the engine adds to a job; how the cost of a
-grid grows. All in one run, alternating, on synthetic films and random weights. What is not measured whole is called
-extrapolated. Writes `bench.json` and four small plots, from which docs/generate.py
-makes the tables of docs/speed.md.
+the backbone, DINOv2's online linear evaluation and scikit-learn; what the engine adds to a job; what a worker holds;
+how the cost of a grid grows. All in one run, alternating, on synthetic films and random weights. What is not measured
+whole is called extrapolated. Writes `bench.json` and four small plots, from which docs/generate.py makes the tables of
+docs/speed.md.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import engine
 import matplotlib
+import memory
 import numpy as np
 import steps
 import torch
@@ -79,7 +80,7 @@ def main() -> None:
     arguments.add_argument("--plots", type=Path, default=Path("docs/images"))
     arguments.add_argument("--rounds", type=int, default=3, help="steps of each rival that count")
     arguments.add_argument("--films", type=int, nargs="+", default=[500, 5000], help="of the grids")
-    names = ("steps", "grid", "engine", "costs")
+    names = ("steps", "grid", "engine", "memory", "costs")
     arguments.add_argument("--only", nargs="+", choices=names, help="print these and write nothing")
     chosen = arguments.parse_args()
     began = time.perf_counter()
@@ -89,6 +90,7 @@ def main() -> None:
         "steps": lambda: training_steps(chosen.rounds),
         "grid": lambda: [studies.grid("dinov2_s", films, whole=films <= 500) for films in chosen.films],
         "engine": lambda: engine.measured(1000),
+        "memory": memory.measured,
         "costs": studies.costs,
     }
     for name, part in parts.items():

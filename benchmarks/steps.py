@@ -1,11 +1,14 @@
-"""How long a training step takes, beside a plain loop and HF Trainer, in one process and alternating."""
+"""How long a training step takes, beside a plain loop and HF Trainer, alternating; its own in a process of its own."""
 
 from __future__ import annotations
 
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from prognobench.models import find_weights, load_backbone, model_card
 from prognobench.protocols import resolve_protocol
 from prognobench.strategies import parse_strategies
-from prognobench.training import Films, Rows
+from prognobench.training import Films, Rows, keep_freed_memory, use_threads
 from prognobench.training._bodies import Adapted
 from prognobench.training._finetune import _runs, _Trainer
 from prognobench.training._heads import candidates
@@ -45,29 +48,57 @@ def trainer_of(model: str, strategy: str, pixels: np.ndarray, labels: np.ndarray
     return _Trainer(body, _runs(candidates(card, protocol), protocol), given, given, 2, protocol, 0)
 
 
-def own_step(trainer: _Trainer) -> Callable[[], float]:
-    """Return a step of a job, films read from the cache and all; its seconds."""
-    everything = np.arange(len(trainer.train.labels))
+def serve(connection: Connection, model: str, strategy: str, pixels: np.ndarray, labels: np.ndarray) -> None:
+    """Do a step of a job each time one is asked for, films read from the cache and all, and answer with its seconds.
 
-    def step() -> float:
+    At last answer with the operations of a step and the shares of its time.
+    """
+    keep_freed_memory()
+    use_threads(connection.recv())
+    trainer, everything = trainer_of(model, strategy, pixels, labels, "bf16"), np.arange(len(labels))
+    while connection.recv() == "step":
         began = time.perf_counter()
         trainer._step(everything)
-        return time.perf_counter() - began
+        connection.send(time.perf_counter() - began)
+    with FlopCounterMode(display=False) as counter:
+        trainer._step(everything)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        trainer._step(everything)
+    connection.send((counter.get_total_flops() / 1e9, shares(profile)))
 
-    return step
+
+@contextmanager
+def worker(model: str, strategy: str, pixels: np.ndarray, labels: np.ndarray) -> Iterator[Connection]:
+    """Start a process that is set up as a worker of `run` is; what it sets up is not to serve the rivals."""
+    here, there = get_context("spawn").Pipe()
+    process = get_context("spawn").Process(target=serve, args=(there, model, strategy, pixels, labels), daemon=True)
+    process.start()
+    there.close()
+    here.send(torch.get_num_threads())
+    try:
+        yield here
+    finally:
+        here.close()
+        process.join(timeout=60)
+        process.terminate()
 
 
 def measured(model: str, strategy: str, pixels: np.ndarray, rounds: int) -> dict[str, Any]:
     """Return the seconds of each one's steps, alternating, and the operations of a step."""
     labels = (np.arange(len(pixels)) % 3 == 0).astype(np.int64)
     images, targets = films(model, pixels), torch.from_numpy(labels)
-    trainer = trainer_of(model, strategy, pixels, labels, "bf16")
-    with tempfile.TemporaryDirectory() as folder:
-        steps = {
+    with tempfile.TemporaryDirectory() as folder, worker(model, strategy, pixels, labels) as own:
+
+        def own_step() -> float:
+            own.send("step")
+            taken: float = own.recv()
+            return taken
+
+        steps: dict[str, Callable[[], float]] = {
             RIVALS[0]: plain_loop(model, strategy, images, targets, bf16=False),
             RIVALS[1]: plain_loop(model, strategy, images, targets, bf16=True),
             RIVALS[2]: hf_trainer(model, strategy, images, targets, Path(folder)),
-            "prognobench": own_step(trainer),
+            "prognobench": own_step,
         }
         seconds: dict[str, list[float]] = {name: [] for name in steps}
         for done in range(rounds + 1):
@@ -75,23 +106,20 @@ def measured(model: str, strategy: str, pixels: np.ndarray, rounds: int) -> dict
                 taken = step()
                 if done:  # the first one sets up
                     seconds[name].append(taken)
-    everything = np.arange(len(pixels))
-    with FlopCounterMode(display=False) as counter:
-        trainer._step(everything)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        trainer._step(everything)
+        own.send("account")
+        gflops, profile = own.recv()
     median = {name: statistics.median(each) for name, each in seconds.items()}
-    own = median["prognobench"]
+    mine = median["prognobench"]
     return {
         "model": model,
         "strategy": strategy,
         "batch": len(pixels),
         "films_a_second": {name: len(pixels) / each for name, each in median.items()},
-        "times_as_fast_as": {name: median[name] / own for name in RIVALS},
+        "times_as_fast_as": {name: median[name] / mine for name in RIVALS},
         "seconds": seconds,
-        "profile": shares(profile),
-        "gflops_a_step": counter.get_total_flops() / 1e9,
-        "gflops_a_second": counter.get_total_flops() / 1e9 / own,
+        "profile": profile,
+        "gflops_a_step": gflops,
+        "gflops_a_second": gflops / mine,
     }
 
 

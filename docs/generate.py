@@ -351,12 +351,6 @@ def bench_grid() -> str:
     line("solving all heads here", lambda row: f"{row['heads']['heads']:,}: {row['heads']['prognobench']:.1f} s")
     line("by scikit-learn, extrapolated from one fold", lambda row: f"{row['heads']['scikit_learn']:.1f} s")
     line("most memory of a worker", lambda row: f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB")
-    if len(rows) < 2:
-        return "\n".join(lines)
-    few, many = rows[0], rows[-1]
-    more = (many["peak_memory_bytes"] - few["peak_memory_bytes"]) / (many["films"] - few["films"])
-    all_of_it = (many["peak_memory_bytes"] + more * (100_000 - many["films"])) / 2**20
-    lines.append(f"| for 100,000 films, extrapolated | {all_of_it:,.0f} MiB |" + " |" * (len(rows) - 1))
     return "\n".join(lines)
 
 
@@ -370,6 +364,19 @@ def bench_engine() -> str:
     lines = [f"| {found['jobs']:,} jobs, milliseconds each | least busy tenth | median | mean |", "|---|" + "---:|" * 3]
     for name, values in {**found["milliseconds"], "**what the engine adds**": found["overhead_milliseconds"]}.items():
         lines.append(f"| {name} | " + " | ".join(f"{value:.1f}" for value in values.values()) + " |")
+    return "\n".join(lines)
+
+
+def bench_memory() -> str:
+    """Return what a worker holds, by kind of work and number of films."""
+    found = measured()["memory"]
+    counts = list(found[0]["bytes"])
+    head = "| MiB at most | " + " | ".join(f"{int(count):,} films" for count in counts) + " |"
+    lines = [head, "|---|" + "---:|" * len(counts)]
+    for row in found:
+        lines.append(
+            f"| {row['work']} | " + " | ".join(f"{row['bytes'][count] / 2**20:,.0f}" for count in counts) + " |"
+        )
     return "\n".join(lines)
 
 
@@ -412,6 +419,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "bench-steps": bench_steps,
     "bench-grid": bench_grid,
     "bench-engine": bench_engine,
+    "bench-memory": bench_memory,
     "bench-precision": bench_precision,
     "film-recipes": recipes,
     "dicom-tags": tags,

@@ -61,3 +61,19 @@ def test_a_job_has_a_fixed_cost_however_fast_the_machine_is(study_file, monkeypa
     plan = plan_study(read_study(study_file))
     # Three controls and three probes at 0.1 s, three adapters at 0.6 s, and the start of the worker.
     assert estimate(plan).seconds == pytest.approx(5.0 + 6 * 0.1 + 3 * 0.6, abs=1e-3)
+
+
+@pytest.mark.torch
+def test_heads_that_train_by_steps_take_their_time(study_file, monkeypatch):
+    from prognobench.studies import estimate, plan_study, read_study
+
+    monkeypatch.setattr("prognobench.training.gflops_a_second", lambda precision: 1e15)
+    monkeypatch.setattr("prognobench.studies._estimate.known_speed", lambda work: None)
+
+    def seconds(*overrides):
+        return estimate(plan_study(read_study(study_file, overrides))).seconds
+
+    solved = seconds()
+    short, long = (seconds("protocol.probe={solver: heads}", f"protocol.epochs={epochs}") for epochs in (100, 200))
+    assert solved < short
+    assert long - short == pytest.approx(short - solved, rel=1e-6)

@@ -122,7 +122,7 @@ def explain(model: Model, image: Any, out: Path | None = None, method: str | Non
         str(row["unlike"]),
     )
     if out is not None:
-        write_in_one_step(Path(out), _picture(explanation, model.description.outcome.task))
+        write_in_one_step(Path(out), _picture(explanation, model))
     return explanation
 
 
@@ -254,7 +254,7 @@ def _last_map(backbone: nn.Module) -> tuple[Any, bool]:
     return [part for part in backbone.modules() if isinstance(part, nn.Conv2d)][-1], False
 
 
-def _picture(one: Explanation, task: str) -> bytes:
+def _picture(one: Explanation, model: Model) -> bytes:
     """Draw film, map and check; nothing on it names a patient or a file."""
     import io
 
@@ -264,16 +264,24 @@ def _picture(one: Explanation, task: str) -> bytes:
     figure = Figure(figsize=(11, 4.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     titles = ("what the model sees", METHODS[one.method], f"{METHODS[one.method]}, random weights")
-    for axis, title, shown in zip(figure.subplots(1, 3), titles, (None, one.map, one.random_map), strict=True):
+    axes = figure.subplots(1, 3)
+    for axis, title, shown in zip(axes, titles, (None, one.map, one.random_map), strict=True):
         axis.imshow(one.film, cmap="gray", vmin=0, vmax=1)
         if shown is not None:
-            axis.imshow(shown, cmap="inferno", vmin=0, vmax=1, alpha=0.55)
+            drawn = axis.imshow(shown, cmap="inferno", vmin=0, vmax=1, alpha=0.55)
         axis.set_title(title, fontsize=10)
         axis.set_axis_off()
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.7, ticks=[0, 1])
+    bar.set_ticklabels(["least", "most"])
+    bar.set_label("effect on the score, each map by itself", fontsize=8.5)
     unlike = " The film is unlike the training films." if one.unlike else ""
-    figure.suptitle(f"P({task}) = {one.probability:.2f}.{unlike}", fontsize=11)
-    told = f"{one.verdict}.\nA map says where the score comes from, not that this is disease. Not a medical device."
-    figure.supxlabel(told, fontsize=8.5)
+    task, threshold = model.description.outcome.task, model.description.film.threshold
+    called = model.classes_[int(one.probability >= threshold)]
+    figure.suptitle(
+        f"P({task}) = {one.probability:.2f}, called {called} (threshold {threshold:.2f}).{unlike}", fontsize=11
+    )
+    below = f"{one.verdict}.\nA map says where the score comes from, not that this is disease. Not a medical device."
+    figure.supxlabel(below, fontsize=8.5)
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()

@@ -224,7 +224,7 @@ def _check_sha256(file: Path, source: WeightsSource) -> str:
 
 def _keep(card: ModelCard, found: _Found) -> Weights:
     """Prove that the tensors fit the model, then write them with their record in one step."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from ._build import expected_tensors, fit
     from ._files import read_tensors
@@ -241,7 +241,8 @@ def _keep(card: ModelCard, found: _Found) -> Weights:
         if layout == TIMM and state.keys() == given.keys() and found.file.suffix == ".safetensors":
             shutil.copyfile(found.file, draft / FILE)  # the published file, byte for byte
         else:
-            save_file({key: tensor.clone().contiguous() for key, tensor in state.items()}, draft / FILE)
+            # Not by `save_file`, whose files only their owner may read.
+            (draft / FILE).write_bytes(save({key: tensor.clone().contiguous() for key, tensor in state.items()}))
         record = _record(card, found, layout, draft / FILE)
         (draft / RECORD).write_text(canonical_json(record.model_dump()), encoding="utf-8")
     return find_weights(card, found.id)

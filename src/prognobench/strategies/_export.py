@@ -34,13 +34,15 @@ def export_peft(module: nn.Module, folder: Path) -> None:
         convolutions.
     """
     from peft import PeftModel
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     config, state = _by_peft(module) if isinstance(module, PeftModel) else _equal_lora(module)
     config.inference_mode = True
     with folder_in_one_step(Path(folder)) as draft:
         config.save_pretrained(draft)
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, draft / "adapter_model.safetensors")
+        # Not by `save_file`, whose files only their owner may read.
+        content = save({name: tensor.contiguous() for name, tensor in state.items()})
+        (draft / "adapter_model.safetensors").write_bytes(content)
 
 
 def _by_peft(module: Any) -> tuple[Any, dict[str, Tensor]]:

@@ -40,7 +40,7 @@ def export_adapter(record: Record, folder: Path) -> None:
     >>> store = Store(Path("results"))  # doctest: +SKIP
     >>> export_adapter(store.read(store.record_keys()[0]), Path("adapter"))  # doctest: +SKIP
     """
-    from safetensors.torch import load, save_file
+    from safetensors.torch import load, save
 
     from prognobench.models import load_backbone
     from prognobench.strategies import export_peft, resolved_strategy
@@ -58,7 +58,7 @@ def export_adapter(record: Record, folder: Path) -> None:
     module = strategy.apply(backbone, strategy.plan(backbone, card), job.seed)
     strategy.load(module, tensors)
     export_peft(module, folder)
-    save_file(head, folder / "head.safetensors")
+    (folder / "head.safetensors").write_bytes(save(head))
 
 
 def _model_as_used(record: Record) -> tuple[ModelCard, Weights]:

@@ -36,7 +36,8 @@ class Estimate:
         10⁹ floating-point operations of the two by the cards' counts; a training pass counts as three forwards.
     seconds
         How long that takes at `threads` threads: by the speed measured at earlier jobs here, or by a share of the
-        speed of this machine's matrix multiplication; and for each job a fixed time, the same on every machine.
+        speed of this machine's matrix multiplication; for heads that train by gradient steps as long as one slow core
+        takes; and for each job a fixed time, the same on every machine.
     measured
         Share of the operations whose speed was measured, 0 to 1.
     threads
@@ -65,7 +66,7 @@ def estimate(plan: Plan) -> Estimate:
     forward_work = training_work = measured = 0.0
     seconds = _START_SECONDS
     for job in plan.jobs:
-        seconds += _JOB_SECONDS[job.kind]
+        seconds += _JOB_SECONDS[job.kind] + clock.head_seconds(job)
         if job.weights is None:
             continue
         card = plan.card(job)
@@ -114,6 +115,16 @@ class _Clock:
             readouts = len(read) if isinstance(read, list) else 1
             self.counts[place] = protocol.passes(readouts * len(protocol.head_learning_rates))
         return self.counts[place]
+
+    def head_seconds(self, job: Job) -> float:
+        """Return how long heads on ready features train by gradient steps; 0 for jobs that train none so."""
+        from prognobench.training import head_seconds
+
+        protocol = self.plan.protocols[job.protocol]
+        if job.kind != "probe" or protocol.probe.solver != "heads":
+            return 0.0
+        films = job.n_train * (1 + protocol.probe.variants)
+        return head_seconds(self.plan.card(job), films, len(job.details["task"]["classes"]), protocol)
 
     def variants(self, job: Job) -> int:
         """Return how many copies of each training film are read beside it."""

@@ -8,6 +8,7 @@ from ._device import describe_device, device_name, gflops_a_second, processor_na
 from ._features import FrozenFeatures, frozen_features
 from ._films import Films, Outcome, Rows, Stacked, film_weights, with_variants
 from ._finetune import Checkpoint, fine_tune, refit
+from ._head_steps import head_seconds
 from ._probe import chosen_readout, fit_probe, refit_probe
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "fit_probe",
     "frozen_features",
     "gflops_a_second",
+    "head_seconds",
     "keep_freed_memory",
     "processor_name",
     "refit",

@@ -21,7 +21,7 @@ from prognobench.protocols import Augmentation, Head, Readout, head_key
 from ._augment import Augmenter
 from ._batches import Normalizer
 from ._device import device_name
-from ._films import Stacked
+from ._films import Stacked, read_rows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -179,7 +179,7 @@ def _compute(
     with torch.inference_mode():
         while done < films:
             began = time.perf_counter()
-            batch = np.asarray(pixels.array[done : done + _BATCH])
+            batch = read_rows(pixels.array, slice(done, done + _BATCH))
             changed = None if change is None else change.of(slice(done, done + len(batch)))
             features = read_out(backbone, normalize(batch, changed), *readout)
             array[done : done + len(batch)] = features.float().cpu().numpy()

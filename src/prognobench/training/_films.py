@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = npt.NDArray[Any]
+
+
+def read_rows(array: Array | Stacked, chosen: Any) -> Array:
+    """Return a copy of some rows of an array; of a file that is mapped for reading no page stays in this process.
+
+    So a worker that goes through a hundred thousand films holds a batch of them and not all: the system counts a page
+    that was read as the process's own until it is given back, although it may lie in memory once for all.
+
+    Parameters
+    ----------
+    array
+        Memory-mapped or not.
+    chosen
+        What it is indexed with.
+    """
+    found = np.asarray(array[chosen])
+    if isinstance(array, np.memmap) and array.mode == "r" and isinstance(array.base, mmap.mmap):
+        found = found.copy() if np.may_share_memory(found, array) else found
+        if hasattr(mmap, "MADV_DONTNEED"):
+            array.base.madvise(mmap.MADV_DONTNEED)
+    return found
 
 
 @dataclass(frozen=True)
@@ -36,7 +58,7 @@ class Rows:
 
     def __getitem__(self, chosen: Any) -> Array:
         # The copy is read here and not when the model is under way.
-        return np.asarray(self.array[self.positions[chosen]])
+        return read_rows(self.array, self.positions[chosen])
 
 
 @dataclass(frozen=True)
@@ -90,7 +112,7 @@ class Stacked:
         found = np.empty((*np.shape(rows), *self.shape[1:]), dtype=self.dtype)
         for number in np.unique(which):
             there = which == number
-            found[there] = self._arrays[number][row[there]]
+            found[there] = read_rows(self._arrays[number], row[there])
         return found
 
 

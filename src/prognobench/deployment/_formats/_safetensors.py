@@ -33,14 +33,14 @@ class Safetensors(Format):
 
     def write(self, model: Model, folder: Path, place: Path, gray: bool) -> Reader:
         """Write the tensors, and return what plain timm computes with them."""
-        from safetensors.torch import load_file, save_file
+        from safetensors.torch import load_file, save
 
         place.mkdir()
         state = model.scorer.network.backbone.state_dict()
         # Cloned, since two names of one tensor cannot be written.
-        save_file(
-            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}, place / _BACKBONE
-        )
+        cloned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+        # Not by `save_file`, whose files only their owner may read.
+        (place / _BACKBONE).write_bytes(save(cloned))
         write_use(model, folder, place)
         backbone = empty_backbone(model)
         backbone.load_state_dict(load_file(place / _BACKBONE), strict=True)
