@@ -140,7 +140,9 @@ def tiny_plan(jobs: int):
 def measured(jobs: int) -> dict[str, object]:
     """Return the milliseconds of each job's work by plain calls, as a job in one process and as a job of a run."""
     from prognobench.studies import run_plan
+    from prognobench.training import keep_freed_memory
 
+    keep_freed_memory()  # as workers do
     with tiny_plan(jobs) as (plan, folder):
         work, here, clock = plain(plan), as_jobs(plan), Clock()
         began = time.perf_counter()

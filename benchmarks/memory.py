@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 COUNTS = (1_000, 100_000)
-SIZE, WIDTH = 160, 384
+WIDTH = 384
 MODEL = "timm:test_vit"
 
 
@@ -33,6 +33,14 @@ def parts(array: np.ndarray) -> list[Any]:
     order = np.random.default_rng(0).permutation(len(array))
     cuts = np.split(order, [len(order) * 3 // 5, len(order) * 4 // 5])
     return [Films(Rows(array, cut), (cut % 3 == 0).astype(np.int64)) for cut in cuts]
+
+
+def nothing(folder: Path, count: int) -> None:
+    """Load a network, and no film."""
+    from prognobench.models import find_weights, load_backbone, model_card
+
+    card = model_card(MODEL)
+    load_backbone(card, find_weights(card, "random"))
 
 
 def features(folder: Path, count: int) -> None:
@@ -54,12 +62,11 @@ def heads(folder: Path, count: int) -> None:
     from prognobench.protocols import resolve_protocol
     from prognobench.training import fit_probe
 
-    path = folder / "features.npy"
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(count, WIDTH))
-    random = np.random.default_rng(0)
-    for start in range(0, count, 1000):
-        array[start : start + 1000] = random.normal(size=(min(1000, count - start), WIDTH))
-    del array
+    path, random = folder / "features.npy", np.random.default_rng(0)
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (count, WIDTH)})
+        for start in range(0, count, 1000):
+            random.standard_normal((min(1000, count - start), WIDTH), dtype=np.float32).tofile(stream)
     train, val, test = parts(np.load(path, mmap_mode="r"))
     fit_probe(train, val, 2, resolve_protocol("quick")).score(test.rows)
 
@@ -80,7 +87,7 @@ def adapter(folder: Path, count: int) -> None:
     fine_tune(module, strategy, card, train, val, 2, protocol, "fp32", 0).score(test.rows)
 
 
-WORK = {"frozen features": features, "a linear probe": heads, "LoRA": adapter}
+WORK = {"the process alone": nothing, "frozen features": features, "a linear probe": heads, "LoRA": adapter}
 
 
 def one(kind: str, count: int, connection: Any) -> None:
@@ -105,8 +112,9 @@ def measured(counts: tuple[int, ...] = COUNTS) -> list[dict[str, Any]]:
     for kind in WORK:
         row: dict[str, Any] = {"work": kind, "bytes": {}}
         for count in counts:
-            here, there = get_context("spawn").Pipe()
-            process = get_context("spawn").Process(target=one, args=(kind, count, there))
+            spawn = get_context("spawn")
+            here, there = spawn.Pipe()
+            process = spawn.Process(target=one, args=(kind, count, there))
             process.start()
             there.close()
             try:

@@ -21,7 +21,7 @@ from prognobench.cohorts import Preprocessing, load_cohort, make_phantom, open_p
 from prognobench.models import find_weights, load_backbone, model_card
 from prognobench.protocols import resolve_protocol
 from prognobench.strategies import parse_strategies
-from prognobench.training import Films, Rows, fine_tune, keep_freed_memory, use_threads
+from prognobench.training import Films, Rows, fine_tune, use_threads
 
 FILMS = 1000
 # Training and validation films and epochs: a transformer takes ten times as long for a film.
@@ -120,7 +120,6 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--cases", nargs="+", default=["/".join(case) for case in CASES])
     chosen = arguments.parse_args()
-    keep_freed_memory()
     use_threads(chosen.threads)
     films, labels = cohort_at(chosen.folder, chosen.signal)
     lines = chosen.out.read_text(encoding="utf-8").splitlines() if chosen.out.exists() else []

@@ -102,7 +102,7 @@ def test_a_map_that_needs_no_learned_weights_is_called_so(fitted):
     blank = np.eye(2)
     told = {0.9: "the map is much the same", 0.1: "the map is another one"}
     for correlation, words in told.items():
-        one = _explain.Explanation("grad-cam", blank, blank, blank, correlation, 0.5, 0.5, 0.5, "")
+        one = _explain.Explanation("grad-cam", blank, blank, blank, correlation, 0.5, 0.5, "yes", 0.5, "")
         assert words in one.verdict
 
 
@@ -114,7 +114,7 @@ def test_an_empty_map_is_not_called_one_that_was_learned():
         (some, empty, "With random weights the map is empty"),
     ):
         correlation = rank_correlation(own, other)
-        one = _explain.Explanation("grad-cam", some, own, other, correlation, ssim(own, other), 0.5, 0.5, "")
+        one = _explain.Explanation("grad-cam", some, own, other, correlation, ssim(own, other), 0.5, "yes", 0.5, "")
         assert words in one.verdict and "learned" not in one.verdict
 
 

@@ -6,39 +6,45 @@ import numpy as np
 import pytest
 
 from prognobench.training import Rows, Stacked
+from prognobench.training._films import read_rows
 
 pytestmark = pytest.mark.torch
-ROWS, WIDTH = 4096, 4096  # 64 MiB
+FILMS, SIDE = 1024, 128  # 32 MiB
 
 
 @pytest.fixture
 def mapped(tmp_path):
-    array = np.arange(ROWS * WIDTH, dtype=np.uint32).reshape(ROWS, WIDTH)
+    array = np.random.default_rng(0).integers(0, 2**16, (FILMS, SIDE, SIDE), dtype=np.uint16)
     np.save(tmp_path / "rows.npy", array)
     return array, np.load(tmp_path / "rows.npy", mmap_mode="r")
 
 
-def test_rows_are_copies_of_those_of_the_file(mapped):
+@pytest.mark.parametrize("chosen", [np.array([5, 3, 1000]), slice(3, 9), 7])
+def test_rows_are_copies_of_those_of_the_file(mapped, chosen):
     array, file = mapped
-    chosen = np.array([5, 3, 4000])
-    read = Rows(file, chosen)[:]
+    read = read_rows(file, chosen)
     np.testing.assert_array_equal(read, array[chosen])
-    np.testing.assert_array_equal(Rows(file, chosen)[np.array([1])], array[[3]])
-    np.testing.assert_array_equal(Rows(Stacked([file, file]), chosen + ROWS)[:], array[chosen])
     assert not np.may_share_memory(read, file)
 
 
+def test_rows_of_rows_and_of_stacked_files(mapped):
+    array, file = mapped
+    chosen = np.array([5, 3, 1000])
+    np.testing.assert_array_equal(Rows(file, chosen)[np.array([1])], array[[3]])
+    np.testing.assert_array_equal(Rows(Stacked([file, file]), chosen + FILMS)[:], array[chosen])
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says what a process holds of files")
-def test_no_page_of_a_file_that_was_read_stays(mapped):
+def test_no_page_of_films_that_were_read_stays(mapped):
     def held():
         status = Path("/proc/self/status").read_text(encoding="ascii")
-        (line,) = (line for line in status.splitlines() if line.startswith("RssFile:"))
-        return int(line.split()[1])  # KiB
+        return sum(int(line.split()[1]) for line in status.splitlines() if line.startswith(("RssFile:", "RssShmem:")))
 
     array, file = mapped
-    before, total = held(), 0
-    rows = Rows(file, np.arange(ROWS))
-    for start in range(0, ROWS, 64):
-        total += int(rows[np.arange(start, start + 64)].sum())
-    assert total == int(array.sum())
-    assert held() - before < 4 * 1024
+    before, rows, total = held(), Rows(file, np.arange(FILMS)), 0
+    for start in range(0, FILMS, 64):
+        total += int(rows[np.arange(start, start + 64)].sum(dtype=np.int64))
+    assert total == int(array.sum(dtype=np.int64))
+    assert held() - before < 4 * 1024  # KiB
+    assert int(file.sum(dtype=np.int64)) == total  # read without giving back, the file is the process's
+    assert held() - before > 24 * 1024

@@ -43,7 +43,7 @@ class Explanation:
     rank_correlation, ssim
         How alike the two are: Spearman's, and the structural similarity. Near 1, the map shows the film's edges and
         not what the model knows. The first is NaN where one of the maps is empty, and there is no verdict then.
-    probability, distance, unlike
+    probability, decision, distance, unlike
         What the model says of the film.
     """
 
@@ -54,6 +54,7 @@ class Explanation:
     rank_correlation: float
     ssim: float
     probability: float
+    decision: str
     distance: float
     unlike: str
 
@@ -118,6 +119,7 @@ def explain(model: Model, image: Any, out: Path | None = None, method: str | Non
         rank_correlation(own, other),
         ssim(own, other),
         float(row["probability"]),
+        str(row["decision"]),
         float(row["distance"]),
         str(row["unlike"]),
     )
@@ -276,10 +278,8 @@ def _picture(one: Explanation, model: Model) -> bytes:
     bar.set_label("effect on the score, each map by itself", fontsize=8.5)
     unlike = " The film is unlike the training films." if one.unlike else ""
     task, threshold = model.description.outcome.task, model.description.film.threshold
-    called = model.classes_[int(one.probability >= threshold)]
-    figure.suptitle(
-        f"P({task}) = {one.probability:.2f}, called {called} (threshold {threshold:.2f}).{unlike}", fontsize=11
-    )
+    told = f"P({task}) = {one.probability:.2f}, called {one.decision} (threshold {threshold:.2f}).{unlike}"
+    figure.suptitle(told, fontsize=11)
     below = f"{one.verdict}.\nA map says where the score comes from, not that this is disease. Not a medical device."
     figure.supxlabel(below, fontsize=8.5)
     stream = io.BytesIO()

@@ -7,6 +7,7 @@ from ._build import load_backbone
 from ._cards import ModelCard, WeightsSource
 from ._class_token import class_token_alone
 from ._fetch import add_weights, fetch_weights
+from ._files import write_tensors
 from ._readout import columns, read_out, readable, readout_width, refuses_readout, widest
 from ._registry import in_catalog, model_card, model_cards
 from ._weights import RANDOM, Weights, WeightsRow, find_weights, list_weights, verify_weights
@@ -33,4 +34,5 @@ __all__ = [
     "refuses_readout",
     "verify_weights",
     "widest",
+    "write_tensors",
 ]

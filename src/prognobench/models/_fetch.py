@@ -224,10 +224,8 @@ def _check_sha256(file: Path, source: WeightsSource) -> str:
 
 def _keep(card: ModelCard, found: _Found) -> Weights:
     """Prove that the tensors fit the model, then write them with their record in one step."""
-    from safetensors.torch import save
-
     from ._build import expected_tensors, fit
-    from ._files import read_tensors
+    from ._files import read_tensors, write_tensors
 
     problems = Problems()
     given: dict[str, Tensor] = {}
@@ -241,8 +239,7 @@ def _keep(card: ModelCard, found: _Found) -> Weights:
         if layout == TIMM and state.keys() == given.keys() and found.file.suffix == ".safetensors":
             shutil.copyfile(found.file, draft / FILE)  # the published file, byte for byte
         else:
-            # Not by `save_file`, whose files only their owner may read.
-            (draft / FILE).write_bytes(save({key: tensor.clone().contiguous() for key, tensor in state.items()}))
+            write_tensors(draft / FILE, state)
         record = _record(card, found, layout, draft / FILE)
         (draft / RECORD).write_text(canonical_json(record.model_dump()), encoding="utf-8")
     return find_weights(card, found.id)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prognobench.frame import folder_in_one_step
+from prognobench.models import write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,15 +35,12 @@ def export_peft(module: nn.Module, folder: Path) -> None:
         convolutions.
     """
     from peft import PeftModel
-    from safetensors.torch import save
 
     config, state = _by_peft(module) if isinstance(module, PeftModel) else _equal_lora(module)
     config.inference_mode = True
     with folder_in_one_step(Path(folder)) as draft:
         config.save_pretrained(draft)
-        # Not by `save_file`, whose files only their owner may read.
-        content = save({name: tensor.contiguous() for name, tensor in state.items()})
-        (draft / "adapter_model.safetensors").write_bytes(content)
+        write_tensors(draft / "adapter_model.safetensors", state)
 
 
 def _by_peft(module: Any) -> tuple[Any, dict[str, Tensor]]:

@@ -40,9 +40,9 @@ def export_adapter(record: Record, folder: Path) -> None:
     >>> store = Store(Path("results"))  # doctest: +SKIP
     >>> export_adapter(store.read(store.record_keys()[0]), Path("adapter"))  # doctest: +SKIP
     """
-    from safetensors.torch import load, save
+    from safetensors.torch import load
 
-    from prognobench.models import load_backbone
+    from prognobench.models import load_backbone, write_tensors
     from prognobench.strategies import export_peft, resolved_strategy
 
     job = record.job
@@ -58,7 +58,7 @@ def export_adapter(record: Record, folder: Path) -> None:
     module = strategy.apply(backbone, strategy.plan(backbone, card), job.seed)
     strategy.load(module, tensors)
     export_peft(module, folder)
-    (folder / "head.safetensors").write_bytes(save(head))
+    write_tensors(folder / "head.safetensors", head)
 
 
 def _model_as_used(record: Record) -> tuple[ModelCard, Weights]:

@@ -98,6 +98,7 @@ class Bench:
         self.pixels: dict[tuple[str, str], Pixels] = {}
         self.features: dict[str, FrozenFeatures] = {}
         self.loaded: tuple[str, nn.Module] | None = None
+        self.holds_freed = False  # what a network has freed, and is no memory of the next job
         self.device: dict[str, Any] | None = None
         self.films: dict[tuple[str, str], TaskFilms] = {}
         self.positions: dict[tuple[str, str, str], npt.NDArray[np.int64]] = {}
@@ -105,6 +106,10 @@ class Bench:
 
     def run(self, job: Job) -> Record:
         """Do one job and return its record."""
+        if self.holds_freed:
+            from prognobench.training import give_back_freed_memory
+
+            give_back_freed_memory()
         _reset_peak_memory()
         began = time.perf_counter()
         shared = self._shared_work(job)
@@ -115,6 +120,7 @@ class Bench:
         own = time.perf_counter() - began - waited
         trained.give_back()
         outcome = trained.outcome
+        self.holds_freed = not job.reads_features or shared.get("forwards_here", 0) > 0
         self._note_speeds(job, outcome, shared, own)
         cost = {
             "own_seconds": own,
@@ -151,7 +157,7 @@ class Bench:
 
     def forget(self) -> None:
         """Drop the backbone: after a failure nobody knows what state it is in."""
-        self.loaded = None
+        self.loaded, self.holds_freed = None, True
 
     def features_of(self, job: Job, films: list[str]) -> npt.NDArray[np.float32]:
         """Return the frozen features that a job's head reads, of films by their SHA-256, (films, width) float32."""

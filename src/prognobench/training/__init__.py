@@ -1,6 +1,6 @@
 """One job: training and validation films in, a scorer of any films out."""
 
-from ._allocator import keep_freed_memory
+from ._allocator import give_back_freed_memory, keep_freed_memory
 from ._batches import Normalizer
 from ._chosen import Chosen, choose_over_folds
 from ._controls import fit_majority, fit_metadata
@@ -31,6 +31,7 @@ __all__ = [
     "fit_probe",
     "frozen_features",
     "gflops_a_second",
+    "give_back_freed_memory",
     "head_seconds",
     "keep_freed_memory",
     "processor_name",

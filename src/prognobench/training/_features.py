@@ -15,13 +15,14 @@ import numpy.typing as npt
 import torch
 
 from prognobench.frame import file_lock, home, sha256_file, sha256_json, write_in_one_step
-from prognobench.models import read_out, readable, readout_width, widest
+from prognobench.models import readable, readout_width, widest
 from prognobench.protocols import Augmentation, Head, Readout, head_key
 
 from ._augment import Augmenter
 from ._batches import Normalizer
+from ._bfloat16 import Reader
 from ._device import device_name
-from ._films import Stacked, read_rows
+from ._films import Stacked, give_back_pages, read_rows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 # Fixed, since the size of a batch can change the last bits of its features.
 _BATCH = 32
-_SCHEMA = 1
+_SCHEMA = 2  # 2: the last block of a transformer for the class token alone
 
 
 @dataclass(frozen=True)
@@ -174,22 +175,24 @@ def _compute(
     mode = "r+" if done else "w+"
     array = np.lib.format.open_memmap(path, mode=mode, dtype=np.float32, shape=(films, width))
     normalize = Normalizer(card, device_name())
-    backbone.to(device_name()).eval()
+    reader = Reader(backbone, readout).to(device_name()).eval()
     first = done
     with torch.inference_mode():
         while done < films:
             began = time.perf_counter()
             batch = read_rows(pixels.array, slice(done, done + _BATCH))
             changed = None if change is None else change.of(slice(done, done + len(batch)))
-            features = read_out(backbone, normalize(batch, changed), *readout)
-            array[done : done + len(batch)] = features.float().cpu().numpy()
+            features = reader(normalize(batch, changed)).float().cpu().numpy()
+            if not np.isfinite(features).all():
+                what = "hold values that are not finite: the weights or the films are damaged"
+                raise ValueError(f"features of {card.id} {what}")
+            array[done : done + len(batch)] = features
             done += len(batch)
             seconds += time.perf_counter() - began
             if done % (_BATCH * 16) == 0:
                 array.flush()
+                give_back_pages(array)
                 write_in_one_step(counter, json.dumps({"films": done, "seconds": seconds}))
-    if not np.isfinite(array).all():
-        raise ValueError(f"features of {card.id} hold values that are not finite: the weights or the films are damaged")
     array.flush()
     facts = {"films": films, "seconds": seconds, "sha256": sha256_file(path), "recipe": recipe}
     write_in_one_step(folder / "features.json", json.dumps(facts, indent=1))

@@ -18,24 +18,33 @@ Array = npt.NDArray[Any]
 
 
 def read_rows(array: Array | Stacked, chosen: Any) -> Array:
-    """Return a copy of some rows of an array; of a file that is mapped for reading no page stays in this process.
+    """Return some rows of an array; of films in a mapped file a copy, and none of their pages stays in this process.
 
-    So a worker that goes through a hundred thousand films holds a batch of them and not all: the system counts a page
-    that was read as the process's own until it is given back, although it may lie in memory once for all.
+    So a worker that goes through a hundred thousand films holds a batch of them and not all. Features are few beside
+    them and read over and over; their pages stay.
 
     Parameters
     ----------
     array
-        Memory-mapped or not.
+        Memory-mapped or not: pixels (films, size, size), or features (films, width).
     chosen
         What it is indexed with.
     """
     found = np.asarray(array[chosen])
-    if isinstance(array, np.memmap) and array.mode == "r" and isinstance(array.base, mmap.mmap):
+    if isinstance(array, np.memmap) and array.mode == "r" and array.ndim > 2:
         found = found.copy() if np.may_share_memory(found, array) else found
-        if hasattr(mmap, "MADV_DONTNEED"):
-            array.base.madvise(mmap.MADV_DONTNEED)
+        give_back_pages(array)
     return found
+
+
+def give_back_pages(array: np.memmap[Any, Any]) -> None:
+    """Let go of the pages of a mapped file: its rows are read again when they are asked for.
+
+    The system counts a page that was read as the process's own until it is given back, although it may lie in memory
+    once for all. Only for files that are shared: changes of a private copy would be lost.
+    """
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ class Stacked:
         found = np.empty((*np.shape(rows), *self.shape[1:]), dtype=self.dtype)
         for number in np.unique(which):
             there = which == number
-            found[there] = read_rows(self._arrays[number], row[there])
+            found[there] = self._arrays[number][row[there]]
         return found
 
 

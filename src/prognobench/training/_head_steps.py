@@ -44,7 +44,7 @@ def head_seconds(card: ModelCard, films: int, classes: int, protocol: Protocol) 
 def _operations(card: ModelCard, films: int, classes: int, protocol: Protocol) -> float:
     grid = candidates(card, protocol)
     outputs, width = len(grid) * (1 if classes == 2 else classes), max(c.columns.stop for c in grid)
-    return 4.0 * protocol.epochs * films * outputs * width
+    return float(4 * protocol.epochs * films * outputs * width)
 
 
 def train_heads_at_once(

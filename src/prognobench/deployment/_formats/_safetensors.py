@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from prognobench.models import write_tensors
+
 from .._description import HEAD
 from .._model import Model
 from ._format import USE, Format, Reader, use_of
@@ -33,14 +35,10 @@ class Safetensors(Format):
 
     def write(self, model: Model, folder: Path, place: Path, gray: bool) -> Reader:
         """Write the tensors, and return what plain timm computes with them."""
-        from safetensors.torch import load_file, save
+        from safetensors.torch import load_file
 
         place.mkdir()
-        state = model.scorer.network.backbone.state_dict()
-        # Cloned, since two names of one tensor cannot be written.
-        cloned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-        # Not by `save_file`, whose files only their owner may read.
-        (place / _BACKBONE).write_bytes(save(cloned))
+        write_tensors(place / _BACKBONE, model.scorer.network.backbone.state_dict())
         write_use(model, folder, place)
         backbone = empty_backbone(model)
         backbone.load_state_dict(load_file(place / _BACKBONE), strict=True)
