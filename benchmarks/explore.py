@@ -103,6 +103,7 @@ def answers(process: psutil.Process, page: Any, address: str) -> None:
     until(page, "!!document.querySelector('#numbers .caption')")
     page.get_by_text("Model", exact=True).click()
     for model in ("dinov2_s", "resnet18", "clip_l"):
+        page.wait_for_timeout(1000)  # at rest, as before a person's press: the last one's plot may still be drawn
         before = page.inner_text("#numbers .caption")
         used, asked = core_seconds(process), time.perf_counter()
         page.get_by_label(model, exact=True).check()

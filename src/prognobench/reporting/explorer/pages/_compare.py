@@ -11,6 +11,7 @@ from dash import html
 
 from prognobench.evaluation import metric_column
 
+from ..._safe import printable
 from ..._shown import CELL
 from ...page._numbers import MODEL, STRATEGY, marks_cell, row_look
 from ...page._parts import Cell, Column, Prose, Row, is_missing, number, number_cell, records, text, with_interval
@@ -104,6 +105,9 @@ def _table(context: Context, shown: _Shown) -> Component:
     scores = shown.scores
     rows = scores.rows.sort_values("score", ascending=scores.better == "lower", kind="stable", na_position="last")
     one_job = shown.file == "fold_metrics"
+    # What all rows share is told once: each cell of a table costs a browser half a millisecond at every filter.
+    where = {"cohort": "cohort", "task": "task", "regime": "regime_label"}
+    shared = {name: str(rows[key].iloc[0]) for name, key in where.items() if rows[key].nunique(dropna=False) == 1}
     columns = [
         MODEL, STRATEGY, Column(scores.name, _score(scores)),
         *([] if one_job else [
@@ -112,7 +116,7 @@ def _table(context: Context, shown: _Shown) -> Component:
                                                       sign=True), "MCC × 100"),
             Column("", marks_cell),
         ]),
-        Column("cohort", text("cohort")), Column("task", text("task")), Column("regime", text("regime_label")),
+        *(Column(name, text(key)) for name, key in where.items() if name not in shared),
         *([Column("fold", _fold)] if one_job else [
             Column("folds", lambda row: Cell(f"{row['folds']:.0f}/{row['n_folds']:.0f}", row["folds"], "number")),
         ]),
@@ -122,6 +126,8 @@ def _table(context: Context, shown: _Shown) -> Component:
     ]  # fmt: skip
     level = " and ".join(sorted(set(rows["headline"].dropna()))) or "film"
     notes = [f"All digits are in `{shown.file}.csv`; “CSV of what is shown” has its rows that are chosen here."]
+    if shared:
+        notes.insert(0, f"All rows: {', '.join(f'{name} {printable(value)}' for name, value in shared.items())}.")
     if not context.now.current:
         notes.append("Intervals and the comparison with the controls follow when they are computed.")
     what = "one job" if one_job else "mean over test folds, ± std"

@@ -117,7 +117,7 @@ def _learned(
     colors: dict[str, tuple[str, str, str]], shapes: dict[str, str],
 ) -> list[dict[str, Any]]:  # fmt: skip
     learned = part[~part["control"]]
-    traces = []
+    traces, drawn = [], set()
     for name, (ink, symbol, _) in colors.items():
         own = learned[learned[color].astype("string") == name]
         kinds = shapes or {"": symbol}
@@ -125,8 +125,24 @@ def _learned(
             rows = own[own[shape].astype("string") == kind] if shape else own
             if len(rows):
                 named = name if not kind or kind == name else f"{name} · {kind}"
-                traces.append(_trace(rows, x, unit, scores, named, ink, sign))
-    return traces
+                traces.append(_trace(rows, x, unit, scores, named, ink, sign) | {"legendgroup": safe(name)})
+                drawn.add((name, kind))
+    if not shapes or shape == color:
+        return traces
+    # Colors and shapes are told apart from one another: an entry for each pair is more than anyone reads, and slow.
+    for trace in traces:
+        trace["showlegend"] = False
+    told = [(name, colors[name][0], "circle") for name in colors if any(name == one for one, _ in drawn)]
+    told += [(kind, GRAY, sign) for kind, sign in shapes.items() if any(kind == one for _, one in drawn)]
+    return [*traces, *(_entry(*one) for one in told)]
+
+
+def _entry(name: str, color: str, symbol: str) -> dict[str, Any]:
+    """Return a trace without marks that stands in the legend; that of a color hides and shows its marks."""
+    return {
+        "type": "scatter", "mode": "markers", "name": safe(name), "x": [None], "y": [None], "hoverinfo": "skip",
+        "legendgroup": safe(name), "marker": {"color": color, "size": 9, "symbol": symbol},
+    }  # fmt: skip
 
 
 def _controls_of(part: pd.DataFrame, x: str, unit: float, scores: Scores) -> list[dict[str, Any]]:
