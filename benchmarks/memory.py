@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from own_process import own_process
 
 COUNTS = (1_000, 100_000)
 WIDTH = 384
@@ -90,7 +91,7 @@ def adapter(folder: Path, count: int) -> None:
 WORK = {"the process alone": nothing, "frozen features": features, "a linear probe": heads, "LoRA": adapter}
 
 
-def one(kind: str, count: int, connection: Any) -> None:
+def one(connection: Connection, kind: str, count: int) -> None:
     """Do one kind of work, set up as a worker of `run` is, and tell the most memory that this process held."""
     import os
 
@@ -112,16 +113,11 @@ def measured(counts: tuple[int, ...] = COUNTS) -> list[dict[str, Any]]:
     for kind in WORK:
         row: dict[str, Any] = {"work": kind, "bytes": {}}
         for count in counts:
-            spawn = get_context("spawn")
-            here, there = spawn.Pipe()
-            process = spawn.Process(target=one, args=(kind, count, there))
-            process.start()
-            there.close()
-            try:
-                row["bytes"][str(count)] = here.recv()
-            except EOFError:
-                raise RuntimeError(f"{kind} with {count} films ended without an answer") from None
-            process.join()
+            with own_process(one, kind, count) as process:
+                try:
+                    row["bytes"][str(count)] = process.recv()
+                except EOFError:
+                    raise RuntimeError(f"{kind} with {count} films ended without an answer") from None
         found.append(row)
     return found
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing import get_context
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from own_process import own_process
 from rivals import films, hf_trainer, plain_loop
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -51,7 +50,8 @@ def trainer_of(model: str, strategy: str, pixels: np.ndarray, labels: np.ndarray
 def serve(connection: Connection, model: str, strategy: str, pixels: np.ndarray, labels: np.ndarray) -> None:
     """Do a step of a job each time one is asked for, films read from the cache and all, and answer with its seconds.
 
-    At last answer with the operations of a step and the shares of its time.
+    At last answer with the operations of a step and the shares of its time. The process is set up as a worker of `run`
+    is; what that sets up is not to serve the rivals.
     """
     keep_freed_memory()
     use_threads(connection.recv())
@@ -67,27 +67,12 @@ def serve(connection: Connection, model: str, strategy: str, pixels: np.ndarray,
     connection.send((counter.get_total_flops() / 1e9, shares(profile)))
 
 
-@contextmanager
-def worker(model: str, strategy: str, pixels: np.ndarray, labels: np.ndarray) -> Iterator[Connection]:
-    """Start a process that is set up as a worker of `run` is; what it sets up is not to serve the rivals."""
-    here, there = get_context("spawn").Pipe()
-    process = get_context("spawn").Process(target=serve, args=(there, model, strategy, pixels, labels), daemon=True)
-    process.start()
-    there.close()
-    here.send(torch.get_num_threads())
-    try:
-        yield here
-    finally:
-        here.close()
-        process.join(timeout=60)
-        process.terminate()
-
-
 def measured(model: str, strategy: str, pixels: np.ndarray, rounds: int) -> dict[str, Any]:
     """Return the seconds of each one's steps, alternating, and the operations of a step."""
     labels = (np.arange(len(pixels)) % 3 == 0).astype(np.int64)
     images, targets = films(model, pixels), torch.from_numpy(labels)
-    with tempfile.TemporaryDirectory() as folder, worker(model, strategy, pixels, labels) as own:
+    with tempfile.TemporaryDirectory() as folder, own_process(serve, model, strategy, pixels, labels) as own:
+        own.send(torch.get_num_threads())
 
         def own_step() -> float:
             own.send("step")

@@ -19,6 +19,7 @@ validation: {kfold: {folds: 3}}
 protocol: {base: quick, epochs: 1, batch_size: 8}
 controls: []
 """
+PLAIN = 'models=[{"timm:test_vit": {weights: "random:11"}}]'
 
 
 def test_every_strategy_in_turn_gives_the_backbone_back_bit_for_bit(phantom, tmp_path):
@@ -86,3 +87,22 @@ def test_features_that_lie_ready_are_read_without_their_backbone(phantom, tmp_pa
     assert first.loaded is not None
     pd.testing.assert_frame_equal(second.run(job).predictions, there, check_exact=True)
     assert second.loaded is None
+
+
+def test_what_a_network_has_freed_is_given_back_before_the_next_job_is_measured(phantom, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROGNOBENCH_HOME", str(tmp_path / "home"))
+    (tmp_path / "study.yaml").write_text(STUDY % phantom, encoding="utf-8")
+    plan = plan_study(read_study(tmp_path / "study.yaml", [PLAIN, "strategies=[lp, fft]"]))
+    probes, trained = ([job for job in plan.jobs if job.strategy == name] for name in ("lp", "fft"))
+    bench = Bench(kit_of(plan), Store(tmp_path / "results"), WorkerSettings(tmp_path / "results", 1, 600.0))
+    done = []
+    monkeypatch.setattr("prognobench.training.give_back_freed_memory", lambda: done.append("given back"))
+    monkeypatch.setattr("prognobench.studies._worker._reset_peak_memory", lambda: done.append("counted from here"))
+    for job in (probes[0], probes[1], trained[0], probes[2]):
+        done.append(job.strategy)
+        bench.run(job)
+    expected = ["lp", "counted from here"]  # sends the films through the backbone
+    expected += ["lp", "given back", "counted from here"]  # finds their features
+    expected += ["fft", "counted from here"]
+    expected += ["lp", "given back", "counted from here"]
+    assert done == expected

@@ -27,6 +27,11 @@ def problem(films, width, classes, seed, spread, constant=0):
     return features, labels.astype(np.int64), rng.uniform(0.2, 3.0, films)
 
 
+def solve(features, labels, classes, weights, penalties):
+    width = features.shape[1]
+    return solve_logistic(features, labels, classes, weights, penalties, np.zeros(width), np.ones(width))
+
+
 def oracle(features, labels, weights, penalty):
     model = LogisticRegression(C=penalty, tol=1e-10, max_iter=10_000, solver="newton-cholesky")
     with warnings.catch_warnings():
@@ -36,7 +41,7 @@ def oracle(features, labels, weights, penalty):
 
 def off(features, labels, classes, weights, penalties=PENALTIES):
     """Return how far any probability is from scikit-learn's."""
-    found = solve_logistic(features, labels, classes, weights, penalties)
+    found = solve(features, labels, classes, weights, penalties)
     return max(
         np.abs(
             probabilities(features @ head.weights.T + head.intercepts) - oracle(features, labels, weights, penalty)
@@ -79,7 +84,7 @@ def test_many_classes_are_solved_without_their_second_derivative(monkeypatch):
 
 def test_the_order_of_the_penalties_changes_nothing():
     features, labels, weights = problem(50, 20, 2, 0, 1.0)
-    there, back = (solve_logistic(features, labels, 2, weights, order) for order in (PENALTIES, PENALTIES[::-1]))
+    there, back = (solve(features, labels, 2, weights, order) for order in (PENALTIES, PENALTIES[::-1]))
     for one, other in zip(there, reversed(back), strict=True):
         np.testing.assert_array_equal(one.weights, other.weights)
 
@@ -104,7 +109,7 @@ def test_what_does_not_converge_is_named(monkeypatch):
     features, labels, weights = problem(50, 20, 2, 0, 1.0)
     monkeypatch.setattr(_logistic, "_MOST_STEPS", 1)
     with pytest.raises(ValueError, match=r"with C=10 did not converge: a gradient of .* is left"):
-        solve_logistic(features, labels, 2, weights, [10.0])
+        solve(features, labels, 2, weights, [10.0])
 
 
 @settings(max_examples=15, deadline=None)
@@ -124,4 +129,4 @@ def test_a_problem_has_the_same_bits_alone_and_beside_others(sizes, seed, order)
 
 def solved(given):
     features, labels, weights = given
-    return np.stack([head.weights for head in solve_logistic(features, labels, 2, weights, PENALTIES)])
+    return np.stack([head.weights for head in solve(features, labels, 2, weights, PENALTIES)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+# Beyond so many bytes the pages of features that were read are given back as those of films are.
+_MUCH = 2**24
+
 
 def read_rows(array: Array | Stacked, chosen: Any) -> Array:
-    """Return some rows of an array; of films in a mapped file a copy, and none of their pages stays in this process.
+    """Return some rows of an array; of much that lies in a mapped file a copy, and no page stays in this process.
 
-    So a worker that goes through a hundred thousand films holds a batch of them and not all. Features are few beside
-    them and read over and over; their pages stay.
+    So a worker that goes through a hundred thousand films holds a batch of them and not all. A few features are little
+    beside that and read over and over; their pages stay.
 
     Parameters
     ----------
@@ -30,9 +34,23 @@ def read_rows(array: Array | Stacked, chosen: Any) -> Array:
     chosen
         What it is indexed with.
     """
+    if not isinstance(array, np.memmap) or array.mode != "r":
+        return np.asarray(array[chosen])
+    if array.ndim == 2 and isinstance(chosen, np.ndarray) and len(chosen) * array[:1].nbytes > _MUCH:
+        return _in_the_order_of_the_file(array, chosen)
     found = np.asarray(array[chosen])
-    if isinstance(array, np.memmap) and array.mode == "r" and array.ndim > 2:
+    if array.ndim > 2:
         found = found.copy() if np.may_share_memory(found, array) else found
+        give_back_pages(array)
+    return found
+
+
+def _in_the_order_of_the_file(array: np.memmap[Any, Any], positions: npt.NDArray[np.int64]) -> Array:
+    """Return rows of a mapped file without holding more than a part of its pages beside them."""
+    found = np.empty((len(positions), *array.shape[1:]), dtype=array.dtype)
+    order = np.argsort(positions, kind="stable")
+    for part in np.array_split(order, math.ceil(found.nbytes / _MUCH)):
+        found[part] = array[positions[part]]
         give_back_pages(array)
     return found
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Numbers = npt.NDArray[np.float64]
+from ._design import Array, Design, Numbers
+
 _Solve = Callable[[Numbers], Numbers]
 
 # How far off a log-odds may be at a solution, on a film whose standardized features have the norm √width.
@@ -50,7 +51,13 @@ def probabilities(scores: Numbers) -> Numbers:
 
 
 def solve_logistic(
-    features: Numbers, labels: npt.NDArray[np.int64], classes: int, weights: Numbers, penalties: Sequence[float]
+    features: Array,
+    labels: npt.NDArray[np.int64],
+    classes: int,
+    weights: Numbers,
+    penalties: Sequence[float],
+    mean: Numbers,
+    scale: Numbers,
 ) -> list[Linear]:
     """Minimize C · Σ weight × cross-entropy + ½ ‖coefficients‖² for each penalty C; intercepts are free.
 
@@ -63,18 +70,20 @@ def solve_logistic(
     Parameters
     ----------
     features
-        (films, width), standardized.
+        (films, width), of any kind of float.
     labels, classes
         Class of each film, each class with at least one film; and how many classes there are.
     weights
         What each film counts for in the loss, (films,).
     penalties
         The inverse strengths C, in any order.
+    mean, scale
+        What each column is standardized by before anything else, (width,).
 
     Returns
     -------
     list of Linear
-        A classifier for each penalty, in their order.
+        A classifier of standardized features for each penalty, in their order.
 
     Raises
     ------
@@ -84,15 +93,17 @@ def solve_logistic(
     Examples
     --------
     >>> features, labels = np.array([[-1.0], [1.0], [-1.0], [1.0]]), np.array([0, 1, 0, 1])
-    >>> solve_logistic(features, labels, 2, np.ones(4), [0.5])[0].weights.round(3)
+    >>> solve_logistic(features, labels, 2, np.ones(4), [0.5], np.zeros(1), np.ones(1))[0].weights.round(3)
     array([[0.675]])
     """
     films, width = features.shape
     turn = None
     if films < width:
-        turn, upper = np.linalg.qr(features.T)
-        features = upper.T
-    loss = (_TwoClasses if classes == 2 else _Classes)(features, labels, classes, weights)
+        turn, upper = np.linalg.qr(((features - mean) / scale).T)
+        design = Design(upper.T, np.zeros(films), np.ones(films))
+    else:
+        design = Design(features, mean, scale)
+    loss = (_TwoClasses if classes == 2 else _Classes)(design, labels, classes, weights)
     place = np.zeros(loss.unknowns)
     found: dict[float, Linear] = {}
     for penalty in sorted(set(penalties)):
@@ -172,17 +183,14 @@ class _Loss(ABC):
         The largest gradient that may be nothing but rounding.
     """
 
-    def __init__(self, features: Numbers, weights: Numbers, parts: int) -> None:
-        films, width = features.shape
-        self.design = np.ones((films, width + 1))
-        self.design[:, :-1] = features
-        self.weights = weights
+    def __init__(self, design: Design, weights: Numbers, parts: int) -> None:
+        width = design.width
+        self.design, self.weights = design, weights
         self.unknowns = parts * (width + 1)
         self.penalized = np.ones(self.unknowns)
         self.penalized[width :: width + 1] = 0.0
         self.cheap = self.unknowns <= _CHEAP
-        largest = max(1.0, float(np.abs(features).max(initial=0.0)))
-        self.rounding = 8 * np.finfo(np.float64).eps * float(weights.sum()) * largest
+        self.rounding = 8 * np.finfo(np.float64).eps * float(weights.sum()) * design.largest()
         self._curvature: Numbers | None = None
 
     @abstractmethod
@@ -233,8 +241,8 @@ def _divider(curvature: Numbers, ridge: Numbers) -> _Solve:
 class _TwoClasses(_Loss):
     """Of the log-odds; a film's state is its probability of the wrong class."""
 
-    def __init__(self, features: Numbers, labels: npt.NDArray[np.int64], classes: int, weights: Numbers) -> None:
-        super().__init__(features, weights, 1)
+    def __init__(self, design: Design, labels: npt.NDArray[np.int64], classes: int, weights: Numbers) -> None:
+        super().__init__(design, weights, 1)
         self.signs = 2.0 * labels - 1
         self.signed = self.weights * self.signs
 
@@ -244,8 +252,7 @@ class _TwoClasses(_Loss):
 
     def scores(self, place: Numbers) -> Numbers:
         """Return the log-odds, (films,)."""
-        found: Numbers = self.design @ place
-        return found
+        return self.design.times(place)
 
     def look(self, scores: Numbers) -> tuple[float, Numbers]:
         """Return the loss and the probabilities of the wrong class, (films,)."""
@@ -256,14 +263,11 @@ class _TwoClasses(_Loss):
 
     def gradient(self, state: Numbers) -> Numbers:
         """Return the gradient, (columns + 1,)."""
-        found: Numbers = (-self.signed * state) @ self.design
-        return found
+        return self.design.summed(-self.signed * state)
 
     def curvature(self, state: Numbers) -> Numbers:
         """Return the second derivative, (columns + 1, columns + 1)."""
-        scaled = np.sqrt(self.weights * state * (1 - state))[:, None] * self.design
-        found: Numbers = scaled.T @ scaled
-        return found
+        return self.design.squared(self.weights * state * (1 - state))
 
 
 class _Classes(_Loss):
@@ -274,8 +278,8 @@ class _Classes(_Loss):
     classes sum to 0: nothing is lost, and the minimum becomes one point.
     """
 
-    def __init__(self, features: Numbers, labels: npt.NDArray[np.int64], classes: int, weights: Numbers) -> None:
-        super().__init__(features, weights, classes - 1)
+    def __init__(self, design: Design, labels: npt.NDArray[np.int64], classes: int, weights: Numbers) -> None:
+        super().__init__(design, weights, classes - 1)
         full, _ = np.linalg.qr(np.concatenate([np.ones((classes, 1)), np.eye(classes)[:, :-1]], axis=1))
         self.turn = np.ascontiguousarray(full[:, 1:])  # (classes, classes − 1)
         self.true = np.eye(classes)[labels]
@@ -288,7 +292,7 @@ class _Classes(_Loss):
 
     def scores(self, place: Numbers) -> Numbers:
         """Return the scores of the classes, (films, classes)."""
-        found: Numbers = self.design @ self._parts(place).T @ self.turn.T
+        found: Numbers = self.design.times(self._parts(place).T) @ self.turn.T
         return found
 
     def look(self, scores: Numbers) -> tuple[float, Numbers]:
@@ -301,17 +305,16 @@ class _Classes(_Loss):
 
     def gradient(self, state: Numbers) -> Numbers:
         """Return the gradient, (unknowns,)."""
-        found: Numbers = (((state - self.true) @ self.turn * self.weights[:, None]).T @ self.design).ravel()
-        return found
+        return self.design.summed((state - self.true) @ self.turn * self.weights[:, None]).ravel()
 
     def curvature(self, state: Numbers) -> Numbers:
         """Return the lower half of the second derivative, (unknowns, unknowns)."""
-        size, turned = self.design.shape[1], state @ self.turn
+        size, turned = self.design.width + 1, state @ self.turn
         found = np.zeros((self.unknowns, self.unknowns))
         for row in range(self.turn.shape[1]):
             for column in range(row + 1):
                 both = state @ (self.turn[:, row] * self.turn[:, column]) - turned[:, row] * turned[:, column]
-                block = self.design.T @ ((self.weights * both)[:, None] * self.design)
+                block = self.design.squared(self.weights * both)
                 found[row * size : (row + 1) * size, column * size : (column + 1) * size] = block
         return found
 
@@ -320,18 +323,18 @@ class _Classes(_Loss):
         if self.unknowns <= _MOST_WRITTEN:
             return super().solver(state, ridge, again)
         # No second derivative is above half of this one (Böhning 1992, Ann Inst Stat Math 44:197), part by part.
-        size, turned = self.design.shape[1], state @ self.turn
+        size, turned = self.design.width + 1, state @ self.turn
         if self._curvature is None:
-            self._curvature = 0.5 * self.design.T @ (self.weights[:, None] * self.design)
+            self._curvature = 0.5 * self.design.squared(self.weights)
         divide = _divider(self._curvature, ridge[:size])
 
         def bound(gradient: Numbers) -> Numbers:
             return divide(self._parts(gradient).T).T.ravel()
 
         def times(step: Numbers) -> Numbers:
-            moved = self.design @ self._parts(step).T  # (films, classes − 1)
+            moved = self.design.times(self._parts(step).T)  # (films, classes − 1)
             spread = (state * (moved @ self.turn.T)) @ self.turn - turned * (turned * moved).sum(axis=1, keepdims=True)
-            found: Numbers = ((self.weights[:, None] * spread).T @ self.design).ravel() + ridge * step
+            found: Numbers = self.design.summed(self.weights[:, None] * spread).ravel() + ridge * step
             return found
 
         return lambda gradient: _conjugate_gradients(times, bound, gradient)

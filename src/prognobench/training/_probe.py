@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,12 @@ import torch
 from prognobench.models import columns, readable, widest
 from prognobench.protocols import Protocol, Readout
 
+from ._design import Numbers, blocks, moments
 from ._device import device_name
-from ._films import Films, Outcome, class_weights, film_weights, weighted_log_loss
+from ._films import Films, Outcome, Rows, class_weights, film_weights, weighted_log_loss
 from ._finetune import Checkpoint, refit_heads, train_heads
 from ._head_steps import is_short, train_heads_at_once
-from ._logistic import Linear, Numbers, probabilities, solve_logistic
+from ._logistic import Linear, probabilities, solve_logistic
 
 if TYPE_CHECKING:
     from prognobench.models import ModelCard
@@ -115,8 +117,8 @@ def _fit_logistic(
     card: ModelCard | None,
     only: Readout | None = None,
 ) -> Outcome:
-    features = train.rows[:].astype(np.float64)
-    mean, scale = _standardize(features)
+    features = train.rows[:]
+    mean, scale = moments(features)
     weighted = protocol.film_weights != "none"
     by_film = film_weights(train, protocol.film_weights) if weighted else None
     by_film_val = film_weights(val, protocol.film_weights) if weighted else None
@@ -125,19 +127,17 @@ def _fit_logistic(
 
     penalties = protocol.probe.penalties
     solutions: list[_Solution] = []
-    history: list[dict[str, object]] = []
-    validation = val.rows[:].astype(np.float64)
+    told: list[dict[str, object]] = []
     for readout, part in _readouts(card, protocol, features.shape[1]):
         if only not in (None, readout):
             continue
-        read = np.ascontiguousarray(features[:, part])
-        heads = solve_logistic(read, train.labels, classes, by_loss, penalties)
-        solutions += [_Solution(head, part, mean[part], scale[part]) for head in heads]
-        for penalty, solution in zip(penalties, solutions[-len(penalties) :], strict=True):
-            loss = weighted_log_loss(solution.probabilities(validation), val.labels, weights, by_film_val)
-            told = {} if readout is None else {"blocks": readout[0], "patch_mean": readout[1]}
-            history.append({"candidate": f"C={penalty:g}", **told, "val_loss": loss})
-    table = pd.DataFrame(history)
+        by = mean[part], scale[part]
+        heads = solve_logistic(features[:, part], train.labels, classes, by_loss, penalties, *by)
+        solutions += [_Solution(head, part, *by) for head in heads]
+        read = {} if readout is None else {"blocks": readout[0], "patch_mean": readout[1]}
+        told += [{"candidate": f"C={penalty:g}", **read} for penalty in penalties]
+    losses = [weighted_log_loss(each, val.labels, weights, by_film_val) for each in _scored(solutions, val.rows)]
+    table = pd.DataFrame(told).assign(val_loss=losses)
     best = int(np.argmin(table["val_loss"]))
     chosen = solutions[best]
     table["chosen"] = table.index == best
@@ -149,20 +149,7 @@ def _fit_logistic(
     }
     # Counted as the field counts a linear head, one row a class, though two classes need only one.
     numbers = classes * (chosen.head.weights.shape[1] + 1)
-    return Outcome(lambda rows: chosen.probabilities(rows[:].astype(np.float64)), table, numbers, tensors)
-
-
-def _standardize(features: Numbers) -> tuple[Numbers, Numbers]:
-    """Standardize features in place by their own mean and standard deviation, and return these."""
-    # A feature that is the same on every training film says nothing; rounding can leave it a spread to be divided by.
-    constant = features.min(axis=0) == features.max(axis=0)
-    mean: Numbers = features.mean(axis=0)
-    features -= mean
-    scale: Numbers = np.sqrt(np.einsum("ij,ij->j", features, features) / len(features))
-    features[:, constant] = 0.0
-    scale[constant | (scale == 0)] = 1.0
-    features /= scale
-    return mean, scale
+    return Outcome(lambda rows: _scored([chosen], rows)[0], table, numbers, tensors)
 
 
 @dataclass(frozen=True)
@@ -179,6 +166,17 @@ class _Solution:
         # Rather than the films, the few coefficients are divided.
         weights = self.head.weights / self.scale
         return probabilities(features[:, self.part] @ weights.T + (self.head.intercepts - weights @ self.mean))
+
+
+def _scored(solutions: Sequence[_Solution], rows: Rows) -> list[Numbers]:
+    """Return the probabilities that each of some heads gives any films."""
+    features = rows[:]
+    found: list[list[Numbers]] = [[] for _ in solutions]
+    for part in blocks(features):
+        numbers = features[part].astype(np.float64)
+        for solution, scored in zip(solutions, found, strict=True):
+            scored.append(solution.probabilities(numbers))
+    return [np.concatenate(scored) for scored in found]
 
 
 def _readouts(card: ModelCard | None, protocol: Protocol, width: int) -> list[tuple[Readout | None, slice]]:
