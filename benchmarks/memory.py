@@ -113,9 +113,9 @@ def measured(counts: tuple[int, ...] = COUNTS) -> list[dict[str, Any]]:
     for kind in WORK:
         row: dict[str, Any] = {"work": kind, "bytes": {}}
         for count in counts:
-            with own_process(one, kind, count) as process:
+            with own_process(one, kind, count) as own:
                 try:
-                    row["bytes"][str(count)] = process.recv()
+                    row["bytes"][str(count)] = own.recv()
                 except EOFError:
                     raise RuntimeError(f"{kind} with {count} films ended without an answer") from None
         found.append(row)

@@ -22,7 +22,11 @@ def own_process(work: Callable[..., None], *given: Any) -> Iterator[Connection]:
     there.close()
     try:
         yield here
+    except BaseException:
+        process.terminate()
+        raise
     finally:
         here.close()
         process.join(timeout=60)
         process.terminate()
+        process.join()

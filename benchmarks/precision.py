@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +51,11 @@ def settings(model: str, signal: float, threads: int) -> dict[str, Any]:
 
 
 def trained(
-    model: str, strategy: str, precision: str, seed: int, films: Rows, labels: np.ndarray, signal: float, threads: int
+    folder: Path, signal: float, threads: int, model: str, strategy: str, precision: str, seed: int
 ) -> dict[str, Any]:
-    """Train once and return the MCC on the test films, with the scores' log-odds."""
+    """Train once and return the MCC on the test films, with their scores."""
+    use_threads(threads)
+    films, labels = cohort_at(folder, signal)
     order = np.random.default_rng(seed).permutation(len(labels))
     train, val, epochs = SIZES[model]
     cut = {"train": order[:train], "val": order[train : train + val], "test": order[train + val :][:TESTED]}
@@ -118,27 +122,31 @@ def main() -> None:
     arguments.add_argument("--signal", type=float, default=0.5)
     arguments.add_argument("--seeds", type=int, default=6)
     arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--workers", type=int, default=1, help="trainings at a time, as many as there are cores")
     arguments.add_argument("--cases", nargs="+", default=["/".join(case) for case in CASES])
     chosen = arguments.parse_args()
-    use_threads(chosen.threads)
-    films, labels = cohort_at(chosen.folder, chosen.signal)
+    cohort_at(chosen.folder, chosen.signal)  # made once, before several look for it
     lines = chosen.out.read_text(encoding="utf-8").splitlines() if chosen.out.exists() else []
     rows = [json.loads(line) for line in lines]
     rows = [row for row in rows if settings(row["model"], chosen.signal, chosen.threads).items() <= row.items()]
     done = {(row["model"], row["strategy"], row["precision"], row["seed"]) for row in rows}
-    for case in chosen.cases:
-        model, strategy = case.split("/")
-        for seed in range(chosen.seeds):
-            for precision in ("bf16", "fp32"):
-                if (model, strategy, precision, seed) in done:
-                    continue
-                row = trained(model, strategy, precision, seed, films, labels, chosen.signal, chosen.threads)
-                rows.append(row)
-                with chosen.out.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(row) + "\n")
-                print(
-                    model, strategy, precision, seed, f"MCC {row['mcc']:.3f}, {row['train_seconds']:.0f} s", flush=True
-                )
+    grid = [
+        (*case.split("/"), precision, seed)
+        for case in chosen.cases
+        for seed in range(chosen.seeds)
+        for precision in ("fp32", "bf16")
+    ]
+    # One training a process: what one leaves in memory is nothing to the next.
+    pool = ProcessPoolExecutor(chosen.workers, get_context("spawn"), max_tasks_per_child=1)
+    given = chosen.folder, chosen.signal, chosen.threads
+    try:
+        for ready in as_completed([pool.submit(trained, *given, *one) for one in grid if one not in done]):
+            rows.append(ready.result())
+            with chosen.out.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(rows[-1]) + "\n")
+            print({name: told for name, told in rows[-1].items() if name != "scores"}, flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
     found = paired(rows)
     chosen.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for row in found:

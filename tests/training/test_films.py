@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prognobench.training import Rows, Stacked
+from prognobench.training import Rows, Stacked, _films
 from prognobench.training._films import read_rows
 
 pytestmark = pytest.mark.torch
@@ -54,12 +54,33 @@ def test_no_page_of_films_that_were_read_stays(mapped):
     assert held() - before > 24
 
 
-@linux
-def test_of_many_features_that_were_read_no_page_stays(tmp_path):
+@pytest.fixture
+def many_features(tmp_path):
     array = np.random.default_rng(0).standard_normal((2**15, 384), dtype=np.float32)  # 48 MiB
     np.save(tmp_path / "features.npy", array)
-    positions = np.random.default_rng(1).permutation(len(array))[: len(array) * 4 // 5]
-    rows = Rows(np.load(tmp_path / "features.npy", mmap_mode="r"), positions)
+    return array, np.load(tmp_path / "features.npy", mmap_mode="r")
+
+
+@linux
+@pytest.mark.parametrize("stacked", [False, True])
+def test_of_many_features_a_part_of_the_pages_is_held_and_none_stays(many_features, monkeypatch, stacked):
+    array, file = many_features
+    positions, most = np.random.default_rng(1).permutation(len(array))[: len(array) * 4 // 5], []
+    give_back = _films.give_back_pages
+
+    def counted(array):
+        most.append(held())
+        give_back(array)
+
+    monkeypatch.setattr(_films, "give_back_pages", counted)
+    rows = Rows(Stacked([file, file]) if stacked else file, positions)
     before = held()
     np.testing.assert_array_equal(rows[:], array[positions])
     assert held() - before < 4
+    assert max(most) - before < 28  # of 48
+
+
+@pytest.mark.parametrize("chosen", [np.arange(2**15) % 5 > 0, -np.arange(1, 2**14 + 2**13), slice(None), np.array(5)])
+def test_many_features_are_indexed_as_few_are(many_features, chosen):
+    array, file = many_features
+    np.testing.assert_array_equal(read_rows(file, chosen), array[chosen])

@@ -28,8 +28,9 @@ def problem(films, width, classes, seed, spread, constant=0):
 
 
 def solve(features, labels, classes, weights, penalties):
-    width = features.shape[1]
-    return solve_logistic(features, labels, classes, weights, penalties, np.zeros(width), np.ones(width))
+    """Solve with features that are standardized on the way."""
+    mean, scale = np.full(features.shape[1], 2.0), np.full(features.shape[1], 4.0)
+    return solve_logistic(features * scale + mean, labels, classes, weights, penalties, mean, scale)
 
 
 def oracle(features, labels, weights, penalty):

@@ -18,7 +18,7 @@ def films(rng, count, classes=2, width=30):
     features = rng.normal(size=(count, width)) * rng.uniform(0.1, 10, width)
     features[:, 0] += labels * 2
     features[:, 1] = 3.0  # says nothing, and has no spread to be divided by
-    features[:, 2] = 0.1  # neither, though its mean is rounded
+    features[:, 2] = 0.1  # neither
     array = features.astype(np.float32)
     return Films(Rows(array, np.arange(count)), labels.astype(np.int64))
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Numbers = npt.NDArray[np.float64]
-Array = npt.NDArray[Any]
+from ._films import Array
 
-# Up to so many numbers, 32 MiB, a matrix is one block; beyond, each block has so many, 1 MiB, which caches hold.
+Numbers = npt.NDArray[np.float64]
+
+# Up to so many numbers, 32 MiB, a matrix is one block; beyond, each block has so many, 1 MiB, as caches like it.
 _WHOLE = 2**22
 _BLOCK = 2**17
+# But so many films, or most of a second derivative would be to add up those of the blocks.
+_FEWEST = 512
 
 
 def blocks(features: Array) -> list[slice]:
@@ -25,7 +27,7 @@ def blocks(features: Array) -> list[slice]:
     [slice(0, 5, None)]
     """
     films, width = features.shape
-    each = films if features.size <= _WHOLE else max(1, _BLOCK // width)
+    each = films if features.size <= _WHOLE else max(_FEWEST, _BLOCK // width)
     return [slice(start, min(start + each, films)) for start in range(0, max(films, 1), max(each, 1))]
 
 
@@ -58,8 +60,8 @@ def moments(features: Array) -> tuple[Numbers, Numbers]:
 class Design:
     """Films as a matrix with a column of ones behind their standardized features, and the products of it.
 
-    Of few films it is kept; of many its blocks are made anew for each product, since they would be twice what the
-    features are in float32, and many times what else a worker holds.
+    Of few films it is kept; of many its blocks are made anew for each product, since the whole in float64 would be
+    twice what the features are in float32.
 
     Parameters
     ----------
@@ -70,13 +72,13 @@ class Design:
     """
 
     def __init__(self, features: Array, mean: Numbers, scale: Numbers) -> None:
-        self._features = features
         self.films, self.width = features.shape
         self._parts = blocks(features)
         self._kept: Numbers | None = None
         if len(self._parts) == 1:
             self._kept = (features - mean) / scale
         else:
+            self._features = features
             # A row each: numpy takes four times as long where it begins anew at every film.
             rows = self._parts[0].stop
             self._means, self._factors = np.tile(mean, rows), np.tile(1 / scale, rows)
@@ -103,12 +105,13 @@ class Design:
         found = np.zeros((self.width + 1, self.width + 1))
         positive = bool((counts >= 0).all())
         for part, rows in self._blocks():
+            found[-1, :-1] += counts[part] @ rows
             if positive:  # a product of a matrix with itself is half the work
                 scaled = np.sqrt(counts[part])[:, None] * rows
                 found[:-1, :-1] += scaled.T @ scaled
             else:
                 found[:-1, :-1] += rows.T @ (counts[part][:, None] * rows)
-        found[-1] = self.summed(counts)
+        found[-1, -1] = counts.sum()
         found[:, -1] = found[-1]
         return found
 

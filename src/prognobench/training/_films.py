@@ -22,7 +22,7 @@ _MUCH = 2**24
 
 
 def read_rows(array: Array | Stacked, chosen: Any) -> Array:
-    """Return some rows of an array; of much that lies in a mapped file a copy, and no page stays in this process.
+    """Return some rows of an array; where they are films or many features of a mapped file, no page of it stays.
 
     So a worker that goes through a hundred thousand films holds a batch of them and not all. A few features are little
     beside that and read over and over; their pages stay.
@@ -32,11 +32,12 @@ def read_rows(array: Array | Stacked, chosen: Any) -> Array:
     array
         Memory-mapped or not: pixels (films, size, size), or features (films, width).
     chosen
-        What it is indexed with.
+        What it is indexed with. Films come as a copy, whatever it is; features of a file where it lists rows.
     """
     if not isinstance(array, np.memmap) or array.mode != "r":
         return np.asarray(array[chosen])
-    if array.ndim == 2 and isinstance(chosen, np.ndarray) and len(chosen) * array[:1].nbytes > _MUCH:
+    listed = isinstance(chosen, np.ndarray) and chosen.ndim == 1 and chosen.dtype.kind in "iu"
+    if listed and array.ndim == 2 and len(chosen) * array[:1].nbytes > _MUCH:
         return _in_the_order_of_the_file(array, chosen)
     found = np.asarray(array[chosen])
     if array.ndim > 2:
@@ -139,7 +140,7 @@ class Stacked:
         found = np.empty((*np.shape(rows), *self.shape[1:]), dtype=self.dtype)
         for number in np.unique(which):
             there = which == number
-            found[there] = self._arrays[number][row[there]]
+            found[there] = read_rows(self._arrays[number], row[there])
         return found
 
 
