@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ._design import Array, Design, Numbers
+from ._design import Design, Numbers
+from ._films import Array
 
 _Solve = Callable[[Numbers], Numbers]
 
