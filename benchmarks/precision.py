@@ -23,7 +23,7 @@ from prognobench.cohorts import Preprocessing, load_cohort, make_phantom, open_p
 from prognobench.models import find_weights, load_backbone, model_card
 from prognobench.protocols import resolve_protocol
 from prognobench.strategies import parse_strategies
-from prognobench.training import Films, Rows, fine_tune, use_threads
+from prognobench.training import Films, Rows, fine_tune, keep_freed_memory, use_threads
 
 FILMS = 1000
 # Training and validation films and epochs: a transformer takes ten times as long for a film.
@@ -53,7 +53,8 @@ def settings(model: str, signal: float, threads: int) -> dict[str, Any]:
 def trained(
     folder: Path, signal: float, threads: int, model: str, strategy: str, precision: str, seed: int
 ) -> dict[str, Any]:
-    """Train once and return the MCC on the test films, with their scores."""
+    """Train once, set up as a worker of `run` is, and return the MCC on the test films, with their scores."""
+    keep_freed_memory()
     use_threads(threads)
     films, labels = cohort_at(folder, signal)
     order = np.random.default_rng(seed).permutation(len(labels))
